@@ -1,0 +1,2 @@
+//! The actum command.
+fn main() {}

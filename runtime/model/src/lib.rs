@@ -1,0 +1,45 @@
+//! What Actum's data means: ids, canonical encoding, keys and signatures, and every type that outlives a process.
+//!
+//! Nothing here does I/O, reads a clock or awaits: the same bytes give the same answer on every machine. What needs
+//! a wasm engine, a disk or a network belongs to the crates above.
+
+pub mod action;
+pub mod bundle;
+pub mod codec;
+pub mod descriptor;
+pub mod envelope;
+pub mod id;
+pub mod journal;
+pub mod json;
+pub mod key;
+pub mod limits;
+pub mod name;
+pub mod outcome;
+pub mod profile;
+pub mod query;
+pub mod receipt;
+pub mod release;
+pub mod types;
+pub mod value;
+pub mod verdict;
+
+pub use action::{Action, Authority, Permission};
+pub use codec::DecodeError;
+pub use descriptor::{Descriptor, Lease};
+pub use envelope::{EnvelopeError, Signed, Statement};
+pub use id::{
+    ActionId, BlobId, ComponentId, DescriptorId, JournalId, LeaseId, ProfileId, ReceiptId, ReleaseId,
+    VerdictId,
+};
+pub use journal::{Journal, JournalEntry};
+pub use key::{Did, SecretKey};
+pub use limits::Limits;
+pub use name::{CapabilityName, FunctionName};
+pub use outcome::{Outcome, TrapCode};
+pub use profile::Profile;
+pub use query::{Offer, Page, Query};
+pub use receipt::Receipt;
+pub use release::{Example, Function, Param, Release};
+pub use types::WitType;
+pub use value::Value;
+pub use verdict::{Divergence, Judgement, Verdict};

@@ -1,0 +1,121 @@
+//! How an action ended. Each way has its own code: exhaustion, denial, a guest's own error and a trap are never one.
+
+use crate::BlobId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The function returned, and its result is not an `err`. Holds the id of the canonical encoding of the result.
+    Ok(BlobId),
+    /// The function returned the `err` of its `result`, or a command exited with a failure. Holds the id of the
+    /// canonical encoding of the whole result, error included.
+    GuestError(BlobId),
+    /// The guest broke a rule of WebAssembly or of the canonical ABI, or gave up.
+    Trap(TrapCode),
+    /// The fuel limit was reached.
+    OutOfFuel,
+    /// The memory or table limit was reached.
+    OutOfMemory,
+    /// The guest's call stack exceeded the profile's.
+    StackOverflow,
+    /// The component is made of more instances than allowed.
+    TooManyInstances,
+    /// The result's encoding exceeded the output limit.
+    OutputTooLarge,
+    /// Captured stdout and stderr exceeded their limit.
+    StdioTooLarge,
+    /// The journal exceeded its limit.
+    JournalTooLarge,
+    /// The component needs what was not granted: its imports outside the grant, sorted. It was not instantiated.
+    Denied(Vec<String>),
+    /// The host's own wall-clock protection ended the action. Not replayable: another machine may be faster.
+    TimedOut,
+}
+
+/// Why a guest trapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrapCode {
+    /// `unreachable` was executed: how most toolchains end a panic or abort.
+    Unreachable,
+    /// A memory access out of bounds, or on a misaligned address.
+    MemoryOutOfBounds,
+    /// A table access out of bounds.
+    TableOutOfBounds,
+    /// An indirect call to a null entry.
+    IndirectCallToNull,
+    /// An indirect call with another signature than the entry's.
+    BadSignature,
+    /// Integer overflow in a conversion or division.
+    IntegerOverflow,
+    /// Integer division by zero.
+    IntegerDivisionByZero,
+    /// A float that has no integer value was converted.
+    BadConversionToInteger,
+    /// A rule of the canonical ABI was broken: a bad string, list, discriminant, pointer or re-entrance.
+    CanonicalAbi,
+    /// The guest ended itself through `wasi:cli/exit` in a function that must return a value.
+    Exit,
+    /// Any other trap of the engine.
+    Other,
+}
+
+impl Outcome {
+    /// The stable code, as in receipts, JSON and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ok(_) => "ok",
+            Self::GuestError(_) => "guest-error",
+            Self::Trap(_) => "trap",
+            Self::OutOfFuel => "out-of-fuel",
+            Self::OutOfMemory => "out-of-memory",
+            Self::StackOverflow => "stack-overflow",
+            Self::TooManyInstances => "too-many-instances",
+            Self::OutputTooLarge => "output-too-large",
+            Self::StdioTooLarge => "stdio-too-large",
+            Self::JournalTooLarge => "journal-too-large",
+            Self::Denied(_) => "denied",
+            Self::TimedOut => "timed-out",
+        }
+    }
+
+    /// The id of the output, where the function returned one.
+    pub fn output(&self) -> Option<&BlobId> {
+        match self {
+            Self::Ok(id) | Self::GuestError(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl TrapCode {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::MemoryOutOfBounds => "memory-out-of-bounds",
+            Self::TableOutOfBounds => "table-out-of-bounds",
+            Self::IndirectCallToNull => "indirect-call-to-null",
+            Self::BadSignature => "bad-signature",
+            Self::IntegerOverflow => "integer-overflow",
+            Self::IntegerDivisionByZero => "integer-division-by-zero",
+            Self::BadConversionToInteger => "bad-conversion-to-integer",
+            Self::CanonicalAbi => "canonical-abi",
+            Self::Exit => "exit",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trap(code) => write!(f, "trap ({})", code.code()),
+            Self::Denied(imports) => write!(f, "denied ({})", imports.join(", ")),
+            other => f.write_str(other.code()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The receipt: the provider's signed statement of how an action ended.
+
+use crate::{Action, Authority, BlobId, Did, JournalId, Outcome, ProfileId, ReceiptId, Signed, Statement};
+use serde::{Deserialize, Serialize};
+
+/// This action, by this authority, under this profile, ended so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// The provider, who signs.
+    pub iss: Did,
+    /// When it was issued, by the provider's clock, in seconds since the Unix epoch.
+    pub iat: u64,
+    /// What was asked.
+    pub action: Action,
+    /// By what authority it ran.
+    pub authority: Authority,
+    /// The engine profile it ran under.
+    pub profile: ProfileId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Fuel units burned.
+    pub fuel: u64,
+    /// The most linear memory it held at once, in bytes.
+    pub memory_bytes: u64,
+    /// The root of its journal.
+    pub journal: JournalId,
+    /// The id of its captured [`Stdio`]; absent when it wrote nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdio: Option<BlobId>,
+}
+
+impl Statement for Receipt {
+    const TAG: &'static str = "actum/receipt@1";
+    const MAX_BYTES: usize = 16 << 10;
+    fn issuer(&self) -> Did {
+        self.iss
+    }
+}
+
+impl Signed<Receipt> {
+    /// The receipt's id.
+    pub fn id(&self) -> ReceiptId {
+        ReceiptId::of(self.bytes())
+    }
+}
+
+/// What a guest wrote, as one block.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stdio {
+    /// Bytes written to standard output.
+    pub stdout: serde_bytes::ByteBuf,
+    /// Bytes written to standard error.
+    pub stderr: serde_bytes::ByteBuf,
+}

@@ -1,0 +1,1 @@
+//! A peer: wires the planes, admits actions, keeps quotas.

@@ -1,0 +1,1 @@
+//! Connects peers over libp2p and carries their requests.

@@ -1,0 +1,1 @@
+//! Runs an action in wasmtime, deterministically, and runs it again.

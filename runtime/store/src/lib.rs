@@ -1,0 +1,1 @@
+//! Keeps blobs, receipts and names of one home.

@@ -1,0 +1,1 @@
+//! Verdicts over receipts and the choice of provider: pure policy.
