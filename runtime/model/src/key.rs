@@ -18,6 +18,9 @@ pub enum KeyError {
     /// The bytes are not a usable public key: not on the curve, not canonical, or of small order.
     #[error("not a usable Ed25519 public key")]
     BadKey,
+    /// Not an Ed25519 private key in PKCS#8 PEM.
+    #[error("not an Ed25519 private key in PKCS#8 PEM: {0}")]
+    NotPem(String),
     /// The signature does not verify, strictly, under this key.
     #[error("the signature does not verify")]
     BadSignature,
@@ -111,6 +114,19 @@ impl SecretKey {
     /// The secret seed, to store it or to derive a libp2p identity from it.
     pub fn seed(&self) -> [u8; 32] {
         self.0.to_bytes()
+    }
+
+    /// The key as PKCS#8 PEM text (RFC 8410), which OpenSSL and others read.
+    pub fn to_pem(&self) -> String {
+        use ed25519_dalek::pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding};
+        #[expect(clippy::expect_used, reason = "a 32-byte seed always encodes")]
+        self.0.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key encodes as PKCS#8").to_string()
+    }
+
+    /// Reads a key from PKCS#8 PEM text.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        use ed25519_dalek::pkcs8::DecodePrivateKey;
+        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|e| KeyError::NotPem(e.to_string()))
     }
 
     /// The public half.

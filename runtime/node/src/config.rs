@@ -1,0 +1,123 @@
+//! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
+
+use actum_model::{Did, Limits};
+use serde::Deserialize;
+use std::{
+    fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A node's configuration.
+///
+/// ```
+/// let config: actum_node::Config = actum_node::Config::parse(r#"
+/// listen = ["/ip4/127.0.0.1/tcp/4001"]
+/// bootstrap = ["/ip4/127.0.0.1/tcp/4002"]
+///
+/// [[offer]]
+/// release = "markdown@0.1.0"
+/// public = true
+/// "#).unwrap();
+/// assert_eq!(config.offers.len(), 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Multiaddrs to listen on. Default: TCP and QUIC on loopback, ports chosen by the system.
+    pub listen: Vec<String>,
+    /// Multiaddrs of peers to announce to and to ask. Default: none.
+    pub bootstrap: Vec<String>,
+    /// What is offered, and to whom. Default: nothing.
+    #[serde(rename = "offer")]
+    pub offers: Vec<OfferConfig>,
+    /// The largest limits of an action accepted from another peer.
+    pub limits: Limits,
+    /// Actions run at once. Default: the number of cores.
+    pub parallel: Option<NonZeroU32>,
+    /// Actions that may wait for a turn; one more is answered `busy`. Default: 64.
+    pub queue: u32,
+    /// Wall-clock seconds an action may take before the host ends it as `timed-out`. Default: 60.
+    pub wall_clock_seconds: NonZeroU32,
+    /// Seconds that running actions get to end when the node stops. Default: 30.
+    pub drain_seconds: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: actum_overlay::default_listen(),
+            bootstrap: Vec::new(),
+            offers: Vec::new(),
+            limits: Limits::default(),
+            parallel: None,
+            queue: 64,
+            wall_clock_seconds: NonZeroU32::MIN.saturating_add(59),
+            drain_seconds: 30,
+        }
+    }
+}
+
+/// One offer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferConfig {
+    /// `name`, `name@version` or release id. A release this home lacks, given by id, is fetched from the bootstrap
+    /// peers, as is a component it lacks.
+    pub release: String,
+    /// Whether anyone may call. Default: no.
+    #[serde(default)]
+    pub public: bool,
+    /// Who may call when it is not public. Default: nobody.
+    #[serde(default)]
+    pub callers: Vec<Did>,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type; the text shows the place.
+    #[error("{}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Parses TOML text.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// Reads a file; an absent one at the default place means the defaults.
+    pub fn read(path: &Path, must_exist: bool) -> Result<Self, ConfigError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text)
+                .map_err(|e| ConfigError::Parse { path: path.to_owned(), message: e.to_string() }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    /// The host's wall-clock protection.
+    pub fn wall_clock(&self) -> Duration {
+        Duration::from_secs(self.wall_clock_seconds.get().into())
+    }
+
+    /// How long running actions get when the node stops.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds.into())
+    }
+}

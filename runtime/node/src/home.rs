@@ -1,0 +1,165 @@
+//! One user's state on one machine: a directory that holds the key, the store, the compile cache and the configuration.
+//!
+//! ```text
+//! key.pem        the Ed25519 key, PKCS#8 PEM, readable by its owner only
+//! config.toml    what `actum node` offers and to whom (optional)
+//! store/         blobs, receipts, names (see actum-store)
+//! cache/         compiled components, safe to delete
+//! ```
+//! Nothing is written elsewhere.
+
+use crate::clock;
+use actum_model::{Did, SecretKey, key::KeyError};
+use actum_sandbox::{EngineKind, Sandbox, SandboxConfig, SandboxError};
+use actum_store::{Store, StoreError};
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+/// Why a home could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The directory or a file in it could not be read or written.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others can read the key.
+    #[error("{} can be read by others (mode {mode:o})", path.display())]
+    KeyExposed {
+        /// The key's file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key's file does not hold a key.
+    #[error("{} holds no usable key", path.display())]
+    BadKey {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sandbox could not be made.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// An opened home.
+pub struct Home {
+    root: PathBuf,
+    key: SecretKey,
+    store: Store,
+    sandbox: OnceLock<Sandbox>,
+}
+
+impl Home {
+    /// Opens the home at `root`, creating it with a fresh key on first use.
+    pub fn open(root: &Path) -> Result<Self, HomeError> {
+        create_private_dir(root)?;
+        let key = open_key(&root.join("key.pem"))?;
+        let store = Store::open(&root.join("store"))?;
+        Ok(Self { root: root.to_owned(), key, store, sandbox: OnceLock::new() })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the node's configuration is looked for.
+    pub fn config_path(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The signing key.
+    pub fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    /// Who this is.
+    pub fn did(&self) -> Did {
+        self.key.did()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The sandbox of the default engine, made on first use.
+    pub fn sandbox(&self) -> Result<&Sandbox, HomeError> {
+        if let Some(made) = self.sandbox.get() {
+            return Ok(made);
+        }
+        let made = self.sandbox_with(EngineKind::Cranelift)?;
+        Ok(self.sandbox.get_or_init(|| made))
+    }
+
+    /// A sandbox of a chosen engine, with this home's compile cache.
+    pub fn sandbox_with(&self, engine: EngineKind) -> Result<Sandbox, HomeError> {
+        let cache = self.root.join("cache");
+        create_private_dir(&cache)?;
+        Ok(Sandbox::new(SandboxConfig { engine, cache_dir: Some(cache), ..SandboxConfig::default() })?)
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
+    move |source| HomeError::Io { path: path.to_owned(), source }
+}
+
+fn create_private_dir(path: &Path) -> Result<(), HomeError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(io_error(path))
+}
+
+/// Reads the key, or makes one. Two processes that start together agree on whichever was linked first.
+fn open_key(path: &Path) -> Result<SecretKey, HomeError> {
+    if !path.exists() {
+        write_new_key(path, &SecretKey::from_seed(&clock::random()))?;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).map_err(io_error(path))?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(HomeError::KeyExposed { path: path.to_owned(), mode });
+        }
+    }
+    let pem = fs::read_to_string(path).map_err(io_error(path))?;
+    SecretKey::from_pem(&pem).map_err(|source| HomeError::BadKey { path: path.to_owned(), source })
+}
+
+/// Writes a key whole or not at all, and never over another.
+fn write_new_key(path: &Path, key: &SecretKey) -> Result<(), HomeError> {
+    let suffix: [u8; 8] = clock::random();
+    let temporary = path.with_extension(format!("{:016x}.tmp", u64::from_be_bytes(suffix)));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let write = || -> io::Result<()> {
+        let mut file = options.open(&temporary)?;
+        file.write_all(key.to_pem().as_bytes())?;
+        file.sync_all()?;
+        match fs::hard_link(&temporary, path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+            _ => Ok(()),
+        }
+    };
+    let written = write();
+    let removed = fs::remove_file(&temporary);
+    written.and(removed).map_err(io_error(path))
+}
