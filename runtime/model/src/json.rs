@@ -1,1 +1,1 @@
-//! WIT values as JSON, at the edges where people and agents write them.
+//! JSON at the edges.

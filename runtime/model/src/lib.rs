@@ -15,6 +15,7 @@ pub mod key;
 pub mod limits;
 pub mod name;
 pub mod outcome;
+mod path;
 pub mod profile;
 pub mod query;
 pub mod receipt;

@@ -100,15 +100,21 @@ impl fmt::Display for Function {
 impl Release {
     /// The offered function that `asked` means, where exactly one does.
     pub fn function(&self, asked: &str) -> Result<&Function, FunctionLookupError> {
-        let mut found = self.functions.iter().filter(|f| f.name.answers_to(asked));
-        let names = || self.functions.iter().map(|f| f.name.to_string()).collect();
-        match (found.next(), found.next()) {
-            (Some(f), None) => Ok(f),
-            (None, _) => Err(FunctionLookupError::None { asked: asked.to_owned(), offered: names() }),
-            (Some(_), Some(_)) => {
-                Err(FunctionLookupError::Several { asked: asked.to_owned(), offered: names() })
-            }
-        }
+        find_function(&self.functions, asked)
+    }
+}
+
+/// The function that `asked` means, where exactly one of `functions` does.
+pub fn find_function<'a>(
+    functions: &'a [Function],
+    asked: &str,
+) -> Result<&'a Function, FunctionLookupError> {
+    let mut found = functions.iter().filter(|f| f.name.answers_to(asked));
+    let names = || functions.iter().map(|f| f.name.to_string()).collect();
+    match (found.next(), found.next()) {
+        (Some(f), None) => Ok(f),
+        (None, _) => Err(FunctionLookupError::None { asked: asked.to_owned(), offered: names() }),
+        (Some(_), Some(_)) => Err(FunctionLookupError::Several { asked: asked.to_owned(), offered: names() }),
     }
 }
 
