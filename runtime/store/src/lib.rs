@@ -1,1 +1,62 @@
-//! Keeps blobs, receipts and names of one home.
+//! Keeps what one home knows: blobs, receipts, releases, offers seen, peers and verdicts. No policy, no clock, no
+//! network; everything signed comes in as [`actum_model::Signed`], so it was verified, and is kept as its exact bytes.
+//!
+//! # Several processes, one home
+//!
+//! A node runs while its owner types `actum run`, `find` or `receipt`. So the rows live in SQLite in WAL mode, which
+//! locks per transaction: readers never wait, and a writer waits at most [`BUSY_TIMEOUT`] for another.
+//!
+//! # On disk
+//!
+//! ```text
+//! <home>/store/                    mode 0700 on Unix, as is everything created below it
+//!   open.lock                      empty; locked while a process creates or upgrades the schema
+//!   actum.db  -wal  -shm           SQLite 3, application_id 0x4163746d ("Actm"), user_version = SCHEMA_VERSION
+//!   blobs/<last 2 of CID>/<CID>    one file a blob above INLINE_BYTES: exactly the bytes the CID names, nothing else
+//!   tmp/                           files being written; a crash leaves them here, `sweep_temporary` removes them
+//! ```
+//!
+//! A blob of at most [`INLINE_BYTES`] is a row of the table `blobs` instead: it then commits together with the receipt
+//! that names it, in one sync of the disk rather than five. A reader looks in both places, so the boundary may move.
+//!
+//! | table | key | bytes kept |
+//! |---|---|---|
+//! | `blobs` | CID, as text | the blob |
+//! | `receipts` | receipt id | the signed envelope; its evidence is found by the ids inside it |
+//! | `releases` | release id | the signed envelope |
+//! | `descriptors` | provider, release | the signed envelope of the highest `seq` seen |
+//! | `leases` | provider | the signed envelope of the highest `seq` seen |
+//! | `verdicts` | verdict id | the signed envelope |
+//! | `peers` | DID, address | – |
+//!
+//! The other columns repeat what the envelope says, for the indexes; the envelope decides. Ids and DIDs are text, so
+//! that `sqlite3 actum.db` is readable. Times are seconds since the Unix epoch.
+//!
+//! # What a crash can do
+//!
+//! A blob file is written under `tmp/`, synced, renamed, and its directory synced, before any row that needs it is
+//! committed; a commit of receipts, releases or verdicts syncs the log (`synchronous = FULL`). So what was acknowledged survives a killed
+//! process and a power cut, and no row lacks its blobs; a crash may leave a blob without a row, which is harmless.
+//! Offers and peers are soft state: their commits survive a killed process, and a power cut may undo the newest.
+//!
+//! Assumed of the medium: a sync that returned is on it, a rename within one file system is atomic, and the file
+//! system is local (SQLite's WAL needs shared memory, which network file systems lack). Not assumed: that bytes stay
+//! as they were. Every blob and envelope is checked against its id when read, and damage is reported by name.
+
+mod blobs;
+mod content;
+mod db;
+mod error;
+mod offers;
+mod receipts;
+mod releases;
+mod verdicts;
+
+pub use blobs::{INLINE_BYTES, MAX_BLOB_BYTES};
+pub use content::ContentId;
+pub use db::{BUSY_TIMEOUT, SCHEMA_VERSION, Store};
+pub use error::StoreError;
+pub use offers::{
+    MAX_ADDRESS_BYTES, MAX_OFFERS, MAX_OFFERS_PER_PROVIDER, MAX_PEERS, PeerRecord, StoredOffer,
+};
+pub use receipts::{Evidence, NewReceipt};

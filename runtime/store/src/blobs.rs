@@ -1,0 +1,198 @@
+//! Blobs: bytes found by their digest. Large ones are files, small ones are rows; both are verified when read.
+
+use crate::{ContentId, Store, StoreError, db};
+use actum_model::{BlobId, ComponentId};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{ErrorKind, Read, Write},
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// The largest blob kept, in bytes: 64 MiB, the largest component. Bounds the memory one read takes.
+pub const MAX_BLOB_BYTES: usize = 64 << 20;
+
+/// The largest blob kept as a row, in bytes: 16 KiB. It commits with the receipt that names it, without syncs of its own.
+pub const INLINE_BYTES: usize = 16 << 10;
+
+/// How old a file in `tmp/` must be before it counts as left behind, in seconds: a day.
+const STALE_SECONDS: u64 = 86_400;
+
+/// The directories of the large blobs.
+#[derive(Debug)]
+pub(crate) struct Files {
+    root: PathBuf,
+    tmp: PathBuf,
+}
+
+/// Directories with a new name in them, to be synced before the names are relied on.
+#[derive(Default)]
+pub(crate) struct Unsynced(BTreeSet<PathBuf>);
+
+impl Files {
+    pub(crate) fn open(store: &Path) -> Result<Self, StoreError> {
+        let files = Self { root: store.join("blobs"), tmp: store.join("tmp") };
+        db::create_dir(&files.root)?;
+        db::create_dir(&files.tmp)?;
+        Ok(files)
+    }
+
+    fn shard(&self, cid: &str) -> PathBuf {
+        self.root.join(cid.get(cid.len().saturating_sub(2)..).unwrap_or_default())
+    }
+
+    /// Writes a blob. It is durable once `unsynced` was synced.
+    fn write(&self, cid: &str, bytes: &[u8], unsynced: &mut Unsynced) -> Result<(), StoreError> {
+        let shard = self.shard(cid);
+        let path = shard.join(cid);
+        // Present already, by this or another process: its name may not be on the disk yet. Present but damaged: replaced.
+        if self.read(cid)?.is_none_or(|found| found != bytes) {
+            if !shard.is_dir() {
+                db::create_dir(&shard)?;
+                unsynced.0.insert(self.root.clone());
+            }
+            let mut file = tempfile::NamedTempFile::new_in(&self.tmp)
+                .map_err(StoreError::io("create a file in", &self.tmp))?;
+            file.write_all(bytes).map_err(StoreError::io("write", file.path()))?;
+            file.as_file().sync_all().map_err(StoreError::io("sync", file.path()))?;
+            file.persist(&path).map_err(|e| StoreError::io("rename to", &path)(e.error))?;
+        }
+        unsynced.0.insert(shard);
+        Ok(())
+    }
+
+    fn sync(unsynced: Unsynced) -> Result<(), StoreError> {
+        // Elsewhere than on Unix a directory cannot be opened as a file, and the rename is journalled by the file system.
+        if cfg!(unix) {
+            for dir in unsynced.0 {
+                File::open(&dir).and_then(|d| d.sync_all()).map_err(StoreError::io("sync", &dir))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file as they are, unverified; at most one more than a blob may have.
+    fn read(&self, cid: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.shard(cid).join(cid);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(StoreError::io("open", path)(e)),
+        };
+        let mut bytes = Vec::new();
+        let bound = MAX_BLOB_BYTES as u64 + 1;
+        file.take(bound).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+        Ok(Some(bytes))
+    }
+}
+
+impl Store {
+    /// Keeps bytes and gives their id. Keeping the same bytes again is free, and mends a damaged copy.
+    ///
+    /// Refuses more than [`MAX_BLOB_BYTES`]. On return the bytes survive a power cut.
+    pub fn put<I: ContentId>(&self, bytes: &[u8]) -> Result<I, StoreError> {
+        let id = I::of(bytes);
+        self.put_files(&[(I::KIND, id.text(), bytes)])?;
+        if bytes.len() <= INLINE_BYTES {
+            self.write(|tx| put_row(tx, &id.text(), bytes))?;
+        }
+        Ok(id)
+    }
+
+    /// The bytes an id names, verified; `None` when they are not here.
+    ///
+    /// Bytes that no longer match their id are [`StoreError::Corrupt`].
+    pub fn get<I: ContentId>(&self, id: &I) -> Result<Option<Vec<u8>>, StoreError> {
+        let text = id.text();
+        let row = self.read(|db| {
+            db.prepare_cached("SELECT bytes FROM blobs WHERE id = ?1")?
+                .query_row([&text], |row| row.get(0))
+                .optional()
+        })?;
+        let found: Option<Vec<u8>> = match row {
+            Some(bytes) => Some(bytes),
+            None => self.files().read(&text)?,
+        };
+        match found {
+            Some(bytes) if !id.names(&bytes) => Err(StoreError::Corrupt {
+                what: I::KIND,
+                id: text,
+                why: format!("its {} bytes have another digest", bytes.len()),
+            }),
+            other => Ok(other),
+        }
+    }
+
+    /// Whether bytes of that id are here; they are verified only when read.
+    pub fn has<I: ContentId>(&self, id: &I) -> Result<bool, StoreError> {
+        let text = id.text();
+        let row = self.read(|db| {
+            db.prepare_cached("SELECT EXISTS(SELECT 1 FROM blobs WHERE id = ?1)")?
+                .query_row([&text], |row| row.get(0))
+        })?;
+        Ok(row || self.files().shard(&text).join(&text).is_file())
+    }
+
+    /// Keeps arguments, an output or captured stdio. As [`Store::put`].
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<BlobId, StoreError> {
+        self.put(bytes)
+    }
+
+    /// Keeps a component's binary. As [`Store::put`].
+    pub fn put_component(&self, bytes: &[u8]) -> Result<ComponentId, StoreError> {
+        self.put(bytes)
+    }
+
+    /// A component's binary. As [`Store::get`].
+    pub fn component(&self, id: &ComponentId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(id)
+    }
+
+    /// Whether a component is here. As [`Store::has`].
+    pub fn has_component(&self, id: &ComponentId) -> Result<bool, StoreError> {
+        self.has(id)
+    }
+
+    /// Removes files that a crash left half-written more than a day before `now` (seconds since the Unix epoch).
+    /// Returns how many. A file that a running process is writing is younger and stays.
+    pub fn sweep_temporary(&self, now: u64) -> Result<usize, StoreError> {
+        let tmp = &self.files().tmp;
+        let Some(stale) = UNIX_EPOCH.checked_add(Duration::from_secs(now.saturating_sub(STALE_SECONDS)))
+        else {
+            return Ok(0);
+        };
+        let mut removed = 0;
+        for entry in fs::read_dir(tmp).map_err(StoreError::io("list", tmp))? {
+            let entry = entry.map_err(StoreError::io("list", tmp))?;
+            let modified = entry.metadata().and_then(|m| m.modified());
+            if modified.is_ok_and(|at| at < stale) && fs::remove_file(entry.path()).is_ok() {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Checks sizes and writes the parts that are too large to be rows, durably. First of the two steps of every put.
+    pub(crate) fn put_files(&self, parts: &[(&'static str, String, &[u8])]) -> Result<(), StoreError> {
+        if let Some((what, _, bytes)) = parts.iter().find(|(_, _, b)| b.len() > MAX_BLOB_BYTES) {
+            return Err(StoreError::TooLarge { what, actual: bytes.len(), limit: MAX_BLOB_BYTES });
+        }
+        let mut unsynced = Unsynced::default();
+        for (_, cid, bytes) in parts.iter().filter(|(_, _, b)| b.len() > INLINE_BYTES) {
+            self.files().write(cid, bytes, &mut unsynced)?;
+        }
+        Files::sync(unsynced)
+    }
+}
+
+/// Writes a small blob as a row, inside the transaction that needs it. A damaged row is mended.
+pub(crate) fn put_row(tx: &Connection, cid: &str, bytes: &[u8]) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO blobs (id, bytes) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes",
+    )?
+    .execute(params![cid, bytes])?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Receipts and the evidence they name.
+
+use crate::{
+    ContentId, INLINE_BYTES, Store, StoreError,
+    blobs::put_row,
+    db::{column, envelope},
+};
+use actum_model::{BlobId, Did, Receipt, ReceiptId, Release, Signed};
+use rusqlite::{OptionalExtension, params};
+
+/// How many ids an ambiguous short id lists.
+const LISTED_MATCHES: usize = 8;
+
+/// A receipt to be kept, with the bytes it names.
+#[derive(Clone, Copy, Debug)]
+pub struct NewReceipt<'a> {
+    /// The receipt.
+    pub receipt: &'a Signed<Receipt>,
+    /// The canonical encoding of the arguments.
+    pub args: &'a [u8],
+    /// The canonical encoding of the output, exactly when the outcome names one.
+    pub output: Option<&'a [u8]>,
+    /// The journal's canonical bytes.
+    pub journal: &'a [u8],
+    /// The encoded [`actum_model::receipt::Stdio`], exactly when the receipt names one.
+    pub stdio: Option<&'a [u8]>,
+}
+
+/// A receipt and everything here that re-executing it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The receipt.
+    pub receipt: Signed<Receipt>,
+    /// The canonical encoding of the arguments.
+    pub args: Vec<u8>,
+    /// The canonical encoding of the output, when the outcome names one.
+    pub output: Option<Vec<u8>>,
+    /// The journal's canonical bytes.
+    pub journal: Vec<u8>,
+    /// The encoded [`actum_model::receipt::Stdio`], when the receipt names one.
+    pub stdio: Option<Vec<u8>>,
+    /// The component's binary, when it is in this store.
+    pub component: Option<Vec<u8>>,
+    /// The release of that component, when it is in this store; as [`Store::release_of_component`].
+    pub release: Option<Signed<Release>>,
+}
+
+type Part<'a> = (&'static str, String, &'a [u8]);
+
+impl<'a> NewReceipt<'a> {
+    /// The parts with their ids, each checked to be the one the receipt names.
+    fn parts(&self) -> Result<Vec<Part<'a>>, StoreError> {
+        let receipt = self.receipt.payload();
+        let mut parts = vec![
+            part("arguments", &receipt.action.args, self.args)?,
+            part("journal", &receipt.journal, self.journal)?,
+        ];
+        parts.extend(optional("output", receipt.outcome.output(), self.output)?);
+        parts.extend(optional("stdio", receipt.stdio.as_ref(), self.stdio)?);
+        Ok(parts)
+    }
+}
+
+fn part<'a, I: ContentId>(what: &'static str, id: &I, bytes: &'a [u8]) -> Result<Part<'a>, StoreError> {
+    if id.names(bytes) {
+        Ok((what, id.text(), bytes))
+    } else {
+        Err(StoreError::Mismatch { what, wanted: id.text(), got: I::of(bytes).text() })
+    }
+}
+
+fn optional<'a>(
+    what: &'static str,
+    id: Option<&BlobId>,
+    bytes: Option<&'a [u8]>,
+) -> Result<Option<Part<'a>>, StoreError> {
+    let nothing = || "nothing".to_owned();
+    match (id, bytes) {
+        (None, None) => Ok(None),
+        (Some(id), Some(bytes)) => part(what, id, bytes).map(Some),
+        (id, bytes) => Err(StoreError::Mismatch {
+            what,
+            wanted: id.map_or_else(nothing, BlobId::to_string),
+            got: bytes.map_or_else(nothing, |b| BlobId::of(b).to_string()),
+        }),
+    }
+}
+
+impl Store {
+    /// Keeps a receipt with its evidence: all of it or nothing, on the disk when this returns.
+    ///
+    /// Evidence that is not what the receipt names is [`StoreError::Mismatch`]. Keeping it again changes nothing.
+    pub fn put_receipt(
+        &self,
+        receipt: &Signed<Receipt>,
+        args: &[u8],
+        output: Option<&[u8]>,
+        journal: &[u8],
+        stdio: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        self.put_receipts(&[NewReceipt { receipt, args, output, journal, stdio }])
+    }
+
+    /// Keeps several receipts in one transaction, so that they share its sync of the disk: all of them or none.
+    pub fn put_receipts(&self, receipts: &[NewReceipt<'_>]) -> Result<(), StoreError> {
+        let mut parts = Vec::with_capacity(receipts.len() * 3);
+        for new in receipts {
+            parts.extend(new.parts()?);
+        }
+        parts.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        parts.dedup_by(|a, b| a.1 == b.1);
+        self.put_files(&parts)?;
+        self.write(|tx| {
+            for (_, id, bytes) in parts.iter().filter(|(_, _, b)| b.len() <= INLINE_BYTES) {
+                put_row(tx, id, bytes)?;
+            }
+            let mut insert = tx.prepare_cached(
+                "INSERT OR IGNORE INTO receipts (id, provider, iat, bytes) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            for new in receipts {
+                let payload = new.receipt.payload();
+                insert.execute(params![
+                    new.receipt.id().to_string(),
+                    payload.iss.to_string(),
+                    column(payload.iat),
+                    new.receipt.bytes()
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A receipt by its id.
+    pub fn receipt(&self, id: &ReceiptId) -> Result<Option<Signed<Receipt>>, StoreError> {
+        let id = id.to_string();
+        let bytes: Option<Vec<u8>> = self.read(|db| {
+            db.prepare_cached("SELECT bytes FROM receipts WHERE id = ?1")?
+                .query_row([&id], |row| row.get(0))
+                .optional()
+        })?;
+        bytes.map(|b| envelope("receipt", &id, &b)).transpose()
+    }
+
+    /// A receipt with everything here that re-executing it needs, each part verified.
+    ///
+    /// A part that the receipt names and the store lost is [`StoreError::Corrupt`].
+    pub fn evidence(&self, id: &ReceiptId) -> Result<Option<Evidence>, StoreError> {
+        let Some(receipt) = self.receipt(id)? else {
+            return Ok(None);
+        };
+        let payload = receipt.payload();
+        let output = payload.outcome.output().map(|id| self.need("output", id)).transpose()?;
+        let stdio = payload.stdio.map(|id| self.need("stdio", &id)).transpose()?;
+        Ok(Some(Evidence {
+            args: self.need("arguments", &payload.action.args)?,
+            output,
+            journal: self.need("journal", &payload.journal)?,
+            stdio,
+            component: self.component(&payload.action.component)?,
+            release: self.release_of_component(&payload.action.component)?,
+            receipt,
+        }))
+    }
+
+    fn need<I: ContentId>(&self, what: &'static str, id: &I) -> Result<Vec<u8>, StoreError> {
+        self.get(id)?.ok_or_else(|| StoreError::Corrupt {
+            what,
+            id: id.text(),
+            why: "a receipt names it and it is gone".to_owned(),
+        })
+    }
+
+    /// Receipts, newest first by the time they claim: issued at `since` or later, by `provider` alone when given, at
+    /// most `limit`.
+    pub fn receipts(
+        &self,
+        since: Option<u64>,
+        limit: usize,
+        provider: Option<&Did>,
+    ) -> Result<Vec<Signed<Receipt>>, StoreError> {
+        let provider = provider.map(Did::to_string);
+        let filter = if provider.is_some() { "provider = ?1" } else { "?1 IS NULL" };
+        let sql = format!(
+            "SELECT id, bytes FROM receipts WHERE {filter} AND iat >= ?2 ORDER BY iat DESC, n DESC LIMIT ?3"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
+            db.prepare_cached(&sql)?
+                .query_map(params![provider, since.map_or(0, column), limit], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
+        })?;
+        rows.iter().map(|(id, bytes)| envelope("receipt", id, bytes)).collect()
+    }
+
+    /// The receipt whose id begins so, for people who type a short one; `None` when none does.
+    ///
+    /// [`StoreError::Ambiguous`] lists the ids when several do.
+    pub fn receipt_by_prefix(&self, prefix: &str) -> Result<Option<Signed<Receipt>>, StoreError> {
+        // Ids are lower-case letters and digits, which all sort before `~`.
+        let end = format!("{prefix}~");
+        let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
+            db.prepare_cached(
+                "SELECT id, bytes FROM receipts WHERE id >= ?1 AND id < ?2 ORDER BY n DESC LIMIT ?3",
+            )?
+            .query_map(params![prefix, end, LISTED_MATCHES as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })?;
+        match rows.as_slice() {
+            [] => Ok(None),
+            [(id, bytes)] => envelope("receipt", id, bytes).map(Some),
+            several => Err(StoreError::Ambiguous {
+                prefix: prefix.to_owned(),
+                matches: several.iter().map(|(id, _)| id.clone()).collect(),
+            }),
+        }
+    }
+}

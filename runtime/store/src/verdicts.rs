@@ -1,0 +1,43 @@
+//! Verdicts, found by the receipt they judge and by the provider they are about.
+
+use crate::{Store, StoreError, db::envelope};
+use actum_model::{Did, ReceiptId, Signed, Verdict};
+use rusqlite::params;
+
+impl Store {
+    /// Keeps a verdict. Keeping it again changes nothing.
+    pub fn put_verdict(&self, verdict: &Signed<Verdict>) -> Result<(), StoreError> {
+        let payload = verdict.payload();
+        self.write(|tx| {
+            tx.prepare_cached(
+                "INSERT OR IGNORE INTO verdicts (id, receipt, provider, bytes) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                verdict.id().to_string(),
+                payload.receipt.to_string(),
+                payload.provider.to_string(),
+                verdict.bytes()
+            ])
+        })?;
+        Ok(())
+    }
+
+    /// Every verdict on a receipt, in the order they were kept.
+    pub fn verdicts_of(&self, receipt: &ReceiptId) -> Result<Vec<Signed<Verdict>>, StoreError> {
+        self.select_verdicts("receipt", &receipt.to_string())
+    }
+
+    /// Every verdict on a provider's receipts, in the order they were kept.
+    pub fn verdicts_about(&self, provider: &Did) -> Result<Vec<Signed<Verdict>>, StoreError> {
+        self.select_verdicts("provider", &provider.to_string())
+    }
+
+    fn select_verdicts(&self, by: &str, value: &str) -> Result<Vec<Signed<Verdict>>, StoreError> {
+        let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
+            db.prepare_cached(&format!("SELECT id, bytes FROM verdicts WHERE {by} = ?1 ORDER BY n"))?
+                .query_map([value], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        rows.iter().map(|(id, bytes)| envelope("verdict", id, bytes)).collect()
+    }
+}

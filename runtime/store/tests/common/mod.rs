@@ -1,0 +1,131 @@
+//! Signed things to keep.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own share of these")]
+
+use actum_model::*;
+use serde_bytes::{ByteArray, ByteBuf};
+
+pub fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+pub fn release(author: u8, name: &str, version: &str, component: &[u8]) -> Signed<Release> {
+    let release = Release {
+        iss: key(author).did(),
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        intent: "count words in a text".to_owned(),
+        tags: vec!["text".to_owned()],
+        component: ComponentId::of(component),
+        component_bytes: component.len() as u64,
+        chunks: release::chunk_digests(component),
+        wit: ByteBuf::new(),
+        functions: vec![Function {
+            name: "run".parse().unwrap(),
+            docs: String::new(),
+            params: vec![],
+            result: None,
+        }],
+        permissions: Default::default(),
+        examples: vec![],
+    };
+    Signed::sign(release, &key(author))
+}
+
+/// A receipt with its evidence.
+pub struct Made {
+    pub receipt: Signed<Receipt>,
+    pub args: Vec<u8>,
+    pub output: Vec<u8>,
+    pub journal: Vec<u8>,
+}
+
+impl Made {
+    /// The `n`th receipt of a provider, issued at second `n`, with arguments and output of `size` bytes.
+    pub fn new(provider: u8, n: u64, size: usize) -> Self {
+        let mut args = vec![b'a'; size];
+        args.extend(n.to_be_bytes());
+        let mut output = vec![b'o'; size];
+        output.extend(n.to_be_bytes());
+        let journal = Journal::default();
+        let action = Action {
+            requester: key(200).did(),
+            component: ComponentId::of(b"component"),
+            function: "run".parse().unwrap(),
+            args: BlobId::of(&args),
+            limits: Limits::default(),
+            permissions: Default::default(),
+            seed: ByteArray::new([0; 32]),
+            time_base: 0,
+            nonce: ByteArray::new([0; 12]),
+        };
+        let receipt = Receipt {
+            iss: key(provider).did(),
+            iat: n,
+            action,
+            authority: Authority::Local,
+            profile: ProfileId::of(b"profile"),
+            outcome: Outcome::Ok(BlobId::of(&output)),
+            fuel: 1,
+            memory_bytes: 1,
+            journal: journal.id(),
+            stdio: None,
+        };
+        Self { receipt: Signed::sign(receipt, &key(provider)), args, output, journal: journal.bytes() }
+    }
+
+    pub fn parts(&self) -> actum_store::NewReceipt<'_> {
+        actum_store::NewReceipt {
+            receipt: &self.receipt,
+            args: &self.args,
+            output: Some(&self.output),
+            journal: &self.journal,
+            stdio: None,
+        }
+    }
+}
+
+pub fn descriptor(provider: u8, name: &str, seq: u64, nbf: u64, exp: u64) -> Signed<Descriptor> {
+    let descriptor = Descriptor {
+        iss: key(provider).did(),
+        release: ReleaseId::of(name.as_bytes()),
+        author: key(100).did(),
+        name: name.parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        component: ComponentId::of(name.as_bytes()),
+        intent: "count words".to_owned(),
+        tags: vec![],
+        functions: vec![],
+        limits: Limits::default(),
+        public: true,
+        seq,
+        nbf,
+        exp,
+    };
+    Signed::sign(descriptor, &key(provider))
+}
+
+pub fn lease(provider: u8, descriptors_seq: u64, seq: u64, nbf: u64, exp: u64) -> Signed<Lease> {
+    let lease = Lease {
+        iss: key(provider).did(),
+        addrs: vec![],
+        load: 0,
+        capacity: 1,
+        descriptors_seq,
+        seq,
+        nbf,
+        exp,
+    };
+    Signed::sign(lease, &key(provider))
+}
+
+pub fn verdict(verifier: u8, provider: u8, receipt: ReceiptId, judgement: Judgement) -> Signed<Verdict> {
+    let verdict = Verdict {
+        iss: key(verifier).did(),
+        iat: 5,
+        receipt,
+        provider: key(provider).did(),
+        profile: ProfileId::of(b"profile"),
+        judgement,
+    };
+    Signed::sign(verdict, &key(verifier))
+}

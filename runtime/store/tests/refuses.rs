@@ -1,0 +1,164 @@
+//! One function a refusal: what is wrong is named, and nothing is kept.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use actum_model::*;
+use actum_store::*;
+use common::*;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn open() -> (tempfile::TempDir, Store) {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    (home, store)
+}
+
+fn database(home: &Path) -> PathBuf {
+    home.join("store/actum.db")
+}
+
+fn blob_file(home: &Path, id: &BlobId) -> PathBuf {
+    let cid = id.to_string();
+    home.join("store/blobs").join(&cid[cid.len() - 2..]).join(cid)
+}
+
+#[test]
+fn a_blob_whose_file_was_changed() {
+    let (home, store) = open();
+    let bytes = vec![1; INLINE_BYTES + 1];
+    let id = store.put_blob(&bytes).unwrap();
+    let file = blob_file(home.path(), &id);
+    let mut changed = bytes.clone();
+    changed[100] ^= 1;
+    for damage in [changed, Vec::new(), vec![1; INLINE_BYTES]] {
+        fs::write(&file, damage).unwrap();
+        let error = store.get(&id).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Corrupt { what: "blob", id: named, .. } if *named == id.to_string())
+        );
+    }
+    store.put_blob(&bytes).unwrap();
+    assert_eq!(store.get(&id).unwrap(), Some(bytes), "putting it again mends it");
+}
+
+#[test]
+fn a_blob_whose_row_was_changed() {
+    let (home, store) = open();
+    let id = store.put_blob(b"small").unwrap();
+    let db = rusqlite::Connection::open(database(home.path())).unwrap();
+    db.execute("UPDATE blobs SET bytes = x'00'", []).unwrap();
+    assert!(matches!(store.get(&id), Err(StoreError::Corrupt { what: "blob", .. })));
+    store.put_blob(b"small").unwrap();
+    assert_eq!(store.get(&id).unwrap().unwrap(), b"small");
+}
+
+#[test]
+fn a_receipt_whose_row_was_changed() {
+    let (home, store) = open();
+    let made = Made::new(1, 1, 8);
+    store.put_receipts(&[made.parts()]).unwrap();
+    let db = rusqlite::Connection::open(database(home.path())).unwrap();
+    db.execute("UPDATE receipts SET bytes = CAST(bytes || x'00' AS BLOB)", []).unwrap();
+    let id = made.receipt.id();
+    assert!(matches!(store.receipt(&id), Err(StoreError::Corrupt { what: "receipt", .. })));
+}
+
+#[test]
+fn a_receipt_whose_evidence_is_gone() {
+    let (home, store) = open();
+    let made = Made::new(1, 1, INLINE_BYTES);
+    store.put_receipts(&[made.parts()]).unwrap();
+    fs::remove_file(blob_file(home.path(), &made.receipt.payload().action.args)).unwrap();
+    let error = store.evidence(&made.receipt.id()).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { what: "arguments", .. }), "{error}");
+}
+
+#[test]
+fn a_blob_over_its_bound() {
+    let (_home, store) = open();
+    let error = store.put_blob(&vec![0; MAX_BLOB_BYTES + 1]).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { limit: MAX_BLOB_BYTES, .. }));
+}
+
+#[test]
+fn a_newer_schema() {
+    let (home, store) = open();
+    drop(store);
+    let db = rusqlite::Connection::open(database(home.path())).unwrap();
+    db.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+    let error = Store::open(home.path()).unwrap_err();
+    assert!(matches!(error, StoreError::NewerVersion { found: 2, known: 1, .. }));
+    assert!(error.to_string().contains("upgrade Actum"));
+}
+
+#[test]
+fn another_programs_database() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("store")).unwrap();
+    let db = rusqlite::Connection::open(database(home.path())).unwrap();
+    db.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    assert!(matches!(Store::open(home.path()), Err(StoreError::NotAStore { .. })));
+    drop(db);
+    fs::write(database(home.path()), b"not a database at all, but text").unwrap();
+    assert!(matches!(Store::open(home.path()), Err(StoreError::NotAStore { .. })));
+}
+
+#[test]
+fn a_home_that_is_a_file() {
+    let home = tempfile::NamedTempFile::new().unwrap();
+    let error = Store::open(home.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Io { doing: "create", .. }), "{error}");
+}
+
+#[test]
+fn evidence_the_receipt_does_not_name() {
+    let (_home, store) = open();
+    let made = Made::new(1, 1, 8);
+    let right = made.parts();
+    let wrong = [
+        ("arguments", NewReceipt { args: b"x", ..right }),
+        ("output", NewReceipt { output: Some(b"x"), ..right }),
+        ("output", NewReceipt { output: None, ..right }),
+        ("journal", NewReceipt { journal: b"x", ..right }),
+        ("stdio", NewReceipt { stdio: Some(b"x"), ..right }),
+    ];
+    for (part, new) in wrong {
+        let error = store.put_receipts(&[right, new]).unwrap_err();
+        assert!(matches!(error, StoreError::Mismatch { what, .. } if what == part), "{error}");
+    }
+    assert_eq!(store.receipt(&made.receipt.id()).unwrap(), None);
+    assert!(!store.has(&BlobId::of(b"x")).unwrap());
+}
+
+#[test]
+fn an_offer_of_two_providers() {
+    let (_home, store) = open();
+    let error = store.put_offer(&descriptor(1, "words", 1, 0, 9), &lease(2, 1, 1, 0, 9), 1).unwrap_err();
+    assert!(matches!(error, StoreError::Mismatch { what: "lease", .. }));
+}
+
+#[test]
+fn an_address_over_its_bound() {
+    let (_home, store) = open();
+    let error = store.put_peer(&"a".repeat(MAX_ADDRESS_BYTES + 1), &key(1).did(), 1).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { what: "address", .. }));
+}
+
+#[test]
+fn a_short_id_of_several_receipts() {
+    let (_home, store) = open();
+    let made: Vec<_> = (0..10).map(|n| Made::new(1, n, 8)).collect();
+    store.put_receipts(&made.iter().map(Made::parts).collect::<Vec<_>>()).unwrap();
+    match store.receipt_by_prefix("bafyrei").unwrap_err() {
+        StoreError::Ambiguous { prefix, matches } => {
+            assert_eq!(prefix, "bafyrei");
+            assert_eq!(matches.len(), 8);
+            assert_eq!(matches[0], made[9].receipt.id().to_string());
+        }
+        other => panic!("{other}"),
+    }
+}
