@@ -8,6 +8,7 @@ actum_guest::capability! {
 use bindings::exports::actum::json_query::json_query::{Failure, Guest, Layout, Place};
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
+use jaq_core::native::Fun;
 use jaq_core::{Compiler, Ctx, Vars};
 use jaq_json::{Val, read, write};
 
@@ -32,8 +33,10 @@ impl Guest for JsonQuery {
         let functions = jaq_core::funs().chain(pure_functions()).chain(jaq_json::funs());
         let compiled = Compiler::default().with_funs(functions).compile(modules).map_err(undefined)?;
 
+        let indented = layout == Some(Layout::Indented);
         let printer = write::Pp {
-            indent: matches!(layout, Some(Layout::Indented)).then(|| "  ".to_owned()),
+            indent: indented.then(|| "  ".to_owned()),
+            sep_space: indented,
             ..write::Pp::default()
         };
         let context = Ctx::<JustLut<Val>>::new(&compiled.lut, Vars::new([]));
@@ -58,7 +61,7 @@ impl Guest for JsonQuery {
 }
 
 /// jq's library, without what looks at the host: in a virtual world those would only mislead.
-fn pure_functions() -> impl Iterator<Item = jaq_std::Fun<JustLut<Val>>> {
+fn pure_functions() -> impl Iterator<Item = Fun<JustLut<Val>>> {
     const IMPURE: [&str; 4] = ["env", "localtime", "now", "strflocaltime"];
     jaq_std::funs().filter(|(name, ..)| !IMPURE.contains(name))
 }
@@ -185,7 +188,7 @@ mod tests {
     #[test]
     fn matches_formats_and_converts_dates() {
         assert_eq!(query(r#""a1""#, r#"test("\\d")"#).unwrap(), ["true"]);
-        assert_eq!(query(r#"["a","b\""]"#, "@csv").unwrap(), [r#""\"a\",\"b\"\"\"""#]);
+        assert_eq!(query("\"<b>\"", "@html, @base64").unwrap(), [r#""&lt;b&gt;""#, r#""PGI+""#]);
         assert_eq!(query("0", "todate").unwrap(), [r#""1970-01-01T00:00:00Z""#]);
     }
 

@@ -8,7 +8,7 @@ actum_guest::capability! {
 use std::fmt::Write;
 
 use bindings::exports::actum::qr_code::qr_code::{Code, Correction, Failure, Format, Guest, Image};
-use qrcode::{EcLevel, QrCode};
+use qrcode::{Color, EcLevel, QrCode};
 
 /// Light modules around the code, as the standard asks.
 const QUIET: usize = 4;
@@ -34,7 +34,7 @@ impl Guest for QrCodes {
         // The version is the smallest that fits and every byte can be encoded: only the length can be wrong.
         let too_long = || Failure::TooLong(u32::try_from(text.len()).unwrap_or(u32::MAX));
         let code = QrCode::with_error_correction_level(&text, level).map_err(|_| too_long())?;
-        let grid = Grid { width: code.width(), dark: code.to_vec() };
+        let grid = Grid { width: code.width(), dark: code.to_colors().into_iter().map(|color| color == Color::Dark).collect() };
         let image = match format {
             Format::Svg => Image::Svg(svg(&grid)),
             Format::Png(scale) => Image::Png(png(&grid, scale.into()).ok_or_else(too_long)?),

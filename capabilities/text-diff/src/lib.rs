@@ -105,7 +105,7 @@ mod tests {
         let options = UnifiedOptions { context: 1, names: Some(("a.txt".into(), "b.txt".into())) };
         assert_eq!(
             TextDiff::unified(OLD.into(), NEW.into(), Some(options)),
-            "--- a.txt\n+++ b.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n@@ -4 +4,2 @@\n four\n+five\n"
+            "--- a.txt\n+++ b.txt\n@@ -1,4 +1,5 @@\n one\n-two\n+2\n three\n four\n+five\n"
         );
         assert_eq!(TextDiff::unified(OLD.into(), OLD.into(), None), "");
     }
