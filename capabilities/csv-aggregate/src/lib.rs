@@ -7,7 +7,9 @@ actum_guest::capability! {
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bindings::exports::actum::csv_aggregate::csv_aggregate::{Aggregate, Column, Failure, Group, Guest, Measure};
+use bindings::exports::actum::csv_aggregate::csv_aggregate::{
+    Aggregate, Column, Failure, Group, Guest, Measure,
+};
 use csv::{Reader, ReaderBuilder, StringRecord};
 
 struct CsvAggregate;
@@ -52,7 +54,11 @@ impl Guest for CsvAggregate {
             .map(|(key, (rows, tallies))| Group {
                 key,
                 rows,
-                values: tallies.iter().zip(&columns).map(|(tally, &(_, measure))| tally.value(measure)).collect(),
+                values: tallies
+                    .iter()
+                    .zip(&columns)
+                    .map(|(tally, &(_, measure))| tally.value(measure))
+                    .collect(),
             })
             .collect())
     }
@@ -164,8 +170,10 @@ mod tests {
         aggregates: &[(&str, Measure)],
     ) -> Result<Vec<(String, u64, Vec<Option<f64>>)>, Failure> {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        let aggregates =
-            aggregates.iter().map(|&(column, measure)| Aggregate { column: column.to_owned(), measure }).collect();
+        let aggregates = aggregates
+            .iter()
+            .map(|&(column, measure)| Aggregate { column: column.to_owned(), measure })
+            .collect();
         let groups = CsvAggregate::aggregate_by(table.to_owned(), keys, aggregates, None)?;
         Ok(groups.into_iter().map(|group| (group.key.join("/"), group.rows, group.values)).collect())
     }

@@ -17,7 +17,10 @@ impl Guest for Digests {
     }
 
     fn checksums(data: Vec<u8>, algorithms: Vec<Algorithm>) -> Vec<Checksum> {
-        algorithms.into_iter().map(|algorithm| Checksum { algorithm, hex: compute(&data, algorithm) }).collect()
+        algorithms
+            .into_iter()
+            .map(|algorithm| Checksum { algorithm, hex: compute(&data, algorithm) })
+            .collect()
     }
 
     fn verify(data: Vec<u8>, expected: String) -> Result<Algorithm, Failure> {

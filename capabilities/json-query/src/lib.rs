@@ -98,14 +98,12 @@ fn bad_syntax<P>(filter: &str, errors: load::Errors<&str, P>) -> Failure {
     };
     // An imported prelude cannot be at fault, so what was found is a part of the filter.
     let offset = found.and_then(|found| (found.as_ptr() as usize).checked_sub(filter.as_ptr() as usize));
-    let offset = offset.filter(|&offset| offset <= filter.len()).and_then(|offset| u32::try_from(offset).ok());
+    let offset =
+        offset.filter(|&offset| offset <= filter.len()).and_then(|offset| u32::try_from(offset).ok());
     Failure::Filter(Place { message, offset })
 }
 
-fn first_of<'a, E>(
-    errors: Vec<E>,
-    parts: impl Fn(E) -> (&'a str, &'a str),
-) -> (String, Option<&'a str>) {
+fn first_of<'a, E>(errors: Vec<E>, parts: impl Fn(E) -> (&'a str, &'a str)) -> (String, Option<&'a str>) {
     match errors.into_iter().next().map(parts) {
         Some((expected, "")) => (format!("expected {expected}, found the end"), None),
         Some((expected, found)) => {

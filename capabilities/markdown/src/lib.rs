@@ -15,10 +15,11 @@ struct Markdown;
 impl Guest for Markdown {
     fn render(markdown: String, options: Option<Options>) -> String {
         let options = options.unwrap_or(Options { extensions: Extensions::empty(), allow_html: false });
-        let events = Parser::new_ext(&markdown, parser_options(options.extensions)).map(|event| match event {
-            Event::Html(raw) | Event::InlineHtml(raw) if !options.allow_html => Event::Text(raw),
-            event => event,
-        });
+        let events =
+            Parser::new_ext(&markdown, parser_options(options.extensions)).map(|event| match event {
+                Event::Html(raw) | Event::InlineHtml(raw) if !options.allow_html => Event::Text(raw),
+                event => event,
+            });
         let mut out = String::with_capacity(markdown.len() * 3 / 2);
         html::push_html(&mut out, events);
         out

@@ -34,7 +34,10 @@ impl Guest for QrCodes {
         // The version is the smallest that fits and every byte can be encoded: only the length can be wrong.
         let too_long = || Failure::TooLong(u32::try_from(text.len()).unwrap_or(u32::MAX));
         let code = QrCode::with_error_correction_level(&text, level).map_err(|_| too_long())?;
-        let grid = Grid { width: code.width(), dark: code.to_colors().into_iter().map(|color| color == Color::Dark).collect() };
+        let grid = Grid {
+            width: code.width(),
+            dark: code.to_colors().into_iter().map(|color| color == Color::Dark).collect(),
+        };
         let image = match format {
             Format::Svg => Image::Svg(svg(&grid)),
             Format::Png(scale) => Image::Png(png(&grid, scale.into()).ok_or_else(too_long)?),
@@ -59,7 +62,9 @@ impl Grid {
     /// Whether a module of the drawing is dark; the quiet zone and all beyond it is light.
     fn is_dark(&self, x: usize, y: usize) -> bool {
         match (x.checked_sub(QUIET), y.checked_sub(QUIET)) {
-            (Some(x), Some(y)) if x < self.width => self.dark.get(y * self.width + x).copied().unwrap_or(false),
+            (Some(x), Some(y)) if x < self.width => {
+                self.dark.get(y * self.width + x).copied().unwrap_or(false)
+            }
             _ => false,
         }
     }

@@ -5,7 +5,9 @@ actum_guest::capability! {
     implement: RegexExtract,
 }
 
-use bindings::exports::actum::regex_extract::regex_extract::{Behaviour, Capture, Failure, Found, Guest, Span};
+use bindings::exports::actum::regex_extract::regex_extract::{
+    Behaviour, Capture, Failure, Found, Guest, Span,
+};
 use regex::{Match, Regex, RegexBuilder};
 
 /// Most memory a compiled pattern may take, in bytes. `regex`'s own default is ten times that; no honest pattern needs it.

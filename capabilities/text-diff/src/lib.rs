@@ -74,7 +74,8 @@ mod tests {
             _ => ("a red fox", "a red box"),
         };
         let changes = TextDiff::compare(old.into(), new.into(), Some(unit));
-        let text = |but: Fate| changes.iter().filter(|c| c.fate != but).map(|c| c.text.as_str()).collect::<String>();
+        let text =
+            |but: Fate| changes.iter().filter(|c| c.fate != but).map(|c| c.text.as_str()).collect::<String>();
         assert_eq!((text(Fate::Inserted).as_str(), text(Fate::Deleted).as_str()), (old, new));
         changes.into_iter().map(|change| (change.fate, change.text)).collect()
     }
@@ -89,7 +90,10 @@ mod tests {
             (Fate::Inserted, "five\n"),
         ];
         assert_eq!(compare(Unit::Lines), expected.map(|(fate, text)| (fate, text.to_owned())));
-        assert_eq!(compare(Unit::Words)[1..], [(Fate::Deleted, "fox".into()), (Fate::Inserted, "box".into())]);
+        assert_eq!(
+            compare(Unit::Words)[1..],
+            [(Fate::Deleted, "fox".into()), (Fate::Inserted, "box".into())]
+        );
         assert_eq!(compare(Unit::Characters).len(), 4);
     }
 

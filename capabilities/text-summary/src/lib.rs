@@ -16,14 +16,15 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Words that say nothing about what a text is about. Sorted.
 const COMMON: [&str; 116] = [
-    "a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been",
-    "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "during", "each", "few",
-    "for", "from", "further", "had", "has", "have", "having", "he", "her", "here", "his", "how", "i", "if", "in",
-    "into", "is", "it", "its", "just", "may", "me", "more", "most", "much", "must", "my", "no", "nor", "not", "now",
-    "of", "off", "on", "once", "one", "only", "or", "other", "our", "out", "over", "own", "same", "shall", "she",
-    "should", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this",
-    "those", "through", "to", "too", "under", "until", "up", "upon", "us", "very", "was", "we", "were", "what",
-    "when", "where", "which", "while", "who", "whom", "why", "will", "with", "would", "yet", "you", "your",
+    "a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because",
+    "been", "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "during",
+    "each", "few", "for", "from", "further", "had", "has", "have", "having", "he", "her", "here", "his",
+    "how", "i", "if", "in", "into", "is", "it", "its", "just", "may", "me", "more", "most", "much", "must",
+    "my", "no", "nor", "not", "now", "of", "off", "on", "once", "one", "only", "or", "other", "our", "out",
+    "over", "own", "same", "shall", "she", "should", "so", "some", "such", "than", "that", "the", "their",
+    "them", "then", "there", "these", "they", "this", "those", "through", "to", "too", "under", "until",
+    "up", "upon", "us", "very", "was", "we", "were", "what", "when", "where", "which", "while", "who",
+    "whom", "why", "will", "with", "would", "yet", "you", "your",
 ];
 
 /// Shorter sentences than this many telling words are damped: a heading is no summary.
@@ -107,7 +108,11 @@ mod tests {
                         Without bees, many crops would fail to pollinate. She parks it outside.";
 
     fn positions(length: Option<Length>) -> Vec<u32> {
-        TextSummary::summarize(BEES.into(), length).unwrap().iter().map(|sentence| sentence.position).collect()
+        TextSummary::summarize(BEES.into(), length)
+            .unwrap()
+            .iter()
+            .map(|sentence| sentence.position)
+            .collect()
     }
 
     #[test]
@@ -138,7 +143,9 @@ mod tests {
     #[test]
     fn nothing_to_summarise_is_an_error() {
         assert!(matches!(TextSummary::summarize(" \n".into(), None), Err(Failure::Empty)));
-        for length in [Length::Sentences(0), Length::Fraction(0.0), Length::Fraction(1.5), Length::Fraction(f32::NAN)] {
+        for length in
+            [Length::Sentences(0), Length::Fraction(0.0), Length::Fraction(1.5), Length::Fraction(f32::NAN)]
+        {
             assert!(matches!(TextSummary::summarize(BEES.into(), Some(length)), Err(Failure::BadLength)));
         }
     }
