@@ -164,11 +164,14 @@ mod tests {
 
     const SALES: &str = "city,item,amount\nRome,tea,2\nOslo,tea,3.5\nRome,\"cup, large\",4\nRome,tea,\n";
 
+    /// Key, rows, values.
+    type Row = (String, u64, Vec<Option<f64>>);
+
     fn by(
         table: &str,
         keys: &[&str],
         aggregates: &[(&str, Measure)],
-    ) -> Result<Vec<(String, u64, Vec<Option<f64>>)>, Failure> {
+    ) -> Result<Vec<Row>, Failure> {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         let aggregates = aggregates
             .iter()
