@@ -1,1 +1,398 @@
 //! One self-contained file of a receipt and what is needed to re-execute it: a CAR archive.
+//!
+//! Source: IPLD "Content Addressable aRchives (CAR), version 1". The file is a header, `{"roots": [receipt], "version":
+//! 1}` in DAG-CBOR, then sections; header and sections are each preceded by their length as an unsigned LEB128 varint,
+//! and a section is a CID and the bytes it names. Written here because the crates for it read through `async` I/O and
+//! accept what this one must refuse: strangers, duplicates, another order. One bundle has one byte string.
+
+use crate::{
+    BlobId, ComponentId, Journal, Receipt, Release, Signed,
+    codec::{self, DecodeError},
+    envelope::EnvelopeError,
+    id::{DAG_CBOR, RAW, cid_of},
+    receipt::Stdio,
+};
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+
+/// The largest bundle accepted, in bytes: 256 MiB.
+pub const MAX_BUNDLE_BYTES: usize = 256 << 20;
+
+/// A receipt with everything that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// The receipt, the archive's root.
+    pub receipt: Signed<Receipt>,
+    /// The release the action was called by, if known: it gives arguments and output their types.
+    pub release: Option<Signed<Release>>,
+    /// The component's binary.
+    pub component: Vec<u8>,
+    /// The canonical encoding of the arguments.
+    pub args: Vec<u8>,
+    /// The canonical encoding of the output; absent when the action returned nothing to encode: it was denied, ran out
+    /// of something or trapped.
+    pub output: Option<Vec<u8>>,
+    /// The canonical encoding of the [`Journal`].
+    pub journal: Vec<u8>,
+    /// The canonical encoding of the [`Stdio`]; absent when the guest wrote nothing.
+    pub stdio: Option<Vec<u8>>,
+}
+
+/// What a block of a bundle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// The signed receipt.
+    Receipt,
+    /// The encoded arguments.
+    Args,
+    /// The encoded output.
+    Output,
+    /// The journal.
+    Journal,
+    /// What the guest wrote to its standard streams.
+    Stdio,
+    /// The component's binary.
+    Component,
+    /// The signed release.
+    Release,
+}
+
+impl std::fmt::Display for BlockKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Receipt => "receipt",
+            Self::Args => "arguments",
+            Self::Output => "output",
+            Self::Journal => "journal",
+            Self::Stdio => "stdio",
+            Self::Component => "component",
+            Self::Release => "release",
+        })
+    }
+}
+
+/// Which check a bundle failed, and on which block. Blocks are counted from 1, in the order of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// More bytes than [`MAX_BUNDLE_BYTES`]; nothing was read.
+    #[error("the bundle has {actual} bytes where at most {MAX_BUNDLE_BYTES} are allowed")]
+    TooLarge {
+        /// Bytes received.
+        actual: usize,
+    },
+    /// The header is not the canonical header of a CARv1 with one root.
+    #[error("the bundle's header is not that of a CARv1 archive with one root: {0}")]
+    Header(DecodeError),
+    /// A length is not a varint in its shortest form. Block 0 is the header.
+    #[error("block {block}: its length is not a varint in its shortest form")]
+    Length {
+        /// Which block.
+        block: usize,
+    },
+    /// The file ends inside a block. Block 0 is the header.
+    #[error("block {block}: the file is cut short inside it")]
+    CutShort {
+        /// Which block.
+        block: usize,
+    },
+    /// A block does not begin with a CID.
+    #[error("block {block}: it does not begin with a CIDv1")]
+    Cid {
+        /// Which block.
+        block: usize,
+    },
+    /// A block's bytes are not those its CID names.
+    #[error("block {block}: its bytes are not those that {cid} names")]
+    Hash {
+        /// Which block.
+        block: usize,
+        /// What it claims to be.
+        cid: Cid,
+    },
+    /// A block occurs a second time.
+    #[error("block {block}: {cid} is there already")]
+    Duplicate {
+        /// Which block.
+        block: usize,
+        /// Its id.
+        cid: Cid,
+    },
+    /// The first block is not the header's root.
+    #[error("the first block is not {root}, which the header names as the receipt")]
+    Root {
+        /// The root.
+        root: Cid,
+    },
+    /// The receipt is not a validly signed receipt.
+    #[error("the receipt is refused: {0}")]
+    Receipt(#[source] EnvelopeError),
+    /// A block that the receipt names is not there.
+    #[error("the {kind} ({cid}), which the receipt names, is missing")]
+    Missing {
+        /// What it is.
+        kind: BlockKind,
+        /// Its id.
+        cid: Cid,
+    },
+    /// A block is there that the receipt names, but not in its place.
+    #[error("block {block}: {cid} is out of order")]
+    Order {
+        /// Which block.
+        block: usize,
+        /// Its id.
+        cid: Cid,
+    },
+    /// A block is there that the receipt does not name, and that is not the release of its component.
+    #[error("block {block}: {cid} has no place in this bundle")]
+    Stranger {
+        /// Which block.
+        block: usize,
+        /// Its id.
+        cid: Cid,
+    },
+    /// The release is not a validly signed release.
+    #[error("the release is refused: {0}")]
+    Release(#[source] EnvelopeError),
+    /// The release is of another component than the receipt's.
+    #[error("the release is of component {release}, the receipt of {receipt}")]
+    OtherComponent {
+        /// The component the release names.
+        release: Box<ComponentId>,
+        /// The component the receipt names.
+        receipt: Box<ComponentId>,
+    },
+    /// The journal or the captured stdio is not a canonical encoding of such.
+    #[error("the {kind} is refused: {source}")]
+    Block {
+        /// Which of the two.
+        kind: BlockKind,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    roots: Vec<Cid>,
+    version: u64,
+}
+
+/// The longest header there is: one root.
+const MAX_HEADER_BYTES: usize = 128;
+
+impl Bundle {
+    /// The archive's bytes: receipt, arguments, output, journal, stdio, component, release.
+    ///
+    /// Equal blocks are written once, at the first place. A bundle whose parts are not those its receipt names can be
+    /// written, and is refused by every reader.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let receipt = self.receipt.bytes();
+        let root = cid_of(DAG_CBOR, receipt);
+        let blocks = [
+            Some((root, receipt)),
+            Some((cid_of(RAW, &self.args), self.args.as_slice())),
+            self.output.as_deref().map(|b| (cid_of(RAW, b), b)),
+            Some((cid_of(DAG_CBOR, &self.journal), self.journal.as_slice())),
+            self.stdio.as_deref().map(|b| (cid_of(RAW, b), b)),
+            Some((cid_of(RAW, &self.component), self.component.as_slice())),
+            self.release.as_ref().map(|r| (cid_of(DAG_CBOR, r.bytes()), r.bytes())),
+        ];
+        let size: usize = blocks.iter().flatten().map(|(_, b)| b.len() + 64).sum();
+        let mut out = Vec::with_capacity(size + MAX_HEADER_BYTES);
+        let header = codec::encode(&Header { roots: vec![root], version: 1 });
+        put_length(&mut out, header.len());
+        out.extend_from_slice(&header);
+        let mut written = Vec::new();
+        for (cid, bytes) in blocks.into_iter().flatten() {
+            if written.contains(&cid) {
+                continue;
+            }
+            let id = cid.to_bytes();
+            put_length(&mut out, id.len() + bytes.len());
+            out.extend_from_slice(&id);
+            out.extend_from_slice(bytes);
+            written.push(cid);
+        }
+        out
+    }
+
+    /// Reads a bundle and checks all that can be checked without executing: every block against its CID, the
+    /// signatures, and that it holds what the receipt names, in order, and nothing else but a release of its component.
+    ///
+    /// Any change to any byte of a bundle is refused.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
+        if bytes.len() > MAX_BUNDLE_BYTES {
+            return Err(BundleError::TooLarge { actual: bytes.len() });
+        }
+        let (root, blocks) = read_blocks(bytes)?;
+        let mut blocks = Blocks { blocks, next: 0 };
+
+        let receipt = blocks.first(root)?;
+        let receipt: Signed<Receipt> = Signed::verify(receipt).map_err(BundleError::Receipt)?;
+        let said = receipt.payload();
+        let named = [
+            Some((BlockKind::Args, *said.action.args.cid())),
+            said.outcome.output().map(|id| (BlockKind::Output, *id.cid())),
+            Some((BlockKind::Journal, *said.journal.cid())),
+            said.stdio.as_ref().map(|id| (BlockKind::Stdio, *id.cid())),
+            Some((BlockKind::Component, *said.action.component.cid())),
+        ];
+        let named: Vec<_> = named.into_iter().flatten().collect();
+        for (kind, cid) in &named {
+            blocks.pass(*kind, cid, &named)?;
+        }
+        let release = match blocks.rest()? {
+            Some((block, (cid, bytes))) => Some(read_release(block, cid, bytes, &said.action.component)?),
+            None => None,
+        };
+
+        let get = |cid: &Cid, kind| {
+            let bytes = blocks.get(cid).map(<[u8]>::to_vec);
+            bytes.ok_or(BundleError::Missing { kind, cid: *cid })
+        };
+        let blob = |id: Option<&BlobId>, kind| id.map(|id| get(id.cid(), kind)).transpose();
+        let journal = get(said.journal.cid(), BlockKind::Journal)?;
+        codec::decode::<Journal>(&journal, Journal::MAX_BYTES)
+            .map_err(|source| BundleError::Block { kind: BlockKind::Journal, source })?;
+        let stdio = blob(said.stdio.as_ref(), BlockKind::Stdio)?;
+        if let Some(stdio) = &stdio {
+            codec::decode::<Stdio>(stdio, MAX_BUNDLE_BYTES)
+                .map_err(|source| BundleError::Block { kind: BlockKind::Stdio, source })?;
+        }
+        Ok(Self {
+            component: get(said.action.component.cid(), BlockKind::Component)?,
+            args: get(said.action.args.cid(), BlockKind::Args)?,
+            output: blob(said.outcome.output(), BlockKind::Output)?,
+            journal,
+            stdio,
+            release,
+            receipt,
+        })
+    }
+}
+
+fn read_release(
+    block: usize,
+    cid: Cid,
+    bytes: &[u8],
+    component: &ComponentId,
+) -> Result<Signed<Release>, BundleError> {
+    if cid.codec() != DAG_CBOR {
+        return Err(BundleError::Stranger { block, cid });
+    }
+    let release: Signed<Release> = Signed::verify(bytes).map_err(BundleError::Release)?;
+    let named = release.payload().component;
+    if named != *component {
+        return Err(BundleError::OtherComponent { release: Box::new(named), receipt: Box::new(*component) });
+    }
+    Ok(release)
+}
+
+fn put_length(out: &mut Vec<u8>, n: usize) {
+    out.extend_from_slice(unsigned_varint::encode::usize(n, &mut unsigned_varint::encode::usize_buffer()));
+}
+
+/// Splits a length and as many bytes off the front. Block 0 is the header.
+fn split_section(bytes: &[u8], block: usize) -> Result<(&[u8], &[u8]), BundleError> {
+    let (length, rest) = unsigned_varint::decode::u64(bytes).map_err(|e| match e {
+        unsigned_varint::decode::Error::Insufficient => BundleError::CutShort { block },
+        _ => BundleError::Length { block },
+    })?;
+    let length = usize::try_from(length).map_err(|_| BundleError::CutShort { block })?;
+    rest.split_at_checked(length).ok_or(BundleError::CutShort { block })
+}
+
+type Block<'a> = (Cid, &'a [u8]);
+
+/// The root and the blocks, each checked against its CID.
+fn read_blocks(bytes: &[u8]) -> Result<(Cid, Vec<Block<'_>>), BundleError> {
+    let (header, mut rest) = split_section(bytes, 0)?;
+    let header: Header = codec::decode(header, MAX_HEADER_BYTES).map_err(BundleError::Header)?;
+    let root = match (header.roots.as_slice(), header.version) {
+        ([root], 1) => *root,
+        (roots, version) => {
+            let what = format!("{} roots, version {version}", roots.len());
+            return Err(BundleError::Header(DecodeError::Invalid(what)));
+        }
+    };
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    while !rest.is_empty() {
+        let number = blocks.len() + 1;
+        let (section, after) = split_section(rest, number)?;
+        let mut content = section;
+        let cid = Cid::read_bytes(&mut content).map_err(|_| BundleError::Cid { block: number })?;
+        // Reading a CID is lenient about its varints; what it re-encodes to is not.
+        let id = cid.to_bytes();
+        if section.strip_prefix(id.as_slice()) != Some(content) {
+            return Err(BundleError::Cid { block: number });
+        }
+        // A bundle has at most seven blocks, so this bounds the work, too.
+        if blocks.len() >= 7 {
+            return Err(BundleError::Stranger { block: number, cid });
+        }
+        if cid_of(cid.codec(), content) != cid {
+            return Err(BundleError::Hash { block: number, cid });
+        }
+        if blocks.iter().any(|(there, _)| *there == cid) {
+            return Err(BundleError::Duplicate { block: number, cid });
+        }
+        blocks.push((cid, content));
+        rest = after;
+    }
+    Ok((root, blocks))
+}
+
+/// The blocks of a file, gone through in order.
+struct Blocks<'a> {
+    blocks: Vec<Block<'a>>,
+    next: usize,
+}
+
+impl<'a> Blocks<'a> {
+    fn get(&self, cid: &Cid) -> Option<&'a [u8]> {
+        self.blocks.iter().find(|(there, _)| there == cid).map(|(_, bytes)| *bytes)
+    }
+
+    fn first(&mut self, root: Cid) -> Result<&'a [u8], BundleError> {
+        match self.blocks.first() {
+            Some((cid, bytes)) if *cid == root && cid.codec() == DAG_CBOR => {
+                self.next = 1;
+                Ok(bytes)
+            }
+            _ => Err(BundleError::Root { root }),
+        }
+    }
+
+    /// Steps over the block that must come next, unless it came before as another kind.
+    fn pass(&mut self, kind: BlockKind, cid: &Cid, named: &[(BlockKind, Cid)]) -> Result<(), BundleError> {
+        let at = self.blocks.iter().position(|(there, _)| there == cid);
+        match at {
+            Some(at) if at < self.next => Ok(()),
+            Some(at) if at == self.next => {
+                self.next += 1;
+                Ok(())
+            }
+            None => Err(BundleError::Missing { kind, cid: *cid }),
+            Some(_) => {
+                let block = self.next + 1;
+                match self.blocks.get(self.next) {
+                    Some((cid, _)) if named.iter().any(|(_, n)| n == cid) => {
+                        Err(BundleError::Order { block, cid: *cid })
+                    }
+                    Some((cid, _)) => Err(BundleError::Stranger { block, cid: *cid }),
+                    None => Err(BundleError::Missing { kind, cid: *cid }),
+                }
+            }
+        }
+    }
+
+    /// The one block that may follow, with its number.
+    fn rest(&self) -> Result<Option<(usize, Block<'a>)>, BundleError> {
+        match self.blocks.get(self.next..).unwrap_or_default() {
+            [] => Ok(None),
+            [(cid, bytes)] => Ok(Some((self.next + 1, (*cid, *bytes)))),
+            [_, (cid, _), ..] => Err(BundleError::Stranger { block: self.next + 2, cid: *cid }),
+        }
+    }
+}
