@@ -63,3 +63,49 @@ macro_rules! assert_test_exists {
 }
 
 include!(concat!(env!("OUT_DIR"), "/generated.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, find, guests};
+
+    /// What every component in the binary format starts with: magic, version 13, layer 1.
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn contains(bytes: &[u8], text: &str) -> bool {
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    #[test]
+    fn every_capability_is_a_component_with_a_contract_and_an_example() {
+        for capability in ALL {
+            let name = capability.name;
+            assert!(capability.component.starts_with(COMPONENT), "{name}");
+            assert!(capability.manifest.contains(&format!("name = {name:?}\n")), "{name}");
+            assert!(capability.manifest.contains("[[example]]"), "{name}");
+            let [("world.wit", wit)] = capability.wit else { panic!("{name}: {:?}", capability.wit) };
+            assert!(wit.contains(&format!("package actum:{name}@")), "{name}");
+            assert_eq!(find(name).map(|found| found.name), Some(name));
+        }
+        assert!(find("no-such-capability").is_none());
+    }
+
+    #[test]
+    fn every_guest_is_a_component_and_all_but_the_command_are_typed() {
+        for guest in guests::ALL {
+            assert!(guest.component.starts_with(COMPONENT), "{}", guest.name);
+            assert_eq!(guest.wit.is_empty(), guest.name == "command", "{}", guest.name);
+        }
+    }
+
+    #[test]
+    fn no_path_of_the_building_machine_is_in_a_component() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        let out = env!("OUT_DIR");
+        let components = ALL.iter().map(|capability| (capability.name, capability.component));
+        for (name, component) in
+            components.chain(guests::ALL.iter().map(|guest| (guest.name, guest.component)))
+        {
+            assert!(!contains(component, here) && !contains(component, out), "{name}");
+        }
+    }
+}

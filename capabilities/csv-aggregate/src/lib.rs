@@ -167,11 +167,7 @@ mod tests {
     /// Key, rows, values.
     type Row = (String, u64, Vec<Option<f64>>);
 
-    fn by(
-        table: &str,
-        keys: &[&str],
-        aggregates: &[(&str, Measure)],
-    ) -> Result<Vec<Row>, Failure> {
+    fn by(table: &str, keys: &[&str], aggregates: &[(&str, Measure)]) -> Result<Vec<Row>, Failure> {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         let aggregates = aggregates
             .iter()
