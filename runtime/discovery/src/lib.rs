@@ -1,1 +1,29 @@
-//! The life of descriptors and the index that answers queries, as sans-I/O state.
+//! How offers are announced, kept while they live, and found: sans-I/O state, with time and randomness as arguments.
+//! No network, no disk, no clock may enter.
+//!
+//! An offer is two statements of its provider: a descriptor (what is offered; hours) and a lease (how things stand;
+//! minutes). Whoever passes them on can leave some out but cannot forge, and whoever asks ranks them again.
+//!
+//! - A provider makes its descriptors with [`descriptor_for`] and asks an [`Announcer`] when to announce.
+//! - An index takes statements in with [`Index::observe`] and answers with [`Index::search`].
+//! - A requester makes one ranked list of several indexes' answers with [`merge`].
+//!
+//! Times are seconds since the Unix epoch.
+
+mod announce;
+mod describe;
+mod index;
+mod live;
+mod merge;
+mod rank;
+mod refused;
+mod search;
+
+pub use announce::{Announcement, Announcer, Lifetimes, Validity};
+pub use describe::{DescribeError, Disagreement, agrees, descriptor_for};
+pub use index::{Index, IndexLimits, Observed};
+pub use live::{CLOCK_SKEW, LiveOffer};
+pub use merge::{Answer, Merged, PageRefused, RefusedOffer, RefusedPage, merge};
+pub use rank::{Match, Ranker, Text, WordRanker};
+pub use refused::Refused;
+pub use search::{Found, Why};

@@ -1,0 +1,212 @@
+//! What a query finds, and in which order.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use actum_discovery::*;
+use actum_model::*;
+use common::*;
+
+fn ten() -> Index {
+    let mut index = Index::default();
+    for n in 0..TEN.len() {
+        let provider = u8::try_from(n + 1).unwrap();
+        index.observe_offer(&offer(provider, one_of_ten(n)), NOW).unwrap();
+    }
+    index
+}
+
+fn names(found: &[Found]) -> Vec<&str> {
+    found.iter().map(|f| f.offer.descriptor().payload().name.as_str()).collect()
+}
+
+fn first(text: &str) -> String {
+    let found = ten().search(&query(text), NOW);
+    names(&found).first().copied().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn plain_words_find_the_capability_a_person_means() {
+    let meant = [
+        ("count words in a text", "text-stats"),
+        ("make a picture smaller", "thumbnail"),
+        ("shrink my photos", "thumbnail"),
+        ("turn markdown into a web page", "markdown"),
+        ("convert markdown to html", "markdown"),
+        ("compare two versions of a text", "text-diff"),
+        ("what changed between these files? show differences", "text-diff"),
+        ("shorten a long article to a summary", "text-summary"),
+        ("keywords of an article", "text-summary"),
+        ("sum a column of a spreadsheet", "csv-aggregate"),
+        ("sha256 of a file", "digest"),
+        ("fingerprint of some data", "digest"),
+        ("make a barcode for my web address", "qr-code"),
+        ("filter JSON documents", "json-query"),
+        ("find all matches of a regular expression", "regex-extract"),
+    ];
+    for (text, name) in meant {
+        assert_eq!(first(text), name, "{text:?}");
+    }
+}
+
+#[test]
+fn a_result_says_which_words_matched() {
+    let found = ten().search(&query("Count the words in a text"), NOW);
+    assert_eq!(found[0].why, Why::Words(vec!["count".to_owned(), "words".to_owned(), "text".to_owned()]));
+    assert!(found.windows(2).all(|w| w[0].score >= w[1].score));
+    assert!(ten().search(&query("xylophone"), NOW).is_empty());
+    assert!(ten().search(&query("the of and"), NOW).is_empty());
+}
+
+#[test]
+fn exact_names_and_ids_come_before_words() {
+    let mut index = ten();
+    let mut shouting = plain(20, "loud");
+    shouting.intent = "digest digest digest digest".to_owned();
+    shouting.tags = vec!["digest".to_owned(); 16];
+    index.observe_offer(&offer(20, shouting), NOW).unwrap();
+    let found = index.search(&query("digest"), NOW);
+    assert_eq!(names(&found), ["digest", "loud"]);
+    assert_eq!(found[0].why, Why::Name);
+    let digest = one_of_ten(1);
+    let exact = [
+        (digest.release.to_string(), Why::Release),
+        (digest.component.to_string(), Why::Component),
+        ("digest@1.0.0".to_owned(), Why::NameVersion),
+    ];
+    for (text, why) in exact {
+        let found = index.search(&query(&text), NOW);
+        assert_eq!((names(&found), &found[0].why), (vec!["digest"], &why));
+    }
+    assert!(index.search(&query("digest@2.0.0"), NOW).is_empty());
+    assert_eq!(index.search(&Query { limit: 50, ..query(" ") }, NOW).len(), 11);
+    assert_eq!(index.search(&Query { limit: 3, ..query("") }, NOW).len(), 3);
+}
+
+#[test]
+fn a_name_gives_its_highest_version_first_then_the_least_busy() {
+    let mut index = Index::default();
+    for (provider, version, load, capacity) in
+        [(1, "1.9.0", 0, 1), (2, "1.10.0", 3, 4), (3, "1.10.0", 1, 4), (4, "1.10.0", 0, 0)]
+    {
+        let mut descriptor = plain(provider, "same");
+        descriptor.version = version.parse().unwrap();
+        index.observe_descriptor(sign(provider, descriptor), NOW).unwrap();
+        index.observe_lease(sign(provider, Lease { load, capacity, ..plain_lease(provider) }), NOW).unwrap();
+    }
+    let found = index.search(&query("same"), NOW);
+    let providers: Vec<_> = found.iter().map(|f| f.offer.lease().payload().iss).collect();
+    assert_eq!(providers, [3, 2, 4, 1].map(|n| key(n).did()));
+}
+
+#[test]
+fn an_offer_is_found_while_both_halves_live_and_the_lease_covers_it() {
+    let mut index = ten();
+    assert_eq!(index.offers(NOW + 599).len(), 10);
+    assert!(index.offers(NOW + 600).is_empty());
+    let renewed = Lease { seq: 2, descriptors_seq: 1, nbf: NOW + 300, exp: NOW + 900, ..plain_lease(1) };
+    index.observe_lease(sign(1, renewed.clone()), NOW + 300).unwrap();
+    assert_eq!(index.offers(NOW + 600).len(), 1);
+    let withdrawn = Lease { seq: 3, descriptors_seq: 2, ..renewed };
+    index.observe_lease(sign(1, withdrawn), NOW + 301).unwrap();
+    assert!(index.offers(NOW + 600).is_empty());
+    index.expire(NOW + 3_600);
+    assert!(index.is_empty());
+}
+
+fn page(index: u8, offers: Vec<Offer>) -> Signed<Page> {
+    let q = query("");
+    sign(index, Page { iss: key(index).did(), aud: q.iss, nonce: q.nonce, offers })
+}
+
+#[test]
+fn merging_takes_the_union_ranks_it_and_keeps_the_newest() {
+    let ask = |index: u8| Query { aud: key(index).did(), ..query("count words in a text") };
+    let (a, b) = (ask(60), ask(61));
+    let newer = Descriptor { seq: 2, version: "1.0.1".parse().unwrap(), ..one_of_ten(7) };
+    let misranked = vec![offer(1, one_of_ten(0)), offer(8, one_of_ten(7))];
+    let pages = [page(60, misranked), page(61, vec![offer(8, newer), offer(9, one_of_ten(8))])];
+    let answers = [Answer { query: &a, page: &pages[0] }, Answer { query: &b, page: &pages[1] }];
+    let merged = merge(&answers, NOW);
+    assert!(merged.refused_pages.is_empty() && merged.refused_offers.is_empty());
+    assert_eq!(names(&merged.found)[0], "text-stats");
+    assert_eq!(merged.found[0].offer.descriptor().payload().seq, 2);
+    assert_eq!(merged.found.len(), 3);
+    let reversed = merge(&[answers[1], answers[0]], NOW);
+    assert_eq!(names(&merged.found), names(&reversed.found));
+    assert!(merge(&[], NOW).found.is_empty());
+}
+
+#[test]
+fn merging_leaves_out_a_forged_offer_and_keeps_the_rest_of_its_page() {
+    let asked = query("words");
+    let mut forged = offer(1, one_of_ten(0));
+    forged.descriptor[90] ^= 1;
+    let page = page(60, vec![forged, offer(8, one_of_ten(7))]);
+    let merged = merge(&[Answer { query: &asked, page: &page }], NOW);
+    assert_eq!(names(&merged.found), ["text-stats"]);
+    assert_eq!(merged.refused_offers.len(), 1);
+    assert_eq!(merged.refused_offers[0].index, key(60).did());
+}
+
+#[test]
+fn refreshes_fall_between_a_third_and_a_half_of_a_life_and_numbers_only_rise() {
+    let lives = Lifetimes::default();
+    let mut announcer = Announcer::new(lives, 0);
+    let (mut now, mut last, mut described) = (NOW, 0, 0);
+    for jitter in (0..2_000).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+        let said = announcer.poll(now, jitter).unwrap();
+        assert!(said.lease.seq > last);
+        assert_eq!((said.lease.nbf, said.lease.exp), (now, now + lives.lease));
+        if let Some(descriptors) = said.descriptors {
+            assert_eq!(said.descriptors_seq, descriptors.seq);
+            assert!(descriptors.seq > last && now - described <= lives.descriptor || described == 0);
+            described = now;
+        }
+        last = said.lease.seq;
+        assert!(announcer.poll(now, jitter).is_none());
+        let wait = announcer.due() - now;
+        assert!(
+            wait <= lives.lease / 2
+                && (wait >= lives.lease / 3 || announcer.due() >= described + lives.descriptor / 3)
+        );
+        now = announcer.due();
+    }
+    announcer.readiness_changed();
+    assert!(announcer.poll(now - 1, 0).unwrap().descriptors.is_none());
+    announcer.offers_changed();
+    let said = announcer.poll(now - 1, 0).unwrap();
+    assert!(said.descriptors.is_some() && said.descriptors_seq < said.lease.seq);
+    assert!(Announcer::new(lives, 1 << 40).poll(NOW, 0).unwrap().lease.seq > 1 << 40);
+}
+
+#[test]
+fn a_release_of_any_size_has_a_descriptor_that_fits_and_agrees() {
+    for functions in [1, 2, 5, 10, 16, 40] {
+        for docs in ["", "One line.\nAnother.", &"ü".repeat(200)] {
+            let release = release(functions, docs, "1.0.0");
+            let made = descriptor_for(&release, key(1).did(), Limits::default(), false, 3, NOW, 60).unwrap();
+            agrees(&made, &release).unwrap();
+            assert!(!made.functions.is_empty());
+            let signed = sign(1, made);
+            Signed::<Descriptor>::verify(signed.bytes()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn docs_give_way_before_signatures_and_signatures_before_functions() {
+    let make = |functions| {
+        let release = release(functions, &"d".repeat(300), "1.0.0");
+        descriptor_for(&release, key(1).did(), Limits::default(), false, 3, NOW, 60).unwrap()
+    };
+    let few = make(3);
+    assert!(few.functions.iter().all(|f| f.docs.len() == 120 && f.signature.len() <= 240));
+    assert!(few.functions[0].docs.ends_with('…'));
+    let some = make(6);
+    assert!(some.functions.iter().all(|f| !f.signature.is_empty()));
+    assert!(!some.functions[0].docs.is_empty() && some.functions[5].docs.is_empty());
+    let many = make(16);
+    assert!(many.functions.len() == 16 && many.functions.iter().all(|f| f.docs.is_empty()));
+    assert!(!many.functions[0].signature.is_empty() && many.functions[15].signature.is_empty());
+}
