@@ -129,7 +129,8 @@ fn a_descriptor_of_no_life_or_too_long_a_version() {
 fn a_descriptor_that_says_something_else_than_its_release() {
     let release = release(2, "Docs.", "1.0.0");
     let right = descriptor_for(&release, key(1).did(), Limits::default(), true, 1, NOW, 60).unwrap();
-    let changes: [(&str, fn(&mut Descriptor)); 9] = [
+    type Change = fn(&mut Descriptor);
+    let changes: [(&str, Change); 9] = [
         ("release", |d| d.release = ReleaseId::of(b"x")),
         ("author", |d| d.author = d.iss),
         ("name", |d| d.name = "other".parse().unwrap()),
