@@ -169,6 +169,17 @@ impl Statement for Release {
         if self.functions.is_empty() {
             return Err("no function is offered".to_owned());
         }
+        for f in &self.functions {
+            let in_function = |e| format!("function {}: {e}", f.name);
+            for p in &f.params {
+                p.ty.check().map_err(in_function)?;
+                if p.name.is_empty() || f.params.iter().filter(|q| q.name == p.name).count() > 1 {
+                    let e = format!("the parameter name {:?} is empty or occurs twice", p.name);
+                    return Err(in_function(e));
+                }
+            }
+            f.result.iter().try_for_each(WitType::check).map_err(in_function)?;
+        }
         if self.examples.len() > 16 {
             return Err("at most 16 examples are allowed".to_owned());
         }

@@ -98,6 +98,53 @@ impl WitType {
     pub fn is_bytes(&self) -> bool {
         matches!(self, Self::List(t) if **t == Self::U8)
     }
+
+    /// Whether this can be a type of the component model, whose values then have one encoding each: names within a
+    /// type are unique and not empty, at least one of each, at most 32 flags, and no deeper than
+    /// [`crate::value::MAX_DEPTH`].
+    ///
+    /// What a component declares always is; what a signed release claims may be anything.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_at(0)
+    }
+
+    fn check_at(&self, depth: usize) -> Result<(), String> {
+        if depth > crate::value::MAX_DEPTH {
+            return Err(format!("a type is nested more than {} deep", crate::value::MAX_DEPTH));
+        }
+        let inner = |t: &Self| t.check_at(depth + 1);
+        match self {
+            Self::List(t) | Self::Option(t) => inner(t),
+            Self::Record(fields) => {
+                unique("record", fields.iter().map(|f| f.name.as_str()))?;
+                fields.iter().map(|f| &f.ty).try_for_each(inner)
+            }
+            Self::Tuple(types) if types.is_empty() => Err("a tuple is empty".to_owned()),
+            Self::Tuple(types) => types.iter().try_for_each(inner),
+            Self::Variant(cases) => {
+                unique("variant", cases.iter().map(|c| c.name.as_str()))?;
+                cases.iter().filter_map(|c| c.ty.as_ref()).try_for_each(inner)
+            }
+            Self::Enum(cases) => unique("enum", cases.iter().map(String::as_str)),
+            Self::Flags(flags) if flags.len() > 32 => {
+                Err(format!("{} flags; at most 32 are allowed", flags.len()))
+            }
+            Self::Flags(flags) => unique("flags", flags.iter().map(String::as_str)),
+            Self::Result(r) => r.ok.iter().chain(&r.err).map(|t| &**t).try_for_each(inner),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses no names, an empty one, and one that occurs twice.
+fn unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if name.is_empty() || !seen.insert(name) {
+            return Err(format!("in a {kind}, the name {name:?} is empty or occurs twice"));
+        }
+    }
+    if seen.is_empty() { Err(format!("a {kind} is empty")) } else { Ok(()) }
 }
 
 /// Joins items with a separator while writing.

@@ -1,0 +1,251 @@
+//! A bundle holds exactly what its receipt names, byte for byte.
+
+use crate::samples::{self, COMPONENT, author, provider};
+use actum_model::{
+    BlobId, Outcome, Receipt, Signed,
+    bundle::{BlockKind, Bundle, BundleError},
+    id::{DAG_CBOR, RAW, cid_of},
+};
+
+fn bundle() -> Bundle {
+    Bundle {
+        receipt: Signed::sign(samples::receipt(), &provider()),
+        release: Some(Signed::sign(samples::release(), &author())),
+        component: COMPONENT.to_vec(),
+        args: samples::args(),
+        output: Some(samples::output()),
+        journal: samples::journal().bytes(),
+        stdio: Some(samples::stdio()),
+    }
+}
+
+fn with_receipt(receipt: Receipt) -> Bundle {
+    Bundle { receipt: Signed::sign(receipt, &provider()), ..bundle() }
+}
+
+/// The header and the sections of a bundle, each with its length in front.
+fn sections(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = bytes;
+    let mut sections = Vec::new();
+    while !rest.is_empty() {
+        let (n, after) = unsigned_varint::decode::usize(rest).unwrap();
+        let size = rest.len() - after.len() + n;
+        sections.push(rest[..size].to_vec());
+        rest = &rest[size..];
+    }
+    sections
+}
+
+fn section(codec: u64, bytes: &[u8]) -> Vec<u8> {
+    let cid = cid_of(codec, bytes).to_bytes();
+    let mut buffer = unsigned_varint::encode::usize_buffer();
+    let length = unsigned_varint::encode::usize(cid.len() + bytes.len(), &mut buffer);
+    [length, &cid, bytes].concat()
+}
+
+fn refused(bytes: &[u8]) -> BundleError {
+    Bundle::from_bytes(bytes).unwrap_err()
+}
+
+#[test]
+fn reads_back_what_was_written() {
+    let whole = bundle();
+    assert_eq!(Bundle::from_bytes(&whole.to_bytes()).unwrap(), whole);
+    let bare = Bundle {
+        release: None,
+        output: None,
+        stdio: None,
+        ..with_receipt(Receipt { outcome: Outcome::OutOfFuel, stdio: None, ..samples::receipt() })
+    };
+    assert_eq!(Bundle::from_bytes(&bare.to_bytes()).unwrap(), bare);
+    assert_eq!(sections(&bare.to_bytes()).len(), 1 + 4);
+    assert_eq!(sections(&whole.to_bytes()).len(), 1 + 7);
+}
+
+#[test]
+fn the_root_and_first_block_is_the_receipt() {
+    let bundle = bundle();
+    let first = &sections(&bundle.to_bytes())[1];
+    assert_eq!(*first, section(DAG_CBOR, bundle.receipt.bytes()));
+    let header = &sections(&bundle.to_bytes())[0];
+    // {"roots": [42(h'00' + CID)], "version": 1}
+    let mut expected = b"\x3a\xa2\x65roots\x81\xd8\x2a\x58\x25\x00".to_vec();
+    expected.extend(bundle.receipt.id().cid().to_bytes());
+    expected.extend(b"\x67version\x01");
+    assert_eq!(*header, expected);
+}
+
+#[test]
+fn equal_blocks_are_written_once() {
+    let same = samples::args();
+    let outcome = Outcome::Ok(BlobId::of(&same));
+    let bundle = Bundle { output: Some(same), ..with_receipt(Receipt { outcome, ..samples::receipt() }) };
+    let bytes = bundle.to_bytes();
+    assert_eq!(sections(&bytes).len(), 1 + 6);
+    assert_eq!(Bundle::from_bytes(&bytes).unwrap(), bundle);
+}
+
+#[test]
+fn any_changed_byte() {
+    let bytes = bundle().to_bytes();
+    for i in 0..bytes.len() {
+        for change in [0x01, 0x80, 0x20, 0xff] {
+            let mut changed = bytes.clone();
+            changed[i] ^= change;
+            assert!(Bundle::from_bytes(&changed).is_err(), "byte {i} changed by {change:#x}");
+        }
+    }
+}
+
+#[test]
+fn any_cut_and_any_byte_added() {
+    let bytes = bundle().to_bytes();
+    let without_release = Bundle { release: None, ..bundle() }.to_bytes();
+    for end in 0..bytes.len() {
+        // What is left when the release is cut off is the bundle without it, as it may be.
+        let cut = Bundle::from_bytes(&bytes[..end]);
+        assert_eq!(cut.is_ok(), bytes[..end] == without_release, "cut to {end} bytes");
+    }
+    for extra in [0x00, 0x01, 0x80] {
+        assert!(Bundle::from_bytes(&[&bytes[..], &[extra]].concat()).is_err());
+    }
+}
+
+#[test]
+fn a_missing_block_is_named() {
+    let all = sections(&bundle().to_bytes());
+    let kinds =
+        [BlockKind::Args, BlockKind::Output, BlockKind::Journal, BlockKind::Stdio, BlockKind::Component];
+    for (i, expected) in (2..).zip(kinds) {
+        let mut fewer = all.clone();
+        fewer.remove(i);
+        match refused(&fewer.concat()) {
+            BundleError::Missing { kind, .. } => assert_eq!(kind, expected),
+            other => panic!("{expected}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_duplicate_block() {
+    let mut all = sections(&bundle().to_bytes());
+    for i in 1..all.len() {
+        let mut twice = all.clone();
+        twice.insert(i, all[i].clone());
+        // Past seven blocks there is no room for any; before, the second of the pair is named.
+        assert!(matches!(
+            refused(&twice.concat()),
+            BundleError::Duplicate { .. } | BundleError::Stranger { .. }
+        ));
+    }
+    all.pop();
+    let last = all[2].clone();
+    all.push(last);
+    assert!(matches!(refused(&all.concat()), BundleError::Duplicate { block: 7, .. }));
+}
+
+#[test]
+fn a_stranger_block_anywhere() {
+    let all = sections(&Bundle { release: None, ..bundle() }.to_bytes());
+    for i in 2..=all.len() {
+        let mut more = all.clone();
+        more.insert(i, section(RAW, b"not named by the receipt"));
+        assert!(matches!(refused(&more.concat()), BundleError::Stranger { .. }), "at {i}");
+    }
+}
+
+#[test]
+fn another_order() {
+    let all = sections(&bundle().to_bytes());
+    for i in 3..all.len() {
+        let mut swapped = all.clone();
+        swapped.swap(i - 1, i);
+        let error = refused(&swapped.concat());
+        let ok = matches!(error, BundleError::Order { .. } | BundleError::Stranger { .. });
+        assert!(ok, "{i}: {error}");
+    }
+    let mut swapped = all;
+    swapped.swap(1, 2);
+    assert!(matches!(refused(&swapped.concat()), BundleError::Root { .. }));
+}
+
+#[test]
+fn a_header_that_is_not_canonical() {
+    let all = sections(&bundle().to_bytes());
+    let root = bundle().receipt.id();
+    let header = |roots: usize, version: u8| {
+        let mut h = b"\xa2\x65roots".to_vec();
+        h.push(0x80 | u8::try_from(roots).unwrap());
+        for _ in 0..roots {
+            h.extend(b"\xd8\x2a\x58\x25\x00");
+            h.extend(root.cid().to_bytes());
+        }
+        h.extend(b"\x67version");
+        h.push(version);
+        [vec![u8::try_from(h.len()).unwrap()], h].concat()
+    };
+    assert_eq!(header(1, 1), all[0]);
+    let blocks = all[1..].concat();
+    for wrong in [header(0, 1), header(2, 1), header(1, 2), vec![0], vec![]] {
+        let error = refused(&[wrong, blocks.clone()].concat());
+        assert!(matches!(error, BundleError::Header(_)), "{error}");
+    }
+    let long = [&[all[0][0] | 0x80, 0x00], &all[0][1..], &blocks].concat();
+    assert!(matches!(refused(&long), BundleError::Length { block: 0 }));
+    let unsorted = {
+        let mut h = b"\x3a\xa2\x67version\x01\x65roots\x81\xd8\x2a\x58\x25\x00".to_vec();
+        h.extend(root.cid().to_bytes());
+        h
+    };
+    assert!(matches!(refused(&[unsorted, blocks].concat()), BundleError::Header(_)));
+}
+
+#[test]
+fn a_hash_that_does_not_match_is_named_by_its_block() {
+    let all = sections(&bundle().to_bytes());
+    for i in 1..all.len() {
+        let mut changed = all.clone();
+        *changed[i].last_mut().unwrap() ^= 1;
+        match refused(&changed.concat()) {
+            BundleError::Hash { block, .. } => assert_eq!(block, i),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_receipt_that_its_issuer_did_not_sign() {
+    let forged = Signed::sign(samples::receipt(), &author());
+    let bytes = Bundle { receipt: forged, ..bundle() }.to_bytes();
+    assert!(matches!(refused(&bytes), BundleError::Receipt(_)));
+}
+
+#[test]
+fn a_release_of_another_component_or_not_signed() {
+    let mut release = samples::release();
+    release.component = actum_model::ComponentId::of(b"another");
+    let bytes = Bundle { release: Some(Signed::sign(release, &author())), ..bundle() }.to_bytes();
+    assert!(matches!(refused(&bytes), BundleError::OtherComponent { .. }));
+    let forged = Signed::sign(samples::release(), &provider());
+    let bytes = Bundle { release: Some(forged), ..bundle() }.to_bytes();
+    assert!(matches!(refused(&bytes), BundleError::Release(_)));
+}
+
+#[test]
+fn an_output_that_the_receipt_does_not_have() {
+    let bundle = with_receipt(Receipt { outcome: Outcome::OutOfMemory, ..samples::receipt() });
+    assert!(matches!(refused(&bundle.to_bytes()), BundleError::Stranger { block: 3, .. }));
+}
+
+#[test]
+fn a_journal_or_stdio_of_another_form() {
+    let bytes = b"\xa0".to_vec();
+    let journal = actum_model::JournalId::of(&bytes);
+    let bundle = Bundle { journal: bytes.clone(), ..with_receipt(Receipt { journal, ..samples::receipt() }) };
+    let error = refused(&bundle.to_bytes());
+    assert!(matches!(error, BundleError::Block { kind: BlockKind::Journal, .. }), "{error}");
+    let stdio = Some(BlobId::of(&bytes));
+    let bundle = Bundle { stdio: Some(bytes), ..with_receipt(Receipt { stdio, ..samples::receipt() }) };
+    let error = refused(&bundle.to_bytes());
+    assert!(matches!(error, BundleError::Block { kind: BlockKind::Stdio, .. }), "{error}");
+}

@@ -1,0 +1,85 @@
+//! Files of each persistent type in format version 1, kept for ever: they decode, re-encode to themselves, and are what
+//! the same values give today. `ACTUM_BLESS=1` writes them anew, which is allowed until the first release.
+
+use crate::samples::{self, author, provider, requester};
+use actum_model::{
+    Descriptor, Journal, JournalId, Lease, Page, Profile, ProfileId, Query, Receipt, Release, Signed,
+    Statement, Verdict, codec,
+    id::{DAG_CBOR, cid_of},
+};
+
+fn golden(name: &str, built: &[u8], id: &str) -> Vec<u8> {
+    let path = format!("{}/tests/golden/v1/{name}.cbor", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("ACTUM_BLESS").is_some() {
+        std::fs::write(&path, built).unwrap();
+    }
+    let kept = std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    assert_eq!(kept, built, "the format of {name} has changed");
+    assert_eq!(cid_of(DAG_CBOR, &kept).to_string(), id, "{name}");
+    kept
+}
+
+fn statement<T: Statement>(name: &str, built: &Signed<T>, id: &str) {
+    let kept = golden(name, built.bytes(), id);
+    let read = Signed::<T>::verify(&kept).unwrap();
+    assert_eq!(codec::encode(read.payload()), codec::encode(built.payload()));
+    assert_eq!(read.bytes(), kept);
+}
+
+#[test]
+fn release() {
+    let built: Signed<Release> = Signed::sign(samples::release(), &author());
+    statement("release", &built, "bafyreibtlyz2hauoftjpzzhb4hpctxg6gicvjgyq7o7ji253puvebldbli");
+}
+
+#[test]
+fn descriptor() {
+    let built: Signed<Descriptor> = Signed::sign(samples::descriptor(), &provider());
+    statement("descriptor", &built, "bafyreihsa7qox6nu5ogcq6czxgssbhsbexsgmrpoca7lyru4fume5gd6ne");
+}
+
+#[test]
+fn lease() {
+    let built: Signed<Lease> = Signed::sign(samples::lease(), &provider());
+    statement("lease", &built, "bafyreiegto5o3fks3u4orfe736wy5zoiwzazorgw3vx62mzcnihvb6jvye");
+}
+
+#[test]
+fn receipt() {
+    let built: Signed<Receipt> = Signed::sign(samples::receipt(), &provider());
+    statement("receipt", &built, "bafyreihm43q6mhukbyaqduv37hgydz6v5lpzrxds6md6x7rwwn3ebn64va");
+}
+
+#[test]
+fn verdict() {
+    let built: Signed<Verdict> = Signed::sign(samples::verdict(), &requester());
+    statement("verdict", &built, "bafyreibbkv3dekzzzdwrtlmj2xn7tzf5d25aztupyxh3bxvunimki7iljq");
+}
+
+#[test]
+fn query() {
+    let built: Signed<Query> = Signed::sign(samples::query(), &requester());
+    statement("query", &built, "bafyreiff6bksi4nygihhtfjx4ogu5jhyek5bgxbto7gepd2wim6g2f2x64");
+}
+
+#[test]
+fn page() {
+    let built: Signed<Page> = Signed::sign(samples::page(), &provider());
+    statement("page", &built, "bafyreihq4ey2ceqbcjq3bd4ffu3f6cqeje2tpiaivna63hmuzyylrdoopa");
+}
+
+#[test]
+fn journal() {
+    let id = "bafyreibdh5275qw6wqvw6lwgmyg3u3yqzrtpbojpsnfrbvfpep7ufwhgby";
+    let kept = golden("journal", &samples::journal().bytes(), id);
+    let read: Journal = codec::decode(&kept, Journal::MAX_BYTES).unwrap();
+    assert_eq!((read.bytes(), read.id()), (kept, id.parse::<JournalId>().unwrap()));
+}
+
+#[test]
+fn profile() {
+    let id = "bafyreicpn3q5okpytq3ug4blre3xmlfi7yisiy3jfdsq5smwjqqlh6j36e";
+    let kept = golden("profile", &codec::encode(&samples::profile()), id);
+    let read: Profile = codec::decode(&kept, 64 << 10).unwrap();
+    assert_eq!((codec::encode(&read), read.id()), (kept, id.parse::<ProfileId>().unwrap()));
+}

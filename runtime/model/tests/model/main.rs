@@ -1,0 +1,16 @@
+//! The model from outside: what it refuses, and that its formats stay what they are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is the message"
+)]
+
+mod bundles;
+mod golden;
+mod json;
+mod samples;
+mod statements;
+mod values;
+mod vectors;

@@ -1,0 +1,252 @@
+//! One of each type, from fixed keys and values.
+
+use actum_model::{
+    Action, Authority, BlobId, ComponentId, Descriptor, Example, Function, Journal, JournalEntry, Judgement,
+    Lease, Limits, Offer, Outcome, Page, Param, Profile, Query, Receipt, Release, SecretKey, Signed, Value,
+    Verdict, WitType, codec,
+    descriptor::Offered,
+    receipt::Stdio,
+    release::chunk_digests,
+    types::{Case, Field, ResultType},
+    value::{encode_params, encode_result},
+    verdict::Divergence,
+};
+use serde_bytes::{ByteArray, ByteBuf};
+
+pub(crate) fn author() -> SecretKey {
+    SecretKey::from_seed(&[1; 32])
+}
+pub(crate) fn provider() -> SecretKey {
+    SecretKey::from_seed(&[2; 32])
+}
+pub(crate) fn requester() -> SecretKey {
+    SecretKey::from_seed(&[3; 32])
+}
+
+pub(crate) const COMPONENT: &[u8] = b"\0asm: the model never looks inside a component";
+
+pub(crate) fn field(name: &str, ty: WitType) -> Field {
+    Field { name: name.to_owned(), ty }
+}
+pub(crate) fn case(name: &str, ty: Option<WitType>) -> Case {
+    Case { name: name.to_owned(), ty }
+}
+pub(crate) fn param(name: &str, ty: WitType) -> Param {
+    Param { name: name.to_owned(), ty }
+}
+pub(crate) fn list(ty: WitType) -> WitType {
+    WitType::List(Box::new(ty))
+}
+pub(crate) fn option(ty: WitType) -> WitType {
+    WitType::Option(Box::new(ty))
+}
+pub(crate) fn some(value: Value) -> Value {
+    Value::Option(Some(Box::new(value)))
+}
+pub(crate) fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+pub(crate) fn params() -> Vec<Param> {
+    vec![
+        param("text", WitType::String),
+        param(
+            "options",
+            option(WitType::Record(vec![
+                field("top", WitType::U32),
+                field("order", WitType::Enum(names(&["by-count", "by-name"]))),
+                field("skip", WitType::Flags(names(&["digits", "short"]))),
+                field("cut", WitType::Variant(vec![case("never", None), case("after", Some(WitType::U64))])),
+            ])),
+        ),
+    ]
+}
+
+pub(crate) fn result() -> WitType {
+    WitType::Result(ResultType {
+        ok: Some(Box::new(list(WitType::Tuple(vec![WitType::String, WitType::U32])))),
+        err: Some(Box::new(WitType::String)),
+    })
+}
+
+pub(crate) fn args() -> Vec<u8> {
+    let options = Value::Record(vec![
+        Value::U32(3),
+        Value::Enum(1),
+        Value::Flags(0b10),
+        Value::Variant(1, Some(Box::new(Value::U64(1000)))),
+    ]);
+    encode_params(&params(), &[Value::String("to be or not to be".into()), some(options)]).unwrap()
+}
+
+pub(crate) fn output() -> Vec<u8> {
+    let row = |word: &str, n| Value::Tuple(vec![Value::String(word.into()), Value::U32(n)]);
+    let rows = Value::List(vec![row("be", 2), row("to", 2)]);
+    encode_result(Some(&result()), Some(&Value::Result(Ok(Some(Box::new(rows)))))).unwrap()
+}
+
+pub(crate) fn release() -> Release {
+    let name: actum_model::FunctionName = "actum:text/words@0.1.0#count".parse().unwrap();
+    Release {
+        iss: author().did(),
+        name: "word-count".parse().unwrap(),
+        version: "1.2.0".parse().unwrap(),
+        intent: "Count how often each word occurs in a text.".into(),
+        tags: names(&["text", "words"]),
+        component: ComponentId::of(COMPONENT),
+        component_bytes: COMPONENT.len() as u64,
+        chunks: chunk_digests(COMPONENT),
+        wit: ByteBuf::from(*b"\0asm: a WIT package"),
+        functions: vec![Function {
+            name: name.clone(),
+            docs: "How often each word occurs, most frequent first.".into(),
+            params: params(),
+            result: Some(result()),
+        }],
+        permissions: [actum_model::Permission::Network].into(),
+        examples: vec![Example {
+            function: name,
+            args: ByteBuf::from(args()),
+            output: ByteBuf::from(output()),
+        }],
+    }
+}
+
+pub(crate) fn descriptor() -> Descriptor {
+    let release = Signed::sign(release(), &author());
+    Descriptor {
+        iss: provider().did(),
+        release: release.id(),
+        author: author().did(),
+        name: release.payload().name.clone(),
+        version: release.payload().version.clone(),
+        component: release.payload().component,
+        intent: release.payload().intent.clone(),
+        tags: release.payload().tags.clone(),
+        functions: vec![Offered {
+            name: release.payload().functions[0].name.clone(),
+            docs: "How often each word occurs, most frequent first.".into(),
+            signature: "count(text: string, …)".into(),
+        }],
+        limits: limits(),
+        public: true,
+        seq: 7,
+        nbf: 1_790_000_000,
+        exp: 1_790_003_600,
+    }
+}
+
+pub(crate) fn lease() -> Lease {
+    Lease {
+        iss: provider().did(),
+        addrs: names(&["/ip4/127.0.0.1/tcp/4711", "/ip6/::1/udp/4711/quic-v1"]),
+        load: 1,
+        capacity: 4,
+        descriptors_seq: 7,
+        seq: 300,
+        nbf: 1_790_000_000,
+        exp: 1_790_000_600,
+    }
+}
+
+/// Written out: the defaults may change, the golden files may not.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        fuel: 10_000_000_000,
+        memory_bytes: 256 << 20,
+        table_elements: 100_000,
+        instances: 64,
+        output_bytes: 32 << 20,
+        stdio_bytes: 1 << 20,
+        journal_bytes: 16 << 20,
+    }
+}
+
+pub(crate) fn action() -> Action {
+    Action {
+        requester: requester().did(),
+        component: ComponentId::of(COMPONENT),
+        function: "actum:text/words@0.1.0#count".parse().unwrap(),
+        args: BlobId::of(&args()),
+        limits: limits(),
+        permissions: [].into(),
+        seed: ByteArray::new([5; 32]),
+        time_base: 1_790_000_000_000_000_000,
+        nonce: ByteArray::new([6; 12]),
+    }
+}
+
+pub(crate) fn journal() -> Journal {
+    Journal {
+        entries: vec![JournalEntry {
+            function: "wasi:keyvalue/store@0.2.0#get".into(),
+            asked: BlobId::of(b"\x81\x61k"),
+            told: ByteBuf::from(*b"\x43abc"),
+        }],
+    }
+}
+
+pub(crate) fn stdio() -> Vec<u8> {
+    codec::encode(&Stdio { stdout: ByteBuf::from(*b"counting\n"), stderr: ByteBuf::new() })
+}
+
+pub(crate) fn profile() -> Profile {
+    let setting = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    Profile {
+        name: "actum/1".into(),
+        engine: "wasmtime 48.0.8".into(),
+        settings: [setting("nan-canonicalization", "on"), setting("relaxed-simd", "deterministic")].into(),
+    }
+}
+
+pub(crate) fn receipt() -> Receipt {
+    Receipt {
+        iss: provider().did(),
+        iat: 1_790_000_001,
+        action: action(),
+        authority: Authority::Listed,
+        profile: profile().id(),
+        outcome: Outcome::Ok(BlobId::of(&output())),
+        fuel: 123_456_789,
+        memory_bytes: 1 << 20,
+        journal: journal().id(),
+        stdio: Some(BlobId::of(&stdio())),
+    }
+}
+
+pub(crate) fn verdict() -> Verdict {
+    Verdict {
+        iss: requester().did(),
+        iat: 1_790_000_002,
+        receipt: Signed::sign(receipt(), &provider()).id(),
+        provider: provider().did(),
+        profile: profile().id(),
+        judgement: Judgement::Diverged(Divergence {
+            at: "fuel".into(),
+            receipt: "123456789".into(),
+            replay: "123456788".into(),
+        }),
+    }
+}
+
+pub(crate) fn query() -> Query {
+    Query {
+        iss: requester().did(),
+        aud: provider().did(),
+        text: "count words in a text".into(),
+        limit: 10,
+        nonce: ByteArray::new([9; 12]),
+    }
+}
+
+pub(crate) fn page() -> Page {
+    Page {
+        iss: provider().did(),
+        aud: requester().did(),
+        nonce: ByteArray::new([9; 12]),
+        offers: vec![Offer {
+            descriptor: ByteBuf::from(Signed::sign(descriptor(), &provider()).bytes()),
+            lease: ByteBuf::from(Signed::sign(lease(), &provider()).bytes()),
+        }],
+    }
+}

@@ -1,0 +1,231 @@
+//! Every signed statement is read strictly. Each refusal here is validly signed, so the signature is not what refuses.
+
+use crate::samples::{self, author, provider, requester};
+use actum_model::{
+    Action, DecodeError, Descriptor, EnvelopeError, Journal, Lease, Page, Profile, Query, Receipt, Release,
+    SecretKey, Signed, Statement, Verdict, codec, envelope::VARSIG_ED25519_DAG_CBOR,
+};
+use ipld_core::ipld::Ipld;
+use std::collections::BTreeMap;
+
+const TAGS: [&str; 7] =
+    [Release::TAG, Descriptor::TAG, Lease::TAG, Receipt::TAG, Verdict::TAG, Query::TAG, Page::TAG];
+
+/// The entries of a value's map, encoded one by one, in canonical order.
+fn entries<T: serde::Serialize>(value: &T) -> Vec<(String, Vec<u8>)> {
+    let map: BTreeMap<String, Ipld> = serde_ipld_dagcbor::from_slice(&codec::encode(value)).unwrap();
+    let mut entries: Vec<_> = map
+        .into_iter()
+        .map(|(k, v)| {
+            let bytes = [codec::encode(&k), codec::encode(&v)].concat();
+            (k, bytes)
+        })
+        .collect();
+    entries.sort_by_key(|(k, _)| (k.len(), k.clone()));
+    entries
+}
+
+fn map_of(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    assert!(entries.len() < 24);
+    let mut bytes = vec![0xa0 | u8::try_from(entries.len()).unwrap()];
+    entries.iter().for_each(|(_, e)| bytes.extend_from_slice(e));
+    bytes
+}
+
+/// An envelope around any payload, with a signature that verifies.
+fn envelope(key: &SecretKey, header: &[u8], tag: &str, payload: &[u8]) -> Vec<u8> {
+    let header = codec::encode(&Ipld::Bytes(header.to_vec()));
+    let signed = [&[0xa2, 0x61, b'h'], &header[..], &codec::encode(tag), payload].concat();
+    [&[0x82, 0x58, 0x40], &key.sign(&signed)[..], &signed].concat()
+}
+
+/// What every statement refuses; `optional` names the fields that may be absent.
+fn strict<T: Statement + std::fmt::Debug>(payload: &T, key: &SecretKey, optional: &[&str]) {
+    let good = entries(payload);
+    let with =
+        |payload: &[u8]| Signed::<T>::verify(&envelope(key, &VARSIG_ED25519_DAG_CBOR, T::TAG, payload));
+    let malformed = |what: &str, payload: &[u8]| match with(payload) {
+        Err(EnvelopeError::Decode {
+            source: DecodeError::Malformed(_) | DecodeError::NotCanonical, ..
+        }) => {}
+        other => panic!("{}, {what}: {other:?}", T::TAG),
+    };
+    let signed = Signed::sign(payload.clone(), key);
+    assert_eq!(with(&map_of(&good)).unwrap().bytes(), signed.bytes());
+
+    let unknown = ("zzzzzzzzzzzzzzzzzzzzzzzz".to_owned(), codec::encode(&("zzzzzzzzzzzzzzzzzzzzzzzz", 1)));
+    let unknown = (unknown.0, unknown.1[1..].to_vec());
+    malformed("unknown field", &map_of(&[good.clone(), vec![unknown]].concat()));
+    for (i, (name, bytes)) in good.iter().enumerate() {
+        let mut fewer = good.clone();
+        fewer.remove(i);
+        if !optional.contains(&name.as_str()) {
+            malformed(&format!("without {name}"), &map_of(&fewer));
+        }
+        let mut twice = good.clone();
+        twice.insert(i, (name.clone(), bytes.clone()));
+        malformed(&format!("{name} twice"), &map_of(&twice));
+        let null = [codec::encode(name), vec![0xf6]].concat();
+        let mut nulled = good.clone();
+        nulled[i] = (name.clone(), null);
+        malformed(&format!("{name} null"), &map_of(&nulled));
+    }
+    for i in 1..good.len() {
+        let mut swapped = good.clone();
+        swapped.swap(i - 1, i);
+        malformed("unsorted keys", &map_of(&swapped));
+    }
+    let plain = map_of(&good);
+    malformed("trailing byte", &[&plain[..], &[0xf6]].concat());
+    malformed("a longer map head", &[&[0xb8, plain[0] & 0x1f], &plain[1..]].concat());
+    malformed("an indefinite map", &[&[0xbf], &plain[1..], &[0xff]].concat());
+    malformed("an array", &[0x80]);
+    malformed("nothing", &[]);
+
+    let bytes = signed.bytes();
+    for end in 0..bytes.len() {
+        assert!(Signed::<T>::verify(&bytes[..end]).is_err(), "{} cut to {end} bytes", T::TAG);
+    }
+    assert!(Signed::<T>::verify(&[bytes, &[0]].concat()).is_err());
+    for i in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.to_vec();
+            flipped[i] ^= 1 << bit;
+            assert!(Signed::<T>::verify(&flipped).is_err(), "{} with bit {bit} of byte {i} flipped", T::TAG);
+        }
+    }
+
+    let next = T::TAG.replace("@1", "@2");
+    for tag in TAGS.into_iter().chain([next.as_str()]).filter(|t| *t != T::TAG) {
+        match Signed::<T>::verify(&envelope(key, &VARSIG_ED25519_DAG_CBOR, tag, &plain)) {
+            Err(EnvelopeError::WrongTag { wanted, found }) => {
+                assert_eq!((wanted, found.as_str()), (T::TAG, tag))
+            }
+            other => panic!("{} as {tag}: {other:?}", T::TAG),
+        }
+    }
+    let other_header = [0x34, 0x01, 0xed, 0x01, 0xed, 0x01, 0x12, 0x71];
+    match Signed::<T>::verify(&envelope(key, &other_header, T::TAG, &plain)) {
+        Err(EnvelopeError::UnknownHeader) => {}
+        other => panic!("{} with another header: {other:?}", T::TAG),
+    }
+    let stranger = SecretKey::from_seed(&[77; 32]);
+    match Signed::<T>::verify(&envelope(&stranger, &VARSIG_ED25519_DAG_CBOR, T::TAG, &plain)) {
+        Err(EnvelopeError::BadSignature { issuer }) => assert_eq!(issuer, payload.issuer()),
+        other => panic!("{} signed by a stranger: {other:?}", T::TAG),
+    }
+    match Signed::<T>::verify(&vec![0x82; T::MAX_BYTES + 1]) {
+        Err(EnvelopeError::Decode { source: DecodeError::TooLarge { limit, .. }, .. }) => {
+            assert_eq!(limit, T::MAX_BYTES);
+        }
+        other => panic!("{} too large: {other:?}", T::TAG),
+    }
+}
+
+#[test]
+fn release_is_strict() {
+    strict(&samples::release(), &author(), &[]);
+}
+#[test]
+fn descriptor_is_strict() {
+    strict(&samples::descriptor(), &provider(), &[]);
+}
+#[test]
+fn lease_is_strict() {
+    strict(&samples::lease(), &provider(), &[]);
+}
+#[test]
+fn receipt_is_strict() {
+    strict(&samples::receipt(), &provider(), &["stdio"]);
+}
+#[test]
+fn verdict_is_strict() {
+    strict(&samples::verdict(), &requester(), &[]);
+}
+#[test]
+fn query_is_strict() {
+    strict(&samples::query(), &requester(), &[]);
+}
+#[test]
+fn page_is_strict() {
+    strict(&samples::page(), &provider(), &[]);
+}
+
+/// The same for what is addressed but not signed.
+fn strict_plain<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(value: &T) {
+    let good = entries(value);
+    let refused = |bytes: &[u8]| assert!(codec::decode::<T>(bytes, 1 << 20).is_err(), "{bytes:02x?}");
+    let plain = map_of(&good);
+    assert!(codec::decode::<T>(&plain, plain.len()).is_ok());
+    assert!(matches!(codec::decode::<T>(&plain, plain.len() - 1), Err(DecodeError::TooLarge { .. })));
+    refused(&[&plain[..], &[0]].concat());
+    refused(&plain[..plain.len() - 1]);
+    refused(&[&[0xb8, plain[0] & 0x1f], &plain[1..]].concat());
+    for i in 0..good.len() {
+        let mut fewer = good.clone();
+        fewer.remove(i);
+        refused(&map_of(&fewer));
+        let mut twice = good.clone();
+        twice.insert(i, good[i].clone());
+        refused(&map_of(&twice));
+    }
+    let key = "zzzzzzzzzzzzzzzzzzzzzzzz".to_owned();
+    let unknown = [codec::encode(&key), vec![1]].concat();
+    refused(&map_of(&[good, vec![(key, unknown)]].concat()));
+}
+
+#[test]
+fn action_journal_and_profile_are_strict() {
+    strict_plain::<Action>(&samples::action());
+    strict_plain::<Journal>(&samples::journal());
+    strict_plain::<Profile>(&samples::profile());
+}
+
+fn invalid<T: Statement + std::fmt::Debug>(payload: T, key: &SecretKey, words: &str) {
+    match Signed::<T>::verify(Signed::sign(payload, key).bytes()) {
+        Err(EnvelopeError::Decode { source: DecodeError::Invalid(why), .. }) => {
+            assert!(why.contains(words), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_life_that_is_empty_backwards_or_too_long() {
+    for (nbf, exp) in [(10, 10), (10, 9), (10, 11 + Lease::MAX_LIFE)] {
+        invalid(Lease { nbf, exp, ..samples::lease() }, &provider(), "the life must be");
+    }
+    for (nbf, exp) in [(10, 10), (10, 9), (10, 11 + Descriptor::MAX_LIFE)] {
+        invalid(Descriptor { nbf, exp, ..samples::descriptor() }, &provider(), "the life must be");
+    }
+}
+
+#[test]
+fn a_release_with_types_that_no_component_has() {
+    use actum_model::WitType;
+    use samples::{case, field, names};
+    let mut deep = WitType::Bool;
+    for _ in 0..65 {
+        deep = samples::list(deep);
+    }
+    let wrong = [
+        (WitType::Enum(names(&["a", "b", "a"])), "occurs twice"),
+        (WitType::Variant(vec![case("a", None), case("a", Some(WitType::U8))]), "occurs twice"),
+        (WitType::Record(vec![field("a", WitType::U8), field("a", WitType::U8)]), "occurs twice"),
+        (WitType::Record(vec![]), "empty"),
+        (WitType::Tuple(vec![]), "empty"),
+        (WitType::Flags((0..33).map(|i| format!("f{i}")).collect()), "at most 32"),
+        (deep, "nested"),
+    ];
+    for (ty, words) in wrong {
+        let mut release = samples::release();
+        release.functions[0].result = Some(ty.clone());
+        invalid(release, &author(), words);
+        let mut release = samples::release();
+        release.functions[0].params[0].ty = ty;
+        invalid(release, &author(), words);
+    }
+    let mut release = samples::release();
+    release.functions[0].params[0].name = "options".into();
+    invalid(release, &author(), "occurs twice");
+}
