@@ -1,0 +1,471 @@
+//! What a session knows: requests in flight in both directions, and the frames still to be written. No I/O, no clock.
+
+use super::{
+    frame::{self, Header, Kind},
+    memory::{Account, Partial, PartialError},
+};
+use crate::{
+    CloseReason, Event, Limits, Refusal, RefusalCode, Request, RequestError, RequestKind, Response, defaults, wire,
+};
+use actum_model::codec;
+use futures::future::{AbortHandle, AbortRegistration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What a caller gets in the end.
+pub(super) type Reply = Result<Response, RequestError>;
+
+/// The largest goodbye in bytes.
+const MAX_GOODBYE: usize = 256;
+/// Bytes written in one go: enough for a frame, small enough to stay interleaved.
+const BATCH: usize = frame::PAYLOAD_BYTES;
+
+/// The peer did what no honest peer does.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Violation(pub(super) String);
+
+fn violation<T>(what: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation(what.into()))
+}
+
+/// What a frame led to, beyond the session's own books.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// Nothing the driver must act on.
+    Nothing,
+    /// A whole request to hand to the handler; the registration ends it when the peer cancels.
+    Request(u32, Request, AbortRegistration),
+    /// The peer closes the session.
+    Goodbye(String),
+}
+
+/// A request of ours.
+struct Call {
+    kind: RequestKind,
+    reply: oneshot::Sender<Reply>,
+    events: Option<mpsc::Sender<Event>>,
+    events_seen: u32,
+    /// The whole request has been handed to the stream.
+    sent: bool,
+    partial: Option<Partial>,
+}
+
+/// A request of the peer's.
+enum Inbound {
+    /// Some of its frames have come.
+    Assembling(Partial),
+    /// It will be refused once its last frame has come; the frames are not kept.
+    Discarding(Refusal),
+    /// The handler has it.
+    Running(RequestKind, AbortHandle),
+    /// The answer is being written; `true` if it had been admitted.
+    Replying(bool),
+}
+
+impl Inbound {
+    fn admitted(&self) -> bool {
+        match self {
+            Self::Assembling(_) | Self::Running(..) => true,
+            Self::Discarding(_) => false,
+            Self::Replying(admitted) => *admitted,
+        }
+    }
+}
+
+/// A message being written.
+struct Outgoing {
+    kind: Kind,
+    id: u32,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+pub(super) struct Core {
+    limits: Limits,
+    account: Arc<Account>,
+    next_id: u32,
+    calls: HashMap<u32, Call>,
+    inbound: HashMap<u32, Inbound>,
+    admitted: usize,
+    last_inbound: Option<u32>,
+    requests_seen: u64,
+    cancels_seen: u64,
+    /// Bytes that may still arrive for requests we gave up.
+    stray_bytes: u64,
+    outbox: VecDeque<Outgoing>,
+    outbox_bytes: usize,
+}
+
+impl Core {
+    pub(super) fn new(limits: Limits, account: Arc<Account>) -> Self {
+        Self {
+            limits,
+            account,
+            next_id: 0,
+            calls: HashMap::new(),
+            inbound: HashMap::new(),
+            admitted: 0,
+            last_inbound: None,
+            requests_seen: 0,
+            cancels_seen: 0,
+            stray_bytes: 0,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+        }
+    }
+
+    // Our requests.
+
+    /// Puts a request of ours on the way. Nothing when this session has used up its numbers.
+    pub(super) fn call(
+        &mut self,
+        kind: RequestKind,
+        bytes: Vec<u8>,
+        events: Option<mpsc::Sender<Event>>,
+    ) -> Option<(u32, oneshot::Receiver<Reply>)> {
+        let id = self.next_id;
+        self.next_id = id.checked_add(1)?;
+        let (reply, receiver) = oneshot::channel();
+        let call = Call { kind, reply, events, events_seen: 0, sent: false, partial: None };
+        self.calls.insert(id, call);
+        self.push(Kind::Request, id, bytes);
+        Some((id, receiver))
+    }
+
+    /// Gives up a request of ours. Says whether the whole of it had been sent.
+    pub(super) fn cancel(&mut self, id: u32) -> bool {
+        let Some(call) = self.calls.remove(&id) else { return false };
+        let unsent = self.outbox.iter().position(|o| o.kind == Kind::Request && o.id == id);
+        let begun = match unsent.and_then(|at| self.outbox.remove(at)) {
+            Some(outgoing) => {
+                self.outbox_bytes = self.outbox_bytes.saturating_sub(outgoing.bytes.len());
+                outgoing.at > 0
+            }
+            None => true,
+        };
+        if begun {
+            let events = wire::MAX_EVENT.saturating_mul(64);
+            let stray = call.kind.max_response_bytes().saturating_add(events);
+            self.stray_bytes = self.stray_bytes.saturating_add(u64::try_from(stray).unwrap_or(u64::MAX));
+            self.push(Kind::Cancel, id, Vec::new());
+        }
+        call.sent
+    }
+
+    // The peer's requests.
+
+    /// The handler's answer, encoded. Dropped where the peer no longer wants it.
+    pub(super) fn answer(&mut self, id: u32, bytes: Vec<u8>) {
+        let Some(Inbound::Running(kind, _)) = self.inbound.get(&id) else { return };
+        let limit = kind.max_response_bytes();
+        let bytes = if bytes.len() > limit {
+            let text = format!("the answer has {} bytes; {limit} are allowed", bytes.len());
+            codec::encode(&Response::from(Refusal::new(RefusalCode::OverLimit, text)))
+        } else {
+            bytes
+        };
+        self.inbound.insert(id, Inbound::Replying(true));
+        self.push(Kind::Response, id, bytes);
+    }
+
+    /// News of a running request. A piece of news still unsent is replaced.
+    pub(super) fn event(&mut self, id: u32, bytes: Vec<u8>) {
+        if !matches!(self.inbound.get(&id), Some(Inbound::Running(..))) {
+            return;
+        }
+        match self.outbox.iter_mut().find(|o| o.kind == Kind::Event && o.id == id) {
+            Some(unsent) => unsent.bytes = bytes,
+            None => self.push(Kind::Event, id, bytes),
+        }
+    }
+
+    fn admit(&mut self, id: u32, state: Inbound) {
+        let now = usize::from(state.admitted());
+        let before = usize::from(self.inbound.insert(id, state).is_some_and(|s| s.admitted()));
+        self.admitted = self.admitted.saturating_add(now).saturating_sub(before);
+    }
+
+    fn forget(&mut self, id: u32) -> Option<Inbound> {
+        let state = self.inbound.remove(&id)?;
+        self.admitted = self.admitted.saturating_sub(usize::from(state.admitted()));
+        Some(state)
+    }
+
+    fn refuse(&mut self, id: u32, refusal: Refusal) {
+        self.admit(id, Inbound::Replying(false));
+        self.push(Kind::Response, id, codec::encode(&Response::from(refusal)));
+    }
+
+    // Frames in.
+
+    pub(super) fn frame(&mut self, header: Header, payload: &[u8]) -> Result<Incoming, Violation> {
+        match header.kind {
+            Kind::Request => self.on_request(header, payload),
+            Kind::Response => self.on_response(header, payload).map(|()| Incoming::Nothing),
+            Kind::Event => self.on_event(header.id, payload).map(|()| Incoming::Nothing),
+            Kind::Cancel => self.on_cancel(header.id, payload).map(|()| Incoming::Nothing),
+            Kind::Goodbye if payload.len() > MAX_GOODBYE => violation("a long goodbye"),
+            Kind::Goodbye => Ok(Incoming::Goodbye(printable(payload))),
+        }
+    }
+
+    fn on_request(&mut self, header: Header, payload: &[u8]) -> Result<Incoming, Violation> {
+        let id = header.id;
+        match self.inbound.get_mut(&id) {
+            None => {
+                let refusal = self.begin_request(id, payload)?;
+                match refusal {
+                    Some(refusal) if header.last => self.refuse(id, refusal),
+                    Some(refusal) => self.admit(id, Inbound::Discarding(refusal)),
+                    None if header.last => return self.start(id, payload),
+                    None => {
+                        let limit = wire::max_request(payload).unwrap_or_default();
+                        let partial = Partial::new(&self.account, limit);
+                        self.admit(id, Inbound::Assembling(partial));
+                        return self.more_of_request(header, payload);
+                    }
+                }
+                Ok(Incoming::Nothing)
+            }
+            Some(Inbound::Assembling(_) | Inbound::Discarding(_)) => self.more_of_request(header, payload),
+            Some(Inbound::Running(..) | Inbound::Replying(_)) => violation("two requests under one number"),
+        }
+    }
+
+    /// Checks a request's first frame. Says why it must be refused, where it must.
+    fn begin_request(&mut self, id: u32, payload: &[u8]) -> Result<Option<Refusal>, Violation> {
+        if self.last_inbound.is_some_and(|last| id <= last) {
+            return violation("request numbers must rise");
+        }
+        if self.inbound.len() >= defaults::PROTOCOL_IN_FLIGHT {
+            return violation(format!("more than {} requests in flight", defaults::PROTOCOL_IN_FLIGHT));
+        }
+        match wire::max_request(payload) {
+            None => return violation("not a request of this protocol"),
+            Some(limit) if payload.len() > limit => return violation("a request over its size"),
+            Some(_) => {}
+        }
+        self.last_inbound = Some(id);
+        self.requests_seen = self.requests_seen.saturating_add(1);
+        let limit = self.limits.inbound_requests.get();
+        if self.admitted >= limit {
+            let text = format!("{limit} requests of yours are under way");
+            return Ok(Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(100)));
+        }
+        if self.outbox_bytes > self.account.limit() {
+            let text = "too many answers to you are still being sent";
+            return Ok(Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(1000)));
+        }
+        Ok(None)
+    }
+
+    fn more_of_request(&mut self, header: Header, payload: &[u8]) -> Result<Incoming, Violation> {
+        let id = header.id;
+        if let Some(Inbound::Assembling(partial)) = self.inbound.get_mut(&id) {
+            match partial.push(payload) {
+                Ok(()) => {}
+                Err(PartialError::TooLarge) => return violation("a request over its size"),
+                Err(PartialError::NoRoom) => {
+                    let text = "no memory left to receive this";
+                    let refusal = Refusal::new(RefusalCode::Busy, text).retry_after_ms(1000);
+                    self.admit(id, Inbound::Discarding(refusal));
+                }
+            }
+        }
+        if !header.last {
+            return Ok(Incoming::Nothing);
+        }
+        match self.forget(id) {
+            Some(Inbound::Assembling(partial)) => self.start(id, partial.bytes()),
+            Some(Inbound::Discarding(refusal)) => {
+                self.refuse(id, refusal);
+                Ok(Incoming::Nothing)
+            }
+            _ => Ok(Incoming::Nothing),
+        }
+    }
+
+    fn start(&mut self, id: u32, bytes: &[u8]) -> Result<Incoming, Violation> {
+        let request = Request::decode(bytes).map_err(|e| Violation(format!("a request: {e}")))?;
+        let (abort, registration) = AbortHandle::new_pair();
+        self.admit(id, Inbound::Running(request.kind(), abort));
+        Ok(Incoming::Request(id, request, registration))
+    }
+
+    fn on_response(&mut self, header: Header, payload: &[u8]) -> Result<(), Violation> {
+        let Some(call) = self.calls.get_mut(&header.id) else { return self.stray(header.id, payload) };
+        if !call.sent {
+            return violation("an answer to half a request");
+        }
+        if call.partial.is_none() {
+            match wire::max_response(payload, call.kind) {
+                None => return violation("not an answer to what was asked"),
+                Some(limit) if payload.len() > limit => return violation("an answer over its size"),
+                Some(limit) if !header.last => call.partial = Some(Partial::new(&self.account, limit)),
+                Some(_) => {}
+            }
+        }
+        if let Some(partial) = &mut call.partial {
+            match partial.push(payload) {
+                Ok(()) => {}
+                Err(PartialError::TooLarge) => return violation("an answer over its size"),
+                Err(PartialError::NoRoom) => {
+                    let limit = self.account.limit();
+                    return self.no_room(header, limit);
+                }
+            }
+        }
+        if header.last
+            && let Some(call) = self.calls.remove(&header.id)
+        {
+            let bytes = call.partial.as_ref().map_or(payload, Partial::bytes);
+            let response = Response::decode(bytes, call.kind).map_err(|e| Violation(format!("an answer: {e}")))?;
+            let _ = call.reply.send(Ok(response));
+        }
+        Ok(())
+    }
+
+    /// There is no memory for an answer: its caller is told, and the peer to stop.
+    fn no_room(&mut self, header: Header, limit: usize) -> Result<(), Violation> {
+        let (nobody, _) = oneshot::channel();
+        if let Some(call) = self.calls.get_mut(&header.id) {
+            let reply = std::mem::replace(&mut call.reply, nobody);
+            let _ = reply.send(Err(RequestError::NoRoom { limit }));
+        }
+        self.cancel(header.id);
+        Ok(())
+    }
+
+    fn on_event(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
+        let Some(call) = self.calls.get_mut(&id) else { return self.stray(id, payload) };
+        call.events_seen = call.events_seen.saturating_add(1);
+        if !call.sent || call.kind != RequestKind::Call || call.events_seen > defaults::EVENTS_PER_REQUEST {
+            return violation("an event nobody waits for");
+        }
+        let event = Event::decode(payload).map_err(|e| Violation(format!("an event: {e}")))?;
+        if let Some(events) = &call.events {
+            let _ = events.try_send(event);
+        }
+        Ok(())
+    }
+
+    fn on_cancel(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
+        self.cancels_seen = self.cancels_seen.saturating_add(1);
+        let known = self.last_inbound.is_some_and(|last| id <= last);
+        if !payload.is_empty() || !known || self.cancels_seen > self.requests_seen {
+            return violation("a cancellation of nothing");
+        }
+        if let Some(Inbound::Running(_, abort)) = self.forget(id) {
+            abort.abort();
+        }
+        let mut dropped = 0_usize;
+        self.outbox.retain(|o| {
+            let keep = o.id != id || !matches!(o.kind, Kind::Response | Kind::Event);
+            dropped = if keep { dropped } else { dropped.saturating_add(o.bytes.len()) };
+            keep
+        });
+        self.outbox_bytes = self.outbox_bytes.saturating_sub(dropped);
+        Ok(())
+    }
+
+    /// Frames of a request we gave up may still be under way, so many bytes of them.
+    fn stray(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
+        let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX).max(1);
+        match self.stray_bytes.checked_sub(bytes) {
+            Some(left) if id < self.next_id => {
+                self.stray_bytes = left;
+                Ok(())
+            }
+            _ => violation("an answer to no request"),
+        }
+    }
+
+    // Frames out.
+
+    fn push(&mut self, kind: Kind, id: u32, bytes: Vec<u8>) {
+        self.outbox_bytes = self.outbox_bytes.saturating_add(bytes.len());
+        self.outbox.push_back(Outgoing { kind, id, bytes, at: 0 });
+    }
+
+    /// Moves frames to `out`, one of each waiting message in turn, until it is full enough.
+    pub(super) fn fill(&mut self, out: &mut Vec<u8>) {
+        while out.len() < BATCH {
+            let Some(mut outgoing) = self.outbox.pop_front() else { return };
+            let rest = outgoing.bytes.get(outgoing.at..).unwrap_or_default();
+            let (payload, last) = match rest.split_at_checked(frame::PAYLOAD_BYTES) {
+                Some((payload, more)) if !more.is_empty() => (payload, false),
+                _ => (rest, true),
+            };
+            let header = Header { kind: outgoing.kind, last, id: outgoing.id, length: payload.len() };
+            out.extend_from_slice(&header.encode());
+            out.extend_from_slice(payload);
+            outgoing.at = outgoing.at.saturating_add(payload.len());
+            if !last {
+                self.outbox.push_back(outgoing);
+                continue;
+            }
+            self.outbox_bytes = self.outbox_bytes.saturating_sub(outgoing.bytes.len());
+            match outgoing.kind {
+                Kind::Request => {
+                    if let Some(call) = self.calls.get_mut(&outgoing.id) {
+                        call.sent = true;
+                    }
+                }
+                Kind::Response => drop(self.forget(outgoing.id)),
+                Kind::Event | Kind::Cancel | Kind::Goodbye => {}
+            }
+        }
+    }
+
+    // The end.
+
+    /// Whether nothing is in flight in either direction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.inbound.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Whether the peer owes us the rest of a message.
+    pub(super) fn is_assembling(&self) -> bool {
+        self.calls.values().any(|c| c.partial.is_some())
+            || self.inbound.values().any(|i| matches!(i, Inbound::Assembling(_) | Inbound::Discarding(_)))
+    }
+
+    /// Ends every request: our callers learn why, the peer's are forgotten.
+    pub(super) fn close(&mut self, reason: &CloseReason) {
+        for (_, call) in self.calls.drain() {
+            let reason = reason.clone();
+            let error = if call.sent {
+                RequestError::LostWhileWaiting { reason }
+            } else {
+                RequestError::LostBeforeSending { reason }
+            };
+            let _ = call.reply.send(Err(error));
+        }
+        self.inbound.clear();
+        self.admitted = 0;
+        self.outbox.clear();
+        self.outbox_bytes = 0;
+    }
+}
+
+/// A goodbye as bytes.
+pub(super) fn goodbye(reason: &CloseReason) -> Vec<u8> {
+    let mut text = match reason {
+        CloseReason::Lost(_) | CloseReason::PeerSaid(_) => return Vec::new(),
+        CloseReason::Violation(what) => format!("protocol broken: {what}"),
+        CloseReason::Stalled(_) | CloseReason::Idle(_) | CloseReason::ShutDown => reason.to_string(),
+    };
+    text.truncate(text.floor_char_boundary(MAX_GOODBYE));
+    let mut bytes = Header { kind: Kind::Goodbye, last: true, id: 0, length: text.len() }.encode().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// A peer's words, without what could confuse a terminal.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

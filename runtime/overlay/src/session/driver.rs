@@ -1,0 +1,256 @@
+//! The task behind a session: reads frames, runs the handler, writes answers, watches the clock.
+
+use super::{
+    Handler, Inner, ProgressSender, SessionHandle,
+    core::{Incoming, goodbye},
+    frame::{HEADER_BYTES, Header, PAYLOAD_BYTES},
+};
+use crate::{CloseReason, Refusal, RefusalCode, Request, Response, Timeouts, defaults};
+use actum_model::codec;
+use futures::{
+    AsyncRead, AsyncWriteExt, FutureExt, StreamExt,
+    future::{AbortRegistration, Abortable},
+    stream::FuturesUnordered,
+};
+use libp2p::Stream;
+use std::{
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// The read buffer an idle session keeps, in bytes.
+const SMALL_BUFFER: usize = 16 << 10;
+/// The read buffer a large message grows it to, in bytes.
+const LARGE_BUFFER: usize = 2 * (HEADER_BYTES + PAYLOAD_BYTES);
+/// Reads before other tasks get their turn.
+const READS_A_TURN: usize = 32;
+/// How long a goodbye may take.
+const CLOSING: Duration = Duration::from_secs(1);
+
+type Running = Pin<Box<dyn Future<Output = Option<(u32, Vec<u8>)>> + Send>>;
+
+/// The task behind a session.
+pub(crate) struct Driver {
+    session: SessionHandle,
+    handler: Arc<dyn Handler>,
+    timeouts: Timeouts,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    bytes_read: u64,
+    accepted: Vec<(u32, Request, AbortRegistration)>,
+    running: FuturesUnordered<Running>,
+    tick: Interval,
+    watch: Watch,
+}
+
+/// What was seen at earlier ticks.
+#[derive(Default)]
+struct Watch {
+    read_mark: u64,
+    written_mark: u64,
+    activity_mark: (u64, u64),
+    reading_ticks: u32,
+    writing_ticks: u32,
+    idle_ticks: u32,
+}
+
+impl Driver {
+    pub(crate) fn new(session: SessionHandle, handler: Arc<dyn Handler>, timeouts: Timeouts) -> Self {
+        let mut tick = interval(tick_of(&timeouts));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            session,
+            handler,
+            timeouts,
+            buffer: vec![0; SMALL_BUFFER],
+            start: 0,
+            end: 0,
+            bytes_read: 0,
+            accepted: Vec::new(),
+            running: FuturesUnordered::new(),
+            tick,
+            watch: Watch::default(),
+        }
+    }
+
+    /// Runs the session to its end; says why it ended.
+    pub(crate) async fn run(mut self) -> CloseReason {
+        let reason = poll_fn(|cx| self.poll(cx)).await;
+        let (stream, unsent) = {
+            let mut inner = self.session.0.lock();
+            inner.closed = Some(reason.clone());
+            inner.core.close(&reason);
+            inner.waker = None;
+            let mut unsent = inner.out.get(inner.out_at..).unwrap_or_default().to_vec();
+            unsent.extend(goodbye(&reason));
+            (inner.stream.take(), unsent)
+        };
+        if let Some(mut stream) = stream {
+            let farewell = async {
+                stream.write_all(&unsent).await?;
+                stream.close().await
+            };
+            let _ = tokio::time::timeout(CLOSING, farewell).await;
+        }
+        reason
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        for _ in 0..READS_A_TURN {
+            let more = match self.turn(cx) {
+                Ok(more) => more,
+                Err(reason) => return Poll::Ready(reason),
+            };
+            if !more {
+                while self.tick.poll_tick(cx).is_ready() {
+                    if let Err(reason) = self.on_tick() {
+                        return Poll::Ready(reason);
+                    }
+                }
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once, starts what came, polls what runs, writes what is ready. Says whether there may be more to read.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+        let session = self.session.clone();
+        let read = {
+            let mut inner = session.0.lock();
+            if !inner.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+                inner.waker = Some(cx.waker().clone());
+            }
+            self.read(cx, &mut inner)?
+        };
+        for (id, request, registration) in std::mem::take(&mut self.accepted) {
+            self.running.push(run_handler(&self.handler, &session, id, request, registration));
+        }
+        let mut answers = Vec::new();
+        while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
+            answers.extend(ended);
+        }
+        let mut inner = session.0.lock();
+        for (id, bytes) in answers {
+            inner.core.answer(id, bytes);
+        }
+        match inner.poll_write(cx) {
+            Poll::Ready(Err(e)) => Err(CloseReason::Lost(e.to_string())),
+            Poll::Ready(Ok(())) if inner.draining => Err(CloseReason::ShutDown),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(read),
+        }
+    }
+
+    /// Reads what is there, once, and files the frames in it.
+    fn read(&mut self, cx: &mut Context<'_>, inner: &mut Inner) -> Result<bool, CloseReason> {
+        let Some(stream) = &mut inner.stream else {
+            return Err(CloseReason::Lost("the stream is gone".to_owned()));
+        };
+        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let n = match Pin::new(stream as &mut Stream).poll_read(cx, free) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(e)) => return Err(CloseReason::Lost(e.to_string())),
+            Poll::Ready(Ok(0)) => return Err(CloseReason::Lost("the peer ended the stream".to_owned())),
+            Poll::Ready(Ok(n)) => n,
+        };
+        self.end = self.end.saturating_add(n);
+        self.bytes_read = self.bytes_read.wrapping_add(n as u64);
+        loop {
+            let held = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let Some((head, rest)) = held.split_first_chunk::<HEADER_BYTES>() else { break };
+            let header = Header::decode(head).map_err(|e| CloseReason::Violation(e.to_string()))?;
+            let Some(payload) = rest.get(..header.length) else {
+                if HEADER_BYTES.saturating_add(header.length) > self.buffer.len() {
+                    self.buffer.resize(LARGE_BUFFER, 0);
+                }
+                break;
+            };
+            let incoming = inner.core.frame(header, payload);
+            self.start = self.start.saturating_add(HEADER_BYTES).saturating_add(header.length);
+            match incoming.map_err(|v| CloseReason::Violation(v.0))? {
+                Incoming::Nothing => {}
+                Incoming::Request(id, request, abort) => self.accepted.push((id, request, abort)),
+                Incoming::Goodbye(reason) => return Err(CloseReason::PeerSaid(reason)),
+            }
+        }
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 {
+            // At most a frame's part is moved; the next frame then always fits behind it.
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end = self.end.saturating_sub(self.start);
+            self.start = 0;
+        }
+        Ok(true)
+    }
+
+    /// Looks whether the peer still does its part.
+    fn on_tick(&mut self) -> Result<(), CloseReason> {
+        let session = self.session.clone();
+        let inner = session.0.lock();
+        let tick = tick_of(&self.timeouts);
+        let watch = &mut self.watch;
+
+        let owed = self.end > self.start || inner.core.is_assembling();
+        let moved = self.bytes_read.wrapping_sub(watch.read_mark) >= defaults::STALL_MIN_BYTES;
+        watch.reading_ticks = if owed && !moved { watch.reading_ticks.saturating_add(1) } else { 0 };
+        if moved || !owed {
+            watch.read_mark = self.bytes_read;
+        }
+
+        let unsent = inner.out_at < inner.out.len();
+        let moved = inner.bytes_written != watch.written_mark;
+        watch.writing_ticks = if unsent && !moved { watch.writing_ticks.saturating_add(1) } else { 0 };
+        watch.written_mark = inner.bytes_written;
+
+        let activity = (self.bytes_read, inner.bytes_written);
+        let idle = inner.core.is_idle() && !unsent && activity == watch.activity_mark;
+        watch.idle_ticks = if idle { watch.idle_ticks.saturating_add(1) } else { 0 };
+        watch.activity_mark = activity;
+
+        let stall = self.timeouts.stall;
+        if tick.saturating_mul(watch.reading_ticks.max(watch.writing_ticks)) >= stall {
+            return Err(CloseReason::Stalled(stall));
+        }
+        if tick.saturating_mul(watch.idle_ticks) >= self.timeouts.idle {
+            return Err(CloseReason::Idle(self.timeouts.idle));
+        }
+        Ok(())
+    }
+}
+
+/// Four looks within the shortest of the timeouts.
+fn tick_of(timeouts: &Timeouts) -> Duration {
+    (timeouts.stall.min(timeouts.idle) / 4).max(Duration::from_millis(1))
+}
+
+/// The handler's work on one request, ended by a cancellation, and its answer's bytes.
+fn run_handler(
+    handler: &Arc<dyn Handler>,
+    session: &SessionHandle,
+    id: u32,
+    request: Request,
+    registration: AbortRegistration,
+) -> Running {
+    let progress = ProgressSender { shared: Arc::clone(&session.0), id };
+    let (handler, session) = (Arc::clone(handler), session.clone());
+    let work = AssertUnwindSafe(async move {
+        let answer = handler.handle(session.peer(), request, session, progress).await;
+        codec::encode(&answer)
+    });
+    Box::pin(async move {
+        let answer = Abortable::new(work.catch_unwind(), registration).await.ok()?;
+        let bytes = answer.unwrap_or_else(|_| {
+            let refusal = Refusal::new(RefusalCode::Internal, "this peer failed on the request");
+            codec::encode(&Response::from(refusal))
+        });
+        Some((id, bytes))
+    })
+}

@@ -1,0 +1,359 @@
+//! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
+
+use actum_model::{
+    Action, ComponentId, DecodeError as CodecError, Descriptor, Lease, Page, Query, Receipt, Release, ReleaseId,
+    Statement, codec, release::CHUNK_BYTES,
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// The session protocol's name and version on the wire.
+pub const SESSION_PROTOCOL: &str = "/actum/session/1";
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+/// What a message may need around its payload: map heads, field names, ids.
+const SLACK: usize = KIB;
+/// The largest message of all: 64 MiB of arguments or results, and 64 KiB for what surrounds them.
+pub(crate) const MAX_BULK: usize = 64 * MIB + 64 * KIB;
+/// The most descriptors in one announcement.
+pub(crate) const MAX_DESCRIPTORS: usize = 128;
+/// The largest refusal text in bytes.
+pub(crate) const MAX_REFUSAL_TEXT: usize = KIB;
+/// The largest progress event in bytes.
+pub(crate) const MAX_EVENT: usize = 64;
+
+/// What one peer asks of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Index these offers of mine. Answered by [`Response::Announced`]. At most 128 descriptors, 529 KiB.
+    Announce {
+        /// The signed [`Lease`].
+        #[serde(with = "serde_bytes")]
+        lease: Vec<u8>,
+        /// The signed [`Descriptor`]s it keeps alive.
+        descriptors: Vec<ByteBuf>,
+    },
+    /// Who offers this? Answered by [`Response::Page`]. At most 3 KiB.
+    Find {
+        /// The signed [`Query`].
+        #[serde(with = "serde_bytes")]
+        query: Vec<u8>,
+    },
+    /// Run this. Answered by [`Response::Done`], after any number of [`Event`]s. At most 64 MiB and 64 KiB.
+    Call {
+        /// The action; it names the requester, who must be the peer that sends it.
+        action: Action,
+        /// The canonical encoding of the arguments, as the action's `args` names them.
+        #[serde(with = "serde_bytes")]
+        args: Vec<u8>,
+    },
+    /// Send me this release. Answered by [`Response::Release`]. At most 1 KiB.
+    Release {
+        /// Which.
+        id: ReleaseId,
+    },
+    /// Send me this piece of a component. Answered by [`Response::Chunk`]. At most 1 KiB.
+    Chunk {
+        /// Of which component.
+        component: ComponentId,
+        /// Which piece of 256 KiB, from 0.
+        index: u32,
+    },
+}
+
+/// What the other peer answers. Any request may be answered by [`Response::Refused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Response {
+    /// To an announcement. At most 136 KiB.
+    Announced {
+        /// Descriptors now indexed.
+        accepted: u32,
+        /// Why each of the others is not.
+        refused: Vec<String>,
+    },
+    /// To a query. At most 257 KiB.
+    Page {
+        /// The signed [`Page`].
+        #[serde(with = "serde_bytes")]
+        page: Vec<u8>,
+    },
+    /// To a call. At most 64 MiB and 64 KiB.
+    Done {
+        /// The signed [`Receipt`].
+        #[serde(with = "serde_bytes")]
+        receipt: Vec<u8>,
+        /// The canonical encoding of the output, where the outcome has one.
+        #[serde(with = "serde_bytes")]
+        output: Option<Vec<u8>>,
+        /// The journal's canonical bytes.
+        #[serde(with = "serde_bytes")]
+        journal: Vec<u8>,
+        /// The captured stdio's canonical bytes, where the guest wrote any.
+        #[serde(with = "serde_bytes")]
+        stdio: Option<Vec<u8>>,
+    },
+    /// To a request for a release. At most 257 KiB.
+    Release {
+        /// The signed [`Release`].
+        #[serde(with = "serde_bytes")]
+        release: Vec<u8>,
+    },
+    /// To a request for a chunk. At most 257 KiB.
+    Chunk {
+        /// The piece: 256 KiB, the last one shorter.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// No, and why. At most 2 KiB.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Why a request is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// The kind of refusal, for programs.
+    pub code: RefusalCode,
+    /// What exactly, for people. At most 1 KiB.
+    pub message: String,
+    /// When it may be worth asking again, in milliseconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// The kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCode {
+    /// Too much is running or queued; later it may work.
+    Busy,
+    /// This peer does not offer that component or function.
+    NotOffered,
+    /// The asker may not call it.
+    NotAllowed,
+    /// This peer does not hold that component.
+    UnknownComponent,
+    /// This peer does not hold that release.
+    UnknownRelease,
+    /// The request contradicts itself.
+    BadRequest,
+    /// It asks for more than this peer allows.
+    OverLimit,
+    /// This peer is on its way out.
+    ShuttingDown,
+    /// This peer is broken; not the asker's fault.
+    Internal,
+}
+
+impl RefusalCode {
+    /// The code as written on the wire and shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::NotOffered => "not-offered",
+            Self::NotAllowed => "not-allowed",
+            Self::UnknownComponent => "unknown-component",
+            Self::UnknownRelease => "unknown-release",
+            Self::BadRequest => "bad-request",
+            Self::OverLimit => "over-limit",
+            Self::ShuttingDown => "shutting-down",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl std::fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl Refusal {
+    /// A refusal; a text longer than allowed is cut.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MAX_REFUSAL_TEXT));
+        Self { code, message, retry_after_ms: None }
+    }
+
+    /// The same refusal, worth asking again after a while.
+    pub fn retry_after_ms(self, ms: u64) -> Self {
+        Self { retry_after_ms: Some(ms), ..self }
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal }
+    }
+}
+
+/// How a call is coming along. At most 64 bytes. Events may be dropped, never reordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Event {
+    /// Waiting for others to finish.
+    Queued {
+        /// Actions before this one.
+        ahead: u32,
+    },
+    /// Fetching the component.
+    Fetching {
+        /// Chunks verified.
+        chunks_done: u32,
+        /// Chunks in all.
+        chunks_total: u32,
+    },
+    /// Running.
+    Running,
+}
+
+/// What a request asks for: it decides which answers are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// [`Request::Announce`]
+    Announce,
+    /// [`Request::Find`]
+    Find,
+    /// [`Request::Call`]
+    Call,
+    /// [`Request::Release`]
+    Release,
+    /// [`Request::Chunk`]
+    Chunk,
+}
+
+impl RequestKind {
+    fn from_tag(tag: &[u8]) -> Option<Self> {
+        Some(match tag {
+            b"announce" => Self::Announce,
+            b"find" => Self::Find,
+            b"call" => Self::Call,
+            b"release" => Self::Release,
+            b"chunk" => Self::Chunk,
+            _ => return None,
+        })
+    }
+
+    /// The largest request of this kind in bytes.
+    pub fn max_request_bytes(self) -> usize {
+        match self {
+            Self::Announce => Lease::MAX_BYTES + MAX_DESCRIPTORS * (Descriptor::MAX_BYTES + 8) + SLACK,
+            Self::Find => Query::MAX_BYTES + SLACK,
+            Self::Call => MAX_BULK,
+            Self::Release | Self::Chunk => SLACK,
+        }
+    }
+
+    /// The tag of the one answer that is not a refusal, and its largest size in bytes.
+    fn answer(self) -> (&'static [u8], usize) {
+        match self {
+            Self::Announce => (b"announced", MAX_DESCRIPTORS * (MAX_REFUSAL_TEXT + 8) + SLACK),
+            Self::Find => (b"page", Page::MAX_BYTES + SLACK),
+            Self::Call => (b"done", MAX_BULK),
+            Self::Release => (b"release", Release::MAX_BYTES + SLACK),
+            Self::Chunk => (b"chunk", CHUNK_BYTES + SLACK),
+        }
+    }
+
+    /// The largest answer to a request of this kind in bytes.
+    pub fn max_response_bytes(self) -> usize {
+        self.answer().1
+    }
+}
+
+impl Request {
+    /// What this request asks for.
+    pub fn kind(&self) -> RequestKind {
+        match self {
+            Self::Announce { .. } => RequestKind::Announce,
+            Self::Find { .. } => RequestKind::Find,
+            Self::Call { .. } => RequestKind::Call,
+            Self::Release { .. } => RequestKind::Release,
+            Self::Chunk { .. } => RequestKind::Chunk,
+        }
+    }
+
+    /// Reads a request: its kind decides its largest size, before anything else is looked at.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let limit = max_request(bytes).ok_or_else(unknown_message)?;
+        let request: Self = codec::decode(bytes, limit)?;
+        match &request {
+            Self::Announce { lease, descriptors }
+                if lease.len() > Lease::MAX_BYTES
+                    || descriptors.len() > MAX_DESCRIPTORS
+                    || descriptors.iter().any(|d| d.len() > Descriptor::MAX_BYTES) =>
+            {
+                Err(CodecError::Invalid("an announcement with oversized parts".to_owned()))
+            }
+            Self::Find { query } if query.len() > Query::MAX_BYTES => {
+                Err(CodecError::Invalid("an oversized query".to_owned()))
+            }
+            _ => Ok(request),
+        }
+    }
+}
+
+impl Response {
+    /// Reads the answer to a request of that kind: nothing else is let through.
+    pub fn decode(bytes: &[u8], asked: RequestKind) -> Result<Self, CodecError> {
+        let limit = max_response(bytes, asked).ok_or_else(unknown_message)?;
+        let response: Self = codec::decode(bytes, limit)?;
+        let oversized = match &response {
+            Self::Announced { refused, .. } => {
+                refused.len() > MAX_DESCRIPTORS || refused.iter().any(|r| r.len() > MAX_REFUSAL_TEXT)
+            }
+            Self::Page { page } => page.len() > Page::MAX_BYTES,
+            Self::Done { receipt, .. } => receipt.len() > Receipt::MAX_BYTES,
+            Self::Release { release } => release.len() > Release::MAX_BYTES,
+            Self::Chunk { bytes } => bytes.len() > CHUNK_BYTES,
+            Self::Refused { refusal } => refusal.message.len() > MAX_REFUSAL_TEXT,
+        };
+        if oversized { Err(CodecError::Invalid("an answer with oversized parts".to_owned())) } else { Ok(response) }
+    }
+}
+
+impl Event {
+    /// Reads an event.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode(bytes, MAX_EVENT)
+    }
+}
+
+fn unknown_message() -> CodecError {
+    CodecError::Malformed("not a message that may stand here".to_owned())
+}
+
+/// The tag of an externally tagged message: a map of one entry whose key is a short text.
+fn tag(bytes: &[u8]) -> Option<&[u8]> {
+    let (&[0xa1, head], rest) = bytes.split_first_chunk::<2>()? else { return None };
+    let length = head.checked_sub(0x60).filter(|n| *n < 24)?;
+    rest.get(..length.into())
+}
+
+/// The largest request beginning with these bytes; nothing where no request begins so.
+pub(crate) fn max_request(begin: &[u8]) -> Option<usize> {
+    Some(RequestKind::from_tag(tag(begin)?)?.max_request_bytes())
+}
+
+/// The largest answer beginning with these bytes; nothing where no answer to such a request begins so.
+pub(crate) fn max_response(begin: &[u8], asked: RequestKind) -> Option<usize> {
+    let (allowed, limit) = asked.answer();
+    match tag(begin)? {
+        b"refused" => Some(MAX_REFUSAL_TEXT + SLACK),
+        t if t == allowed => Some(limit),
+        _ => None,
+    }
+}

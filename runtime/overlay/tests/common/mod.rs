@@ -1,0 +1,134 @@
+//! What the tests of this crate share: real overlays on loopback, a handler made of a closure, hostile peers.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers fail by panicking")]
+
+use actum_model::{
+    Action, BlobId, ComponentId, Did, FunctionName, Limits as ActionLimits, ReleaseId, SecretKey,
+};
+use actum_overlay::{
+    BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, Request, Response, SESSION_PROTOCOL, SessionHandle,
+    Stream,
+};
+use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+use std::{sync::Arc, time::Duration};
+
+pub const LONG: Duration = Duration::from_secs(30);
+
+struct Answer<F>(F);
+
+impl<F> Handler for Answer<F>
+where
+    F: Fn(Did, Request, SessionHandle, ProgressSender) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+{
+    fn handle(
+        &self,
+        peer: Did,
+        request: Request,
+        session: SessionHandle,
+        progress: ProgressSender,
+    ) -> BoxFuture<'static, Response> {
+        (self.0)(peer, request, session, progress)
+    }
+}
+
+/// A handler made of a closure.
+pub fn answer<F>(f: F) -> Arc<dyn Handler>
+where
+    F: Fn(Did, Request, SessionHandle, ProgressSender) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+{
+    Arc::new(Answer(f))
+}
+
+/// Answers a chunk with its index, a release with its id, a call with its arguments.
+pub fn echo() -> Arc<dyn Handler> {
+    answer(|_, request, _, _| Box::pin(async move { echoed(request) }))
+}
+
+pub fn echoed(request: Request) -> Response {
+    match request {
+        Request::Call { args, .. } => done(args),
+        Request::Chunk { index, .. } => Response::Chunk { bytes: index.to_be_bytes().to_vec() },
+        Request::Find { query } => Response::Page { page: query },
+        Request::Release { id } => Response::Release { release: id.digest().to_vec() },
+        Request::Announce { descriptors, .. } => {
+            Response::Announced { accepted: descriptors.len() as u32, refused: vec![] }
+        }
+    }
+}
+
+pub fn done(output: Vec<u8>) -> Response {
+    Response::Done { receipt: vec![1], output: Some(output), journal: vec![], stdio: None }
+}
+
+pub fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+pub fn chunk(index: u32) -> Request {
+    Request::Chunk { component: ComponentId::of(b"component"), index }
+}
+
+pub fn release() -> Request {
+    Request::Release { id: ReleaseId::of(b"release") }
+}
+
+pub fn call(key: &SecretKey, args: Vec<u8>) -> Request {
+    let action = Action {
+        requester: key.did(),
+        component: ComponentId::of(b"component"),
+        function: "a:b/c#run".parse::<FunctionName>().unwrap(),
+        args: BlobId::of(&args),
+        limits: ActionLimits::default(),
+        permissions: Default::default(),
+        seed: [0; 32].into(),
+        time_base: 0,
+        nonce: [0; 12].into(),
+    };
+    Request::Call { action, args }
+}
+
+pub async fn overlay(n: u8, handler: Arc<dyn Handler>) -> Overlay {
+    Overlay::start(OverlayConfig::default(), &key(n), handler).await.unwrap()
+}
+
+pub fn address(overlay: &Overlay, kind: &str) -> String {
+    let found = overlay.addresses().into_iter().map(|a| a.to_string()).find(|a| a.contains(kind));
+    found.unwrap_or_else(|| panic!("no {kind} address"))
+}
+
+/// Two overlays and a session between them: the second asks, the first answers with `handler`.
+pub async fn pair(kind: &str, handler: Arc<dyn Handler>) -> (Overlay, Overlay) {
+    let provider = overlay(1, handler).await;
+    let requester = overlay(2, echo()).await;
+    let did = requester.connect(&address(&provider, kind)).await.unwrap();
+    assert_eq!(did, provider.did());
+    (provider, requester)
+}
+
+pub const TRANSPORTS: &[&str] = if cfg!(feature = "quic") { &["tcp", "quic-v1"] } else { &["tcp"] };
+
+/// A peer with no manners: a bare swarm and a raw stream that says it speaks our protocol.
+pub async fn hostile(target: &str) -> Stream {
+    let mut swarm: Swarm<libp2p_stream::Behaviour> = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p_stream::Behaviour::new())
+        .unwrap()
+        .build();
+    let mut control = swarm.behaviour().new_control();
+    swarm.dial(target.parse::<Multiaddr>().unwrap()).unwrap();
+    let peer = loop {
+        use futures::StreamExt;
+        if let SwarmEvent::ConnectionEstablished { peer_id, .. } = swarm.select_next_some().await {
+            break peer_id;
+        }
+    };
+    tokio::spawn(async move {
+        use futures::StreamExt;
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    control.open_stream(peer, StreamProtocol::new(SESSION_PROTOCOL)).await.unwrap()
+}
