@@ -1,0 +1,247 @@
+//! Everything a receipt can be checked for without running anything.
+
+use actum_model::{
+    Action, Authority, BlobId, Did, Journal, JournalId, Outcome, ProfileId, Receipt,
+    codec::{self, DecodeError},
+    receipt::Stdio,
+};
+use std::fmt::Debug;
+
+/// What was asked, of whom, and what came back with the receipt.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who was asked.
+    pub provider: Did,
+    /// What was asked.
+    pub action: &'a Action,
+    /// The profiles known here.
+    pub profiles: &'a [ProfileId],
+    /// The output's bytes, where the answer had some.
+    pub output: Option<&'a [u8]>,
+    /// The journal's bytes.
+    pub journal: &'a [u8],
+    /// The encoded [`Stdio`], where the answer had some.
+    pub stdio: Option<&'a [u8]>,
+}
+
+/// Where a receipt does not fit the question, its evidence or itself. Both values are given.
+#[derive(Debug, thiserror::Error)]
+pub enum Inconsistency {
+    /// Somebody else signed it.
+    #[error("{asked} was asked; {signer} signed the receipt")]
+    OtherProvider {
+        /// Who was asked.
+        asked: Did,
+        /// Who signed.
+        signer: Did,
+    },
+    /// It is about another action.
+    #[error("the receipt is about another action: {field} was {asked}, the receipt says {receipt}")]
+    OtherAction {
+        /// The first field that differs.
+        field: &'static str,
+        /// What was asked.
+        asked: String,
+        /// What the receipt says.
+        receipt: String,
+    },
+    /// It claims to have run on its requester's own machine, and another peer signed it.
+    #[error("the receipt says it ran locally, for {requester}, but {provider} signed it")]
+    NotLocal {
+        /// Who asked.
+        requester: Did,
+        /// Who signed.
+        provider: Did,
+    },
+    /// It ran under a profile not known here, so nothing can be said of its result.
+    #[error("the receipt's profile {profile} is not known here; known: {}", list(known))]
+    UnknownProfile {
+        /// The receipt's profile.
+        profile: ProfileId,
+        /// The profiles known.
+        known: Vec<ProfileId>,
+    },
+    /// The output that came is not the one the outcome names.
+    #[error("the receipt names output {}; {} came", or_none(named), or_none(came))]
+    Output {
+        /// What the receipt names.
+        named: Option<BlobId>,
+        /// The id of what came.
+        came: Option<BlobId>,
+    },
+    /// The journal that came is not the one the receipt names.
+    #[error("the receipt names journal {named}; {came} came")]
+    Journal {
+        /// What the receipt names.
+        named: JournalId,
+        /// The id of what came.
+        came: JournalId,
+    },
+    /// The stdio that came is not the one the receipt names.
+    #[error("the receipt names stdio {}; {} came", or_none(named), or_none(came))]
+    Stdio {
+        /// What the receipt names.
+        named: Option<BlobId>,
+        /// The id of what came.
+        came: Option<BlobId>,
+    },
+    /// More of something was used than the action allows, and yet the outcome does not say so.
+    #[error("{used} of {resource} used where the action allows {limit}")]
+    OverLimit {
+        /// What was used, by the name of its limit.
+        resource: &'static str,
+        /// How much was used.
+        used: u64,
+        /// How much the action allows.
+        limit: u64,
+    },
+    /// The journal named is not the canonical encoding of a journal.
+    #[error("the journal cannot be read: {0}")]
+    MalformedJournal(#[source] DecodeError),
+    /// The stdio named is not the canonical encoding of captured stdio.
+    #[error("the stdio cannot be read: {0}")]
+    MalformedStdio(#[source] DecodeError),
+    /// The guest was told things, and was granted nothing that tells.
+    #[error("the journal has {entries} entries, but the action grants no permission")]
+    UngrantedJournal {
+        /// Entries in the journal.
+        entries: usize,
+    },
+    /// Denied before it was instantiated, and yet it used or left something.
+    #[error(
+        "denied before it was instantiated, but the receipt says {fuel} fuel, {memory_bytes} bytes of memory"
+    )]
+    DeniedYetRan {
+        /// Fuel the receipt says was burned.
+        fuel: u64,
+        /// Memory the receipt says was held.
+        memory_bytes: u64,
+    },
+    /// A denial that names nothing, or not sorted and once each.
+    #[error("denied, but the imports named are not a sorted list without repeats: [{}]", .0.join(", "))]
+    DeniedNothing(Vec<String>),
+}
+
+fn or_none(id: &Option<BlobId>) -> String {
+    id.as_ref().map_or_else(|| "nothing".to_owned(), BlobId::to_string)
+}
+
+fn list(profiles: &[ProfileId]) -> String {
+    profiles.iter().map(ProfileId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Checks a verified receipt against what was asked, against what came with it, and against itself: the first thing that
+/// does not fit.
+///
+/// A receipt that passes may still be a lie. That its result is what the component does, only re-execution shows.
+pub fn consistency(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>> {
+    if receipt.iss != asked.provider {
+        return Err(Box::new(Inconsistency::OtherProvider { asked: asked.provider, signer: receipt.iss }));
+    }
+    same_action(asked.action, &receipt.action)?;
+    if receipt.authority == Authority::Local && receipt.iss != receipt.action.requester {
+        return Err(Box::new(Inconsistency::NotLocal {
+            requester: receipt.action.requester,
+            provider: receipt.iss,
+        }));
+    }
+    if !asked.profiles.contains(&receipt.profile) {
+        return Err(Box::new(Inconsistency::UnknownProfile {
+            profile: receipt.profile,
+            known: asked.profiles.to_vec(),
+        }));
+    }
+    evidence(receipt, asked)?;
+    usage(receipt, asked)?;
+    plausible(receipt, asked)
+}
+
+fn same_action(asked: &Action, receipt: &Action) -> Result<(), Box<Inconsistency>> {
+    fn field<T: PartialEq + Debug>(
+        field: &'static str,
+        asked: &T,
+        receipt: &T,
+    ) -> Result<(), Box<Inconsistency>> {
+        if asked == receipt {
+            return Ok(());
+        }
+        let (asked, receipt) = (format!("{asked:?}"), format!("{receipt:?}"));
+        Err(Box::new(Inconsistency::OtherAction { field, asked, receipt }))
+    }
+    field("requester", &asked.requester, &receipt.requester)?;
+    field("component", &asked.component, &receipt.component)?;
+    field("function", &asked.function, &receipt.function)?;
+    field("args", &asked.args, &receipt.args)?;
+    field("limits", &asked.limits, &receipt.limits)?;
+    field("permissions", &asked.permissions, &receipt.permissions)?;
+    field("seed", &asked.seed, &receipt.seed)?;
+    field("time_base", &asked.time_base, &receipt.time_base)?;
+    field("nonce", &asked.nonce, &receipt.nonce)?;
+    // Whatever fields an action comes to have.
+    field("action", asked, receipt)
+}
+
+fn evidence(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>> {
+    let (named, came) = (receipt.outcome.output().copied(), asked.output.map(BlobId::of));
+    if named != came {
+        return Err(Box::new(Inconsistency::Output { named, came }));
+    }
+    let (named, came) = (receipt.journal, JournalId::of(asked.journal));
+    if named != came {
+        return Err(Box::new(Inconsistency::Journal { named, came }));
+    }
+    let (named, came) = (receipt.stdio, asked.stdio.map(BlobId::of));
+    if named != came {
+        return Err(Box::new(Inconsistency::Stdio { named, came }));
+    }
+    Ok(())
+}
+
+fn usage(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>> {
+    let limits = &receipt.action.limits;
+    let bytes = |b: &[u8]| u64::try_from(b.len()).unwrap_or(u64::MAX);
+    let uses = [
+        ("fuel", receipt.fuel, limits.fuel),
+        ("memory_bytes", receipt.memory_bytes, limits.memory_bytes),
+        ("output_bytes", asked.output.map_or(0, bytes), limits.output_bytes),
+    ];
+    match uses.into_iter().find(|(_, used, limit)| used > limit) {
+        Some((resource, used, limit)) => Err(Box::new(Inconsistency::OverLimit { resource, used, limit })),
+        None => Ok(()),
+    }
+}
+
+fn plausible(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>> {
+    let limits = &receipt.action.limits;
+    let journal: Journal = codec::decode(asked.journal, Journal::MAX_BYTES)
+        .map_err(|e| Box::new(Inconsistency::MalformedJournal(e)))?;
+    let entries = journal.entries.len();
+    if entries > 0 && receipt.action.permissions.is_empty() {
+        return Err(Box::new(Inconsistency::UngrantedJournal { entries }));
+    }
+    if let Some(bytes) = asked.stdio {
+        let stdio: Stdio =
+            codec::decode(bytes, bytes.len()).map_err(|e| Box::new(Inconsistency::MalformedStdio(e)))?;
+        let used = stdio.stdout.len().saturating_add(stdio.stderr.len());
+        let used = u64::try_from(used).unwrap_or(u64::MAX);
+        if used > limits.stdio_bytes {
+            return Err(Box::new(Inconsistency::OverLimit {
+                resource: "stdio_bytes",
+                used,
+                limit: limits.stdio_bytes,
+            }));
+        }
+    }
+    if let Outcome::Denied(imports) = &receipt.outcome {
+        if imports.is_empty() || !imports.is_sorted_by(|a, b| a < b) {
+            return Err(Box::new(Inconsistency::DeniedNothing(imports.clone())));
+        }
+        if receipt.fuel > 0 || receipt.memory_bytes > 0 || entries > 0 || asked.stdio.is_some() {
+            return Err(Box::new(Inconsistency::DeniedYetRan {
+                fuel: receipt.fuel,
+                memory_bytes: receipt.memory_bytes,
+            }));
+        }
+    }
+    Ok(())
+}

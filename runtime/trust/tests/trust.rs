@@ -1,0 +1,303 @@
+//! What makes a receipt doubtful, what a verdict says, and whom that leaves to be asked.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use actum_model::{receipt::Stdio, *};
+use actum_trust::*;
+use proptest::prelude::*;
+use serde_bytes::ByteArray;
+use std::collections::BTreeSet;
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+const COMPONENT: &[u8] = b"component";
+const ARGS: &[u8] = b"args";
+const OUTPUT: &[u8] = b"output";
+
+fn receipt() -> Receipt {
+    let action = Action {
+        requester: key(9).did(),
+        component: ComponentId::of(COMPONENT),
+        function: "run".parse().unwrap(),
+        args: BlobId::of(ARGS),
+        limits: Limits::default(),
+        permissions: BTreeSet::new(),
+        seed: ByteArray::new([1; 32]),
+        time_base: 1,
+        nonce: ByteArray::new([2; 12]),
+    };
+    Receipt {
+        iss: key(1).did(),
+        iat: 1,
+        action,
+        authority: Authority::Public,
+        profile: ProfileId::of(b"profile"),
+        outcome: Outcome::Ok(BlobId::of(OUTPUT)),
+        fuel: 10,
+        memory_bytes: 65_536,
+        journal: Journal::default().id(),
+        stdio: None,
+    }
+}
+
+/// What is said of a receipt that differs from an honest one in one thing, with what came with it.
+struct Doubt {
+    receipt: Receipt,
+    output: Option<Vec<u8>>,
+    journal: Vec<u8>,
+    stdio: Option<Vec<u8>>,
+}
+
+impl Doubt {
+    fn check(change: impl FnOnce(&mut Self)) -> Result<(), Box<Inconsistency>> {
+        let asked = receipt();
+        let mut doubt = Self {
+            receipt: receipt(),
+            output: Some(OUTPUT.to_vec()),
+            journal: Journal::default().bytes(),
+            stdio: None,
+        };
+        change(&mut doubt);
+        consistency(
+            &doubt.receipt,
+            &Asked {
+                provider: key(1).did(),
+                action: &asked.action,
+                profiles: &[ProfileId::of(b"profile")],
+                output: doubt.output.as_deref(),
+                journal: &doubt.journal,
+                stdio: doubt.stdio.as_deref(),
+            },
+        )
+    }
+
+    fn stdio(&mut self, stdout: usize) {
+        let stdio = Stdio { stdout: vec![0; stdout].into(), ..Stdio::default() };
+        self.take_stdio(codec::encode(&stdio));
+    }
+
+    fn take_stdio(&mut self, bytes: Vec<u8>) {
+        self.receipt.stdio = Some(BlobId::of(&bytes));
+        self.stdio = Some(bytes);
+    }
+
+    fn take_journal(&mut self, bytes: Vec<u8>) {
+        self.receipt.journal = JournalId::of(&bytes);
+        self.journal = bytes;
+    }
+
+    fn deny(&mut self, imports: &[&str], fuel: u64) {
+        self.receipt.outcome = Outcome::Denied(imports.iter().map(|i| (*i).to_owned()).collect());
+        self.output = None;
+        self.receipt.fuel = fuel;
+        self.receipt.memory_bytes = 0;
+    }
+}
+
+macro_rules! refuses {
+    ($($name:ident: $pattern:pat => $change:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let error = Doubt::check($change).unwrap_err();
+            assert!(matches!(*error, $pattern), "{error:?}");
+            assert!(!error.to_string().is_empty());
+        }
+    )*};
+}
+
+refuses! {
+    another_provider: Inconsistency::OtherProvider { .. } => |d| d.receipt.iss = key(2).did();
+    another_requester: Inconsistency::OtherAction { field: "requester", .. } => |d| d.receipt.action.requester = key(2).did();
+    another_component: Inconsistency::OtherAction { field: "component", .. } => |d| d.receipt.action.component = ComponentId::of(b"x");
+    another_function: Inconsistency::OtherAction { field: "function", .. } => |d| d.receipt.action.function = "x".parse().unwrap();
+    other_arguments: Inconsistency::OtherAction { field: "args", .. } => |d| d.receipt.action.args = BlobId::of(b"x");
+    other_limits: Inconsistency::OtherAction { field: "limits", .. } => |d| d.receipt.action.limits.fuel += 1;
+    other_permissions: Inconsistency::OtherAction { field: "permissions", .. } => |d| { d.receipt.action.permissions.insert(Permission::Network); };
+    another_seed: Inconsistency::OtherAction { field: "seed", .. } => |d| d.receipt.action.seed[0] ^= 1;
+    another_time_base: Inconsistency::OtherAction { field: "time_base", .. } => |d| d.receipt.action.time_base += 1;
+    another_nonce: Inconsistency::OtherAction { field: "nonce", .. } => |d| d.receipt.action.nonce[0] ^= 1;
+    a_local_run_by_another_peer: Inconsistency::NotLocal { .. } => |d| d.receipt.authority = Authority::Local;
+    an_unknown_profile: Inconsistency::UnknownProfile { .. } => |d| d.receipt.profile = ProfileId::of(b"x");
+    another_output: Inconsistency::Output { named: Some(_), came: Some(_) } => |d| d.output = Some(b"x".to_vec());
+    no_output: Inconsistency::Output { came: None, .. } => |d| d.output = None;
+    an_output_of_a_failure: Inconsistency::Output { named: None, .. } => |d| d.receipt.outcome = Outcome::OutOfFuel;
+    another_journal: Inconsistency::Journal { .. } => |d| d.journal = b"x".to_vec();
+    another_stdio: Inconsistency::Stdio { named: None, came: Some(_) } => |d| d.stdio = Some(b"x".to_vec());
+    fuel_over_its_limit: Inconsistency::OverLimit { resource: "fuel", .. } => |d| d.receipt.fuel = u64::MAX;
+    memory_over_its_limit: Inconsistency::OverLimit { resource: "memory_bytes", .. } => |d| d.receipt.memory_bytes = u64::MAX;
+    stdio_over_its_limit: Inconsistency::OverLimit { resource: "stdio_bytes", .. } => |d| d.stdio((1 << 20) + 1);
+    a_journal_that_is_none: Inconsistency::MalformedJournal(_) => |d| d.take_journal(b"x".to_vec());
+    a_stdio_that_is_none: Inconsistency::MalformedStdio(_) => |d| d.take_stdio(b"x".to_vec());
+    a_journal_without_a_grant: Inconsistency::UngrantedJournal { entries: 1 } => |d| {
+        let entry = JournalEntry { function: "f".to_owned(), asked: BlobId::of(b""), told: Default::default() };
+        d.take_journal(Journal { entries: vec![entry] }.bytes());
+    };
+    a_denial_that_burned_fuel: Inconsistency::DeniedYetRan { fuel: 1, .. } => |d| d.deny(&["wasi:http"], 1);
+    a_denial_of_nothing: Inconsistency::DeniedNothing(_) => |d| d.deny(&[], 0);
+    a_denial_in_disorder: Inconsistency::DeniedNothing(_) => |d| d.deny(&["b", "a"], 0);
+}
+
+#[test]
+fn an_honest_receipt_is_consistent() {
+    Doubt::check(|_| {}).unwrap();
+    Doubt::check(|d| d.stdio(1 << 20)).unwrap();
+    Doubt::check(|d| d.deny(&["a", "b"], 0)).unwrap();
+    Doubt::check(|d| {
+        d.receipt.outcome = Outcome::OutOfFuel;
+        d.receipt.fuel = d.receipt.action.limits.fuel;
+        d.output = None;
+    })
+    .unwrap();
+}
+
+/// Says of every receipt what it was told to say.
+struct Says(Judgement);
+
+impl Replayer for Says {
+    fn profile(&self) -> ProfileId {
+        ProfileId::of(b"mine")
+    }
+    fn replay(&self, _: &Receipt, _: &Evidence<'_>) -> Judgement {
+        self.0.clone()
+    }
+}
+
+fn evidence(journal: &[u8]) -> Evidence<'_> {
+    Evidence { component: COMPONENT, args: ARGS, output: Some(OUTPUT), journal, stdio: None }
+}
+
+#[test]
+fn a_verdict_names_receipt_provider_profile_and_judgement() {
+    let signed = Signed::sign(receipt(), &key(1));
+    let journal = Journal::default().bytes();
+    let made = examine(&Says(Judgement::Identical), &signed, &evidence(&journal), key(3).did(), 77);
+    let wanted = Verdict {
+        iss: key(3).did(),
+        iat: 77,
+        receipt: signed.id(),
+        provider: key(1).did(),
+        profile: ProfileId::of(b"mine"),
+        judgement: Judgement::Identical,
+    };
+    assert_eq!(made, wanted);
+}
+
+#[test]
+fn evidence_the_receipt_does_not_name_accuses_nobody() {
+    let signed = Signed::sign(receipt(), &key(1));
+    let journal = Journal::default().bytes();
+    let right = evidence(&journal);
+    let wrong = [
+        ("component", Evidence { component: b"x", ..right }),
+        ("arguments", Evidence { args: b"x", ..right }),
+        ("output", Evidence { output: None, ..right }),
+        ("journal", Evidence { journal: b"x", ..right }),
+        ("stdio", Evidence { stdio: Some(b"x"), ..right }),
+    ];
+    let liar = Says(diverged("output", "a", "b"));
+    for (part, evidence) in wrong {
+        match examine(&liar, &signed, &evidence, key(3).did(), 1).judgement {
+            Judgement::NotReplayable(why) => assert!(why.contains(part), "{why}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+fn diverged(at: &str, receipt: &str, replay: &str) -> Judgement {
+    let text = |t: &str| t.to_owned();
+    Judgement::Diverged(Divergence { at: text(at), receipt: text(receipt), replay: text(replay) })
+}
+
+#[test]
+fn a_verdict_of_any_length_fits_in_its_envelope() {
+    let signed = Signed::sign(receipt(), &key(1));
+    let long = "é".repeat(100_000);
+    for judgement in [diverged(&long, &long, &long), Judgement::NotReplayable(long.clone())] {
+        let made = verdict(&signed, judgement, key(3).did(), ProfileId::of(b""), 1);
+        Signed::<Verdict>::verify(Signed::sign(made, &key(3)).bytes()).unwrap();
+    }
+}
+
+fn judged(verifier: u8, provider: u8, receipt: u8, judgement: u8) -> Signed<Verdict> {
+    let judgement = match judgement {
+        0 => Judgement::Identical,
+        1 => diverged("fuel", "1", "2"),
+        _ => Judgement::NotReplayable("why".to_owned()),
+    };
+    let verdict = Verdict {
+        iss: key(verifier).did(),
+        iat: 1,
+        receipt: ReceiptId::of(&[provider, receipt]),
+        provider: key(provider).did(),
+        profile: ProfileId::of(b""),
+        judgement,
+    };
+    Signed::sign(verdict, &key(verifier))
+}
+
+fn candidate(provider: u8, release: &str) -> Candidate<u8> {
+    Candidate { provider: key(provider).did(), release: ReleaseId::of(release.as_bytes()), item: provider }
+}
+
+#[test]
+fn one_divergence_excludes_a_provider_and_a_strangers_word_does_not() {
+    let mut standings = Standings::new([key(3).did()]);
+    for n in 0..5 {
+        assert!(standings.count(&judged(3, 1, n, 0)));
+    }
+    assert!(standings.count(&judged(3, 1, 4, 1)));
+    assert!(!standings.count(&judged(4, 2, 0, 1)));
+    assert_eq!(standings.of(&key(1).did()), Standing { identical: 4, diverged: 1, not_replayable: 0 });
+    let choice = choose(vec![candidate(1, "a"), candidate(2, "a")], &standings);
+    assert_eq!(choice.candidates, [candidate(2, "a")]);
+    assert_eq!(choice.excluded[0].0, candidate(1, "a"));
+    assert!(choice.excluded[0].1.excluded());
+}
+
+#[test]
+fn the_best_matching_release_stays_first_and_its_proven_providers_lead() {
+    let mut standings = Standings::new([key(3).did()]);
+    for n in 0..4 {
+        standings.count(&judged(3, 5, n, 0));
+        standings.count(&judged(3, 6, n, 2));
+    }
+    standings.count(&judged(3, 7, 0, 0));
+    let ranked =
+        vec![candidate(1, "a"), candidate(5, "b"), candidate(6, "a"), candidate(7, "a"), candidate(5, "a")];
+    let order: Vec<_> = choose(ranked, &standings).candidates.iter().map(|c| (c.item, c.release)).collect();
+    let (a, b) = (ReleaseId::of(b"a"), ReleaseId::of(b"b"));
+    assert_eq!(order, [(5, a), (7, a), (1, a), (6, a), (5, b)]);
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_verdicts_gives_the_same_choice(
+        verdicts in prop::collection::vec((3..6_u8, 1..4_u8, 0..4_u8, 0..3_u8), 0..30).prop_shuffle(),
+    ) {
+        let count = |verdicts: &[(u8, u8, u8, u8)]| {
+            let mut standings = Standings::new([key(3).did(), key(4).did()]);
+            for (verifier, provider, receipt, judgement) in verdicts {
+                standings.count(&judged(*verifier, *provider, *receipt, *judgement));
+            }
+            standings
+        };
+        let mut sorted = verdicts.clone();
+        sorted.sort();
+        sorted.extend(verdicts.clone());
+        let (a, b) = (count(&verdicts), count(&sorted));
+        let ranked = || (1..4).map(|p| candidate(p, "a")).collect::<Vec<_>>();
+        prop_assert_eq!(choose(ranked(), &a), choose(ranked(), &b));
+        let choice = choose(ranked(), &a);
+        prop_assert_eq!(choice.candidates.len() + choice.excluded.len(), 3);
+        for c in &choice.candidates {
+            prop_assert_eq!(a.of(&c.provider).diverged, 0);
+        }
+    }
+
+    #[test]
+    fn any_other_output_is_noticed(output in prop::collection::vec(any::<u8>(), 0..40)) {
+        let result = Doubt::check(|d| d.output = Some(output.clone()));
+        prop_assert_eq!(result.is_ok(), output == OUTPUT);
+    }
+}
