@@ -171,9 +171,10 @@ impl Statement for Release {
         }
         for f in &self.functions {
             let in_function = |e| format!("function {}: {e}", f.name);
+            let mut names = BTreeSet::new();
             for p in &f.params {
                 p.ty.check().map_err(in_function)?;
-                if p.name.is_empty() || f.params.iter().filter(|q| q.name == p.name).count() > 1 {
+                if p.name.is_empty() || !names.insert(&p.name) {
                     let e = format!("the parameter name {:?} is empty or occurs twice", p.name);
                     return Err(in_function(e));
                 }
