@@ -35,6 +35,9 @@ pub const PING: Duration = Duration::from_secs(20);
 /// Flushing answers and closing connections in [`crate::Overlay::shutdown`]. The caller has drained its work before;
 /// this is for bytes already written.
 pub const SHUTDOWN: Duration = Duration::from_secs(2);
+/// Telling a peer why a session ends, and waiting for it to close its side. An honest one takes a round trip; a hostile
+/// one holds one connection this much longer.
+pub const GOODBYE: Duration = Duration::from_secs(1);
 /// Waiting for the operating system to confirm a listening address.
 pub const LISTEN: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{CloseReason, Refusal, RefusalCode, Request, Response, Timeouts, defaults};
 use actum_model::codec;
 use futures::{
-    AsyncRead, AsyncWriteExt, FutureExt, StreamExt,
+    AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
     future::{AbortRegistration, Abortable},
     stream::FuturesUnordered,
 };
@@ -29,8 +29,8 @@ const SMALL_BUFFER: usize = 16 << 10;
 const LARGE_BUFFER: usize = 2 * (HEADER_BYTES + PAYLOAD_BYTES);
 /// Reads before other tasks get their turn.
 const READS_A_TURN: usize = 32;
-/// How long a goodbye may take.
-const CLOSING: Duration = Duration::from_secs(1);
+/// Bytes a peer may still send while it is told goodbye.
+const LINGER_BYTES: usize = 1 << 20;
 
 type Running = Pin<Box<dyn Future<Output = Option<(u32, Vec<u8>)>> + Send>>;
 
@@ -94,9 +94,18 @@ impl Driver {
         if let Some(mut stream) = stream {
             let farewell = async {
                 stream.write_all(&unsent).await?;
-                stream.close().await
+                stream.close().await?;
+                // Closing a socket with unread bytes resets it, and the peer would not read why.
+                let mut lingering = 0_usize;
+                while !unsent.is_empty() && lingering < LINGER_BYTES {
+                    match stream.read(&mut self.buffer).await? {
+                        0 => break,
+                        n => lingering = lingering.saturating_add(n),
+                    }
+                }
+                Ok::<_, std::io::Error>(())
             };
-            let _ = tokio::time::timeout(CLOSING, farewell).await;
+            let _ = tokio::time::timeout(defaults::GOODBYE, farewell).await;
         }
         reason
     }

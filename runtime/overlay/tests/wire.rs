@@ -1,0 +1,123 @@
+//! Messages are strict: one byte string each, nothing unknown, nothing behind, nothing oversized.
+
+mod common;
+
+use actum_model::codec::{self, DecodeError};
+use actum_overlay::{Event, Refusal, RefusalCode, Request, RequestKind, Response};
+use common::*;
+use proptest::prelude::*;
+use serde_bytes::ByteBuf;
+
+fn requests() -> Vec<Request> {
+    vec![
+        Request::Announce { lease: vec![1; 512], descriptors: vec![ByteBuf::from(vec![2; 4096]); 128] },
+        Request::Find { query: vec![3; 2048] },
+        call(&key(1), vec![4; 1 << 20]),
+        release(),
+        chunk(u32::MAX),
+    ]
+}
+
+fn responses() -> Vec<(RequestKind, Response)> {
+    let refusal = Refusal::new(RefusalCode::Busy, "x".repeat(5000)).retry_after_ms(u64::MAX >> 1);
+    vec![
+        (RequestKind::Announce, Response::Announced { accepted: 3, refused: vec!["y".repeat(1024); 128] }),
+        (RequestKind::Find, Response::Page { page: vec![1; 256 << 10] }),
+        (RequestKind::Call, done(vec![2; 1 << 20])),
+        (RequestKind::Release, Response::Release { release: vec![3; 256 << 10] }),
+        (RequestKind::Chunk, Response::Chunk { bytes: vec![4; 256 << 10] }),
+        (RequestKind::Chunk, refusal.into()),
+    ]
+}
+
+#[test]
+fn messages_at_their_largest_read_back() {
+    for request in requests() {
+        assert_eq!(Request::decode(&codec::encode(&request)).unwrap(), request);
+    }
+    for (kind, response) in responses() {
+        assert_eq!(Response::decode(&codec::encode(&response), kind).unwrap(), response);
+    }
+    for event in [Event::Queued { ahead: u32::MAX }, Event::Fetching { chunks_done: u32::MAX, chunks_total: u32::MAX }, Event::Running] {
+        assert_eq!(Event::decode(&codec::encode(&event)).unwrap(), event);
+    }
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    for request in requests() {
+        let mut bytes = codec::encode(&request);
+        bytes.push(0);
+        assert!(Request::decode(&bytes).is_err());
+        bytes.truncate(bytes.len() - 2);
+        assert!(Request::decode(&bytes).is_err());
+    }
+}
+
+#[test]
+fn unknown_fields_and_messages_are_refused() {
+    // {"find": {"x": 0, "query": h''}} and {"mind": {"query": h''}}
+    for bytes in [&b"\xa1\x64find\xa2\x61x\x00\x65query\x40"[..], b"\xa1\x64mind\xa1\x65query\x40", b"", b"\xa1", b"\xa0"] {
+        assert!(Request::decode(bytes).is_err(), "{bytes:?}");
+    }
+    assert!(Request::decode(b"\xa1\x64find\xa1\x65query\x40").is_ok());
+    // A length in two bytes that fits in one.
+    assert!(Request::decode(b"\xa1\x64find\xa1\x65query\x58\x00").is_err());
+}
+
+#[test]
+fn bytes_as_a_list_of_numbers_are_refused() {
+    assert!(Request::decode(b"\xa1\x64find\xa1\x65query\x81\x01").is_err());
+}
+
+#[test]
+fn an_answer_to_another_question_is_refused() {
+    let chunk = codec::encode(&Response::Chunk { bytes: vec![1] });
+    assert!(Response::decode(&chunk, RequestKind::Chunk).is_ok());
+    assert!(Response::decode(&chunk, RequestKind::Call).is_err());
+}
+
+#[test]
+fn oversized_messages_are_refused_unparsed() {
+    let mut bytes = codec::encode(&chunk(1));
+    bytes.resize(RequestKind::Chunk.max_request_bytes() + 1, 0);
+    assert!(matches!(Request::decode(&bytes), Err(DecodeError::TooLarge { .. })));
+    let oversized = Response::Chunk { bytes: vec![0; (256 << 10) + 1] };
+    assert!(matches!(Response::decode(&codec::encode(&oversized), RequestKind::Chunk), Err(DecodeError::Invalid(_))));
+    let many = Request::Announce { lease: vec![], descriptors: vec![ByteBuf::new(); 129] };
+    assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Invalid(_))));
+}
+
+#[test]
+fn refusal_codes_are_written_as_shown() {
+    for code in [
+        RefusalCode::Busy, RefusalCode::NotOffered, RefusalCode::NotAllowed, RefusalCode::UnknownComponent,
+        RefusalCode::UnknownRelease, RefusalCode::BadRequest, RefusalCode::OverLimit, RefusalCode::ShuttingDown,
+        RefusalCode::Internal,
+    ] {
+        assert_eq!(codec::encode(&code), codec::encode(code.name()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+        if let Ok(request) = Request::decode(&bytes) {
+            prop_assert_eq!(codec::encode(&request), bytes.clone());
+        }
+        let _ = Response::decode(&bytes, RequestKind::Call);
+        let _ = Event::decode(&bytes);
+    }
+
+    #[test]
+    fn a_changed_byte_never_reads_as_the_same(at in 0_usize..60, to in any::<u8>()) {
+        let request = release();
+        let mut bytes = codec::encode(&request);
+        let at = at % bytes.len();
+        prop_assume!(bytes[at] != to);
+        bytes[at] = to;
+        if let Ok(other) = Request::decode(&bytes) {
+            prop_assert_ne!(other, request);
+        }
+    }
+}
