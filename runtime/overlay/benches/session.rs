@@ -1,11 +1,17 @@
 //! What a session costs over a raw framed stream on the same connection: two processes on loopback, interleaved medians.
 //!
 //! `cargo bench -p actum-overlay --bench session`. The other process is this binary again.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark stops at its first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark stops at its first surprise"
+)]
 
 use actum_model::{Action, BlobId, ComponentId, Did, Limits, SecretKey};
 use actum_overlay::{
-    BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, RawProtocol, Request, Response, SessionHandle, Stream,
+    BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, RawProtocol, Request, Response,
+    SessionHandle, Stream,
 };
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, stream::FuturesUnordered};
 use libp2p::StreamProtocol;
@@ -25,12 +31,21 @@ const OPS: usize = 100;
 struct Echo;
 
 impl Handler for Echo {
-    fn handle(&self, _: Did, request: Request, _: SessionHandle, _: ProgressSender) -> BoxFuture<'static, Response> {
+    fn handle(
+        &self,
+        _: Did,
+        request: Request,
+        _: SessionHandle,
+        _: ProgressSender,
+    ) -> BoxFuture<'static, Response> {
         Box::pin(async move {
             match request {
-                Request::Call { args, .. } => {
-                    Response::Done { receipt: Vec::new(), output: Some(args), journal: Vec::new(), stdio: None }
-                }
+                Request::Call { args, .. } => Response::Done {
+                    receipt: Vec::new(),
+                    output: Some(args),
+                    journal: Vec::new(),
+                    stdio: None,
+                },
                 Request::Find { query } => Response::Page { page: query },
                 _ => panic!("not in this benchmark"),
             }

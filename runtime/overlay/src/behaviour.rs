@@ -5,10 +5,15 @@
 
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol,
-    core::{Endpoint, transport::PortUse, upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo}},
+    core::{
+        Endpoint,
+        transport::PortUse,
+        upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo},
+    },
     swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-        NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
+        NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
@@ -58,7 +63,13 @@ impl Behaviour {
     }
 
     /// Opens a stream on a connection; a [`StreamEvent::Outbound`] with the token follows, unless it closes before.
-    pub(crate) fn open(&mut self, peer: PeerId, connection: ConnectionId, protocol: StreamProtocol, token: u64) {
+    pub(crate) fn open(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        protocol: StreamProtocol,
+        token: u64,
+    ) {
         self.events.push_back(ToSwarm::NotifyHandler {
             peer_id: peer,
             handler: NotifyHandler::One(connection),
@@ -70,7 +81,11 @@ impl Behaviour {
         if crate::did_of(peer).is_none() {
             return Err(ConnectionDenied::new("the peer's key is not Ed25519"));
         }
-        Ok(Handler { protocols: Arc::clone(&self.protocols), wanted: VecDeque::new(), events: VecDeque::new() })
+        Ok(Handler {
+            protocols: Arc::clone(&self.protocols),
+            wanted: VecDeque::new(),
+            events: VecDeque::new(),
+        })
     }
 }
 
@@ -152,7 +167,8 @@ impl ConnectionHandler for Handler {
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Upgrade, Upgrade, (), u64>) {
         let event = match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, protocol), ..
+                protocol: (stream, protocol),
+                ..
             }) => StreamEvent::Inbound(protocol, stream),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (stream, _),

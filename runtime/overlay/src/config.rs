@@ -3,12 +3,7 @@
 use crate::{Stream, defaults};
 use actum_model::Did;
 use libp2p::{Multiaddr, StreamProtocol};
-use std::{
-    fmt,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 /// What an overlay is started with.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use crate::{Refusal, Request, RequestError, Response, SessionHandle, defaults};
 use actum_model::{
-    ComponentId, Did, EnvelopeError, Release, ReleaseId, Signed, id::sha256,
+    ComponentId, Did, EnvelopeError, Release, ReleaseId, Signed,
+    id::sha256,
     release::{CHUNK_BYTES, MAX_COMPONENT_BYTES},
 };
 use futures::{StreamExt, stream};
@@ -86,10 +87,10 @@ pub async fn fetch_component(
     if size > MAX_COMPONENT_BYTES || release.chunks.len() != size.div_ceil(CHUNK_BYTES) {
         return Err(bad());
     }
-    let asked = (0..total).zip(&release.chunks).map(|(index, digest)| async move {
+    let asked = (0..total).zip(release.chunks.clone()).map(|(index, digest)| async move {
         let wrong = || FetchError::WrongChunk { peer, component, index };
         match ask(session, Request::Chunk { component, index }).await? {
-            Response::Chunk { bytes } if sha256(&bytes) == **digest => Ok((index, bytes)),
+            Response::Chunk { bytes } if sha256(&bytes) == *digest => Ok((index, bytes)),
             _ => Err(wrong()),
         }
     });

@@ -1,8 +1,8 @@
 //! A peer's place in the network: what the node and the command line hold.
 
 use crate::{
-    ConnectError, Event, Handler, OverlayConfig, OverlayError, Request, RequestError, Response, SessionHandle, Stream,
-    Timeouts, defaults, did_of, identity, peer_id_of,
+    ConnectError, Event, Handler, OverlayConfig, OverlayError, Request, RequestError, Response,
+    SessionHandle, Stream, Timeouts, defaults, did_of, identity, peer_id_of,
     swarm::{Command, Registry, SwarmTask},
 };
 use actum_model::{Did, SecretKey};
@@ -88,7 +88,8 @@ impl Overlay {
     /// Gets a session with whoever is at `address`, a multiaddr; if it ends in `/p2p/…`, with that peer and no other.
     pub async fn connect(&self, address: &str) -> Result<Did, ConnectError> {
         let bad = |reason: String| ConnectError::BadAddress { address: address.to_owned(), reason };
-        let mut dialled: Multiaddr = address.parse().map_err(|e: libp2p::multiaddr::Error| bad(e.to_string()))?;
+        let mut dialled: Multiaddr =
+            address.parse().map_err(|e: libp2p::multiaddr::Error| bad(e.to_string()))?;
         let peer = match dialled.iter().last() {
             Some(Protocol::P2p(peer)) => {
                 dialled.pop();
@@ -102,7 +103,11 @@ impl Overlay {
     }
 
     /// Gets a session with a known peer: the one there is, or a new one at one of `addresses` (with or without `/p2p/…`).
-    pub async fn connect_to(&self, peer: &Did, addresses: &[Multiaddr]) -> Result<SessionHandle, ConnectError> {
+    pub async fn connect_to(
+        &self,
+        peer: &Did,
+        addresses: &[Multiaddr],
+    ) -> Result<SessionHandle, ConnectError> {
         if let Some(session) = self.0.registry.session(peer) {
             return Ok(session);
         }

@@ -1,7 +1,8 @@
 //! The swarm's task: dials, listens, and turns streams into sessions. The hot path does not pass through here.
 
 use crate::{
-    CloseReason, ConnectError, Multiaddr, OverlayConfig, OverlayError, PeerId, PeerInfo, SESSION_PROTOCOL, Stream,
+    CloseReason, ConnectError, Multiaddr, OverlayConfig, OverlayError, PeerId, PeerInfo, SESSION_PROTOCOL,
+    Stream,
     behaviour::{Behaviour, OpenError, StreamEvent},
     defaults, did_of,
     session::{Budget, Driver, Handler, SessionHandle},
@@ -176,7 +177,8 @@ impl SwarmTask {
                     }
                 }
             });
-            let confirmed = confirmed.await.unwrap_or_else(|_| Err(format!("nothing after {:?}", defaults::LISTEN)));
+            let confirmed =
+                confirmed.await.unwrap_or_else(|_| Err(format!("nothing after {:?}", defaults::LISTEN)));
             confirmed.map_err(refuse)?;
         }
         Ok(task)
@@ -259,14 +261,21 @@ impl SwarmTask {
                 return;
             }
         }
+        // A port of its own: two peers that dial each other from their listening ports at once meet in one TCP connection
+        // with two dialling ends, and its handshake fails.
         let options = match (peer, addresses.first()) {
-            (Some(peer), _) => {
-                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build()
+            (Some(peer), _) => DialOpts::peer_id(peer)
+                .condition(PeerCondition::Always)
+                .addresses(addresses)
+                .allocate_new_port()
+                .build(),
+            (None, Some(address)) => {
+                DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build()
             }
-            (None, Some(address)) => DialOpts::unknown_peer_id().address(address.clone()).build(),
             (None, None) => return,
         };
-        let waiting = Waiting { connection: options.connection_id(), peer, token: None, replies: vec![reply] };
+        let waiting =
+            Waiting { connection: options.connection_id(), peer, token: None, replies: vec![reply] };
         match self.swarm.dial(options) {
             Ok(()) => self.waiting.push(waiting),
             Err(e) => waiting.answer(&Err(dial_error(&e, peer))),
@@ -322,7 +331,8 @@ impl SwarmTask {
             SwarmEvent::Behaviour(NetworkEvent::Streams((peer, connection, event))) => {
                 self.on_stream(peer, connection, event);
             }
-            SwarmEvent::Behaviour(NetworkEvent::Ping(ping::Event { connection, result, .. })) => match result {
+            SwarmEvent::Behaviour(NetworkEvent::Ping(ping::Event { connection, result, .. })) => match result
+            {
                 Ok(rtt) => self.describe(connection, |info| info.rtt = Some(rtt)),
                 Err(ping::Failure::Unsupported) => {}
                 Err(e) => {
@@ -357,7 +367,8 @@ impl SwarmTask {
 
     /// A connection is up; if it is one somebody waits for, a session is opened on it.
     fn on_dialled(&mut self, peer: PeerId, did: Did, connection: ConnectionId) {
-        let Some(at) = self.waiting.iter().position(|w| w.connection == connection && w.token.is_none()) else {
+        let Some(at) = self.waiting.iter().position(|w| w.connection == connection && w.token.is_none())
+        else {
             return;
         };
         let mut waiting = self.waiting.swap_remove(at);
@@ -382,7 +393,9 @@ impl SwarmTask {
         match event {
             StreamEvent::Inbound(protocol, stream) if protocol == SESSION => {
                 let second = self.registry.lock().sessions.get(&did).is_some_and(|sessions| {
-                    sessions.iter().any(|s| s.inbound && s.connection == connection && s.handle.closed().is_none())
+                    sessions
+                        .iter()
+                        .any(|s| s.inbound && s.connection == connection && s.handle.closed().is_none())
                 });
                 if second {
                     tracing::debug!(%did, "closing a connection with a second session on it");
@@ -414,7 +427,13 @@ impl SwarmTask {
         }
     }
 
-    fn start_session(&mut self, peer: Did, connection: ConnectionId, stream: Stream, inbound: bool) -> SessionHandle {
+    fn start_session(
+        &mut self,
+        peer: Did,
+        connection: ConnectionId,
+        stream: Stream,
+        inbound: bool,
+    ) -> SessionHandle {
         let number = self.number();
         let handle = SessionHandle::new(peer, stream, self.config.limits.clone(), Arc::clone(&self.budget));
         let driver = Driver::new(handle.clone(), Arc::clone(&self.handler), self.config.timeouts.clone());

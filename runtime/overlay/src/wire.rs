@@ -1,8 +1,8 @@
 //! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
 
 use actum_model::{
-    Action, ComponentId, DecodeError as CodecError, Descriptor, Lease, Page, Query, Receipt, Release, ReleaseId,
-    Statement, codec, release::CHUNK_BYTES,
+    Action, ComponentId, DecodeError as CodecError, Descriptor, Lease, Page, Query, Receipt, Release,
+    ReleaseId, Statement, codec, release::CHUNK_BYTES,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -26,6 +26,10 @@ pub(crate) const MAX_EVENT: usize = 64;
 /// What one peer asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a call is what almost every request is; boxing it would cost each one"
+)]
 pub enum Request {
     /// Index these offers of mine. Answered by [`Response::Announced`]. At most 128 descriptors, 529 KiB.
     Announce {
@@ -321,7 +325,11 @@ impl Response {
             Self::Chunk { bytes } => bytes.len() > CHUNK_BYTES,
             Self::Refused { refusal } => refusal.message.len() > MAX_REFUSAL_TEXT,
         };
-        if oversized { Err(CodecError::Invalid("an answer with oversized parts".to_owned())) } else { Ok(response) }
+        if oversized {
+            Err(CodecError::Invalid("an answer with oversized parts".to_owned()))
+        } else {
+            Ok(response)
+        }
     }
 }
 

@@ -1,11 +1,22 @@
 //! Fetching believes digests, not peers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
 use actum_model::{
-    ComponentId, FunctionName, ReleaseId, Signed, id::sha256, release::{CHUNK_BYTES, Function, Release, chunk_digests},
+    ComponentId, FunctionName, ReleaseId, Signed,
+    id::sha256,
+    release::{CHUNK_BYTES, Function, Release, chunk_digests},
 };
-use actum_overlay::{FetchError, Handler, Refusal, RefusalCode, Request, Response, fetch_component, fetch_release};
+use actum_overlay::{
+    FetchError, Handler, Refusal, RefusalCode, Request, Response, fetch_component, fetch_release,
+};
 use common::*;
 use std::sync::Arc;
 
@@ -68,7 +79,9 @@ async fn a_component_comes_whole_with_its_release() {
         let session = requester.session_with(&provider.did()).unwrap();
         let release = fetch_release(&session, a_release().id()).await.unwrap();
         let mut seen = Vec::new();
-        let bytes = fetch_component(&session, release.payload(), |done, total| seen.push((done, total))).await.unwrap();
+        let bytes = fetch_component(&session, release.payload(), |done, total| seen.push((done, total)))
+            .await
+            .unwrap();
         assert_eq!(bytes, component());
         assert_eq!(seen, [(1, 4), (2, 4), (3, 4), (4, 4)]);
     }
@@ -104,7 +117,10 @@ async fn a_manifest_of_another_component_is_refused() {
     let session = requester.session_with(&provider.did()).unwrap();
     let mut release = a_release().into_payload();
     release.component = ComponentId::of(b"another");
-    assert!(matches!(fetch_component(&session, &release, |_, _| {}).await, Err(FetchError::BadManifest { .. })));
+    assert!(matches!(
+        fetch_component(&session, &release, |_, _| {}).await,
+        Err(FetchError::BadManifest { .. })
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,11 @@
 //! What a session refuses: each peer here breaks the protocol its own way, is disconnected, and an honest peer is served.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -159,7 +166,9 @@ async fn a_peer_that_falls_silent_within_a_message() {
     let mut config = OverlayConfig::default();
     config.timeouts.stall = Duration::from_millis(100);
     let provider = Overlay::start(config, &key(1), echo()).await.unwrap();
-    for bytes in [vec![0, 0, 0], frame(Kind::Request, 0, false, &endless()), request(0, &chunk(1))[..20].to_vec()] {
+    for bytes in
+        [vec![0, 0, 0], frame(Kind::Request, 0, false, &endless()), request(0, &chunk(1))[..20].to_vec()]
+    {
         let mut stream = hostile(&address(&provider, "tcp")).await;
         stream.write_all(&bytes).await.unwrap();
         stream.flush().await.unwrap();

@@ -1,8 +1,17 @@
 //! What a session promises to honest peers, over real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
-use actum_overlay::{CloseReason, ConnectError, Event, Overlay, OverlayConfig, Request, RequestError, Response};
+use actum_overlay::{
+    CloseReason, ConnectError, Event, Overlay, OverlayConfig, Request, RequestError, Response,
+};
 use common::*;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -157,7 +166,10 @@ async fn a_lost_peer_is_told_apart_before_and_after_sending() {
     });
     let reason = CloseReason::PeerSaid("this peer is shutting down".to_owned());
     assert_eq!(answer.unwrap_err(), RequestError::LostWhileWaiting { reason: reason.clone() });
-    assert_eq!(session.request(&request, LONG).await.unwrap_err(), RequestError::LostBeforeSending { reason });
+    assert_eq!(
+        session.request(&request, LONG).await.unwrap_err(),
+        RequestError::LostBeforeSending { reason }
+    );
     let error = requester.request(&provider.did(), &request, LONG).await.unwrap_err();
     assert_eq!(error, RequestError::NotConnected { peer: provider.did() });
 }

@@ -1,4 +1,11 @@
 //! Messages are strict: one byte string each, nothing unknown, nothing behind, nothing oversized.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -38,7 +45,11 @@ fn messages_at_their_largest_read_back() {
     for (kind, response) in responses() {
         assert_eq!(Response::decode(&codec::encode(&response), kind).unwrap(), response);
     }
-    for event in [Event::Queued { ahead: u32::MAX }, Event::Fetching { chunks_done: u32::MAX, chunks_total: u32::MAX }, Event::Running] {
+    for event in [
+        Event::Queued { ahead: u32::MAX },
+        Event::Fetching { chunks_done: u32::MAX, chunks_total: u32::MAX },
+        Event::Running,
+    ] {
         assert_eq!(Event::decode(&codec::encode(&event)).unwrap(), event);
     }
 }
@@ -57,7 +68,13 @@ fn trailing_bytes_are_refused() {
 #[test]
 fn unknown_fields_and_messages_are_refused() {
     // {"find": {"x": 0, "query": h''}} and {"mind": {"query": h''}}
-    for bytes in [&b"\xa1\x64find\xa2\x61x\x00\x65query\x40"[..], b"\xa1\x64mind\xa1\x65query\x40", b"", b"\xa1", b"\xa0"] {
+    for bytes in [
+        &b"\xa1\x64find\xa2\x61x\x00\x65query\x40"[..],
+        b"\xa1\x64mind\xa1\x65query\x40",
+        b"",
+        b"\xa1",
+        b"\xa0",
+    ] {
         assert!(Request::decode(bytes).is_err(), "{bytes:?}");
     }
     assert!(Request::decode(b"\xa1\x64find\xa1\x65query\x40").is_ok());
@@ -83,7 +100,10 @@ fn oversized_messages_are_refused_unparsed() {
     bytes.resize(RequestKind::Chunk.max_request_bytes() + 1, 0);
     assert!(matches!(Request::decode(&bytes), Err(DecodeError::TooLarge { .. })));
     let oversized = Response::Chunk { bytes: vec![0; (256 << 10) + 1] };
-    assert!(matches!(Response::decode(&codec::encode(&oversized), RequestKind::Chunk), Err(DecodeError::Invalid(_))));
+    assert!(matches!(
+        Response::decode(&codec::encode(&oversized), RequestKind::Chunk),
+        Err(DecodeError::Invalid(_))
+    ));
     let many = Request::Announce { lease: vec![], descriptors: vec![ByteBuf::new(); 129] };
     assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Invalid(_))));
 }
@@ -91,8 +111,14 @@ fn oversized_messages_are_refused_unparsed() {
 #[test]
 fn refusal_codes_are_written_as_shown() {
     for code in [
-        RefusalCode::Busy, RefusalCode::NotOffered, RefusalCode::NotAllowed, RefusalCode::UnknownComponent,
-        RefusalCode::UnknownRelease, RefusalCode::BadRequest, RefusalCode::OverLimit, RefusalCode::ShuttingDown,
+        RefusalCode::Busy,
+        RefusalCode::NotOffered,
+        RefusalCode::NotAllowed,
+        RefusalCode::UnknownComponent,
+        RefusalCode::UnknownRelease,
+        RefusalCode::BadRequest,
+        RefusalCode::OverLimit,
+        RefusalCode::ShuttingDown,
         RefusalCode::Internal,
     ] {
         assert_eq!(codec::encode(&code), codec::encode(code.name()));

@@ -5,7 +5,8 @@ use super::{
     memory::{Account, Partial, PartialError},
 };
 use crate::{
-    CloseReason, Event, Limits, Refusal, RefusalCode, Request, RequestError, RequestKind, Response, defaults, wire,
+    CloseReason, Event, Limits, Refusal, RefusalCode, Request, RequestError, RequestKind, Response, defaults,
+    wire,
 };
 use actum_model::codec;
 use futures::future::{AbortHandle, AbortRegistration};
@@ -38,7 +39,7 @@ pub(super) enum Incoming {
     /// Nothing the driver must act on.
     Nothing,
     /// A whole request to hand to the handler; the registration ends it when the peer cancels.
-    Request(u32, Request, AbortRegistration),
+    Request(u32, Box<Request>, AbortRegistration),
     /// The peer closes the session.
     Goodbye(String),
 }
@@ -293,7 +294,7 @@ impl Core {
         let request = Request::decode(bytes).map_err(|e| Violation(format!("a request: {e}")))?;
         let (abort, registration) = AbortHandle::new_pair();
         self.admit(id, Inbound::Running(request.kind(), abort));
-        Ok(Incoming::Request(id, request, registration))
+        Ok(Incoming::Request(id, Box::new(request), registration))
     }
 
     fn on_response(&mut self, header: Header, payload: &[u8]) -> Result<(), Violation> {
@@ -323,7 +324,8 @@ impl Core {
             && let Some(call) = self.calls.remove(&header.id)
         {
             let bytes = call.partial.as_ref().map_or(payload, Partial::bytes);
-            let response = Response::decode(bytes, call.kind).map_err(|e| Violation(format!("an answer: {e}")))?;
+            let response =
+                Response::decode(bytes, call.kind).map_err(|e| Violation(format!("an answer: {e}")))?;
             let _ = call.reply.send(Ok(response));
         }
         Ok(())

@@ -43,7 +43,7 @@ pub(crate) struct Driver {
     start: usize,
     end: usize,
     bytes_read: u64,
-    accepted: Vec<(u32, Request, AbortRegistration)>,
+    accepted: Vec<(u32, Box<Request>, AbortRegistration)>,
     running: FuturesUnordered<Running>,
     tick: Interval,
     watch: Watch,
@@ -245,13 +245,13 @@ fn run_handler(
     handler: &Arc<dyn Handler>,
     session: &SessionHandle,
     id: u32,
-    request: Request,
+    request: Box<Request>,
     registration: AbortRegistration,
 ) -> Running {
     let progress = ProgressSender { shared: Arc::clone(&session.0), id };
     let (handler, session) = (Arc::clone(handler), session.clone());
     let work = AssertUnwindSafe(async move {
-        let answer = handler.handle(session.peer(), request, session, progress).await;
+        let answer = handler.handle(session.peer(), *request, session, progress).await;
         codec::encode(&answer)
     });
     Box::pin(async move {

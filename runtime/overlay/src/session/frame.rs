@@ -85,8 +85,8 @@ impl Header {
         if size > PAYLOAD_BYTES {
             return Err(FrameError::TooLong(length));
         }
-        let fragments = matches!(kind, Kind::Request | Kind::Response);
-        if !last && !(fragments && size == PAYLOAD_BYTES) {
+        let full = matches!(kind, Kind::Request | Kind::Response) && size == PAYLOAD_BYTES;
+        if !last && !full {
             return Err(FrameError::NotFull(kind));
         }
         Ok(Self { kind, last, id: u32::from_be_bytes([i0, i1, i2, i3]), length: size })

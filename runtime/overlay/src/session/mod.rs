@@ -9,16 +9,15 @@ mod driver;
 pub mod frame;
 mod memory;
 
-use crate::{BoxFuture, CloseReason, Event, Limits, Request, RequestError, Response};
 use self::core::{Core, Reply};
+use crate::{BoxFuture, CloseReason, Event, Limits, Request, RequestError, Response};
 use actum_model::{Did, codec};
 pub(crate) use driver::Driver;
 use libp2p::Stream;
 use memory::Account;
 pub(crate) use memory::Budget;
 use std::{
-    fmt,
-    io,
+    fmt, io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -96,7 +95,7 @@ impl Inner {
     /// Writes from outside the session's task, on its behalf: what is left over wakes the task, not the caller.
     fn write_now(&mut self) {
         let Some(waker) = self.waker.take() else { return };
-        if self.poll_write(&mut Context::from_waker(&waker)).is_ready_and(|r| r.is_err()) {
+        if matches!(self.poll_write(&mut Context::from_waker(&waker)), Poll::Ready(Err(_))) {
             // The task meets the error itself.
             waker.wake_by_ref();
         }
@@ -106,20 +105,6 @@ impl Inner {
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
-        }
-    }
-}
-
-/// `Poll::Ready` of something that holds.
-trait ReadyAnd<T> {
-    fn is_ready_and(self, holds: impl FnOnce(T) -> bool) -> bool;
-}
-
-impl<T> ReadyAnd<T> for Poll<T> {
-    fn is_ready_and(self, holds: impl FnOnce(T) -> bool) -> bool {
-        match self {
-            Poll::Ready(value) => holds(value),
-            Poll::Pending => false,
         }
     }
 }

@@ -1,13 +1,19 @@
 //! What the tests of this crate share: real overlays on loopback, a handler made of a closure, hostile peers.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part of this")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test helpers fail by panicking"
+)]
 
 use actum_model::{
     Action, BlobId, ComponentId, Did, FunctionName, Limits as ActionLimits, ReleaseId, SecretKey,
 };
 use actum_overlay::{
-    BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, Request, Response, SESSION_PROTOCOL, SessionHandle,
-    Stream,
+    BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, Request, Response, SESSION_PROTOCOL,
+    SessionHandle, Stream,
 };
 use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
 use std::{sync::Arc, time::Duration};
@@ -18,7 +24,10 @@ struct Answer<F>(F);
 
 impl<F> Handler for Answer<F>
 where
-    F: Fn(Did, Request, SessionHandle, ProgressSender) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    F: Fn(Did, Request, SessionHandle, ProgressSender) -> BoxFuture<'static, Response>
+        + Send
+        + Sync
+        + 'static,
 {
     fn handle(
         &self,
@@ -34,7 +43,10 @@ where
 /// A handler made of a closure.
 pub fn answer<F>(f: F) -> Arc<dyn Handler>
 where
-    F: Fn(Did, Request, SessionHandle, ProgressSender) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    F: Fn(Did, Request, SessionHandle, ProgressSender) -> BoxFuture<'static, Response>
+        + Send
+        + Sync
+        + 'static,
 {
     Arc::new(Answer(f))
 }
