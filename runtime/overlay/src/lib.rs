@@ -16,6 +16,7 @@ mod identity;
 mod overlay;
 mod session;
 mod swarm;
+mod transport;
 mod wire;
 
 pub use config::{Limits, OverlayConfig, RawProtocol, Timeouts};
