@@ -1,1 +1,31 @@
-//! Runs an action in wasmtime, deterministically, and runs it again.
+//! The execution plane: runs an action in wasmtime so that anyone can run it again and get the same answer.
+//!
+//! [`Sandbox::load`] turns bytes into a [`Loaded`] component, [`Sandbox::execute`] runs one action of it, and
+//! [`replay::replay`] judges a receipt by running its action once more. Nothing here signs, stores or reaches out.
+//!
+//! Calls are synchronous and may take as long as [`SandboxConfig::wall_clock`]: make them from a blocking thread, with
+//! at least 1 MiB of stack left.
+
+mod clock;
+mod command;
+pub mod contract;
+mod convert;
+mod engine;
+mod error;
+mod execute;
+mod fast;
+mod io;
+mod limits;
+mod load;
+mod random;
+pub mod replay;
+mod stdio;
+mod world;
+
+pub use actum_model::receipt::Stdio;
+pub use contract::{Contract, ContractError, Disagreement};
+pub use engine::{EngineKind, Pool, Sandbox, SandboxConfig};
+pub use error::{ExecuteError, LoadError, SandboxError};
+pub use execute::{CancelToken, Execution};
+pub use load::{Import, LeftOut, Loaded};
+pub use replay::{Evidence, ReplayError};

@@ -1,0 +1,431 @@
+//! Running one action: instantiate, call, and say how it ended. Everything the guest does is an outcome.
+
+use crate::engine::{MAX_CROSSING_BYTES, Sandbox};
+use crate::error::{ExecuteError, Stop, chain};
+use crate::fast;
+use crate::limits::Meter;
+use crate::load::{Export, Loaded};
+use crate::stdio::{Capture, Written};
+use crate::world::{Program, State};
+use crate::{command, convert};
+use actum_model::{
+    Action, Authority, BlobId, Did, Function, Journal, Limits, Outcome, ProfileId, Receipt, TrapCode, Value,
+    codec, receipt::Stdio, value,
+};
+use serde_bytes::ByteBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use wasmtime::component::{Func, Val};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+/// How a function is called.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    /// Values in, a value out; through the typed path where the signature has one.
+    Typed(Option<fast::Call>),
+    /// A command program, through its standard streams.
+    Command,
+}
+
+/// Cancels actions while they run. Clones share one switch.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// Ends every action run with this token, within some tens of milliseconds. It cannot be undone.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How an action ended, with everything a receipt says about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execution {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The canonical encoding of the result, where the function returned one: the bytes the outcome's id names.
+    pub output: Option<Vec<u8>>,
+    /// Fuel units burned, instantiation included. The whole limit when it ran out.
+    pub fuel: u64,
+    /// The most linear memory held at once, in bytes, summed over all memories.
+    pub memory_bytes: u64,
+    /// The host answers the guest observed. Empty in this version: the virtual world follows from the receipt.
+    pub journal: Journal,
+    /// What a typed function wrote. Empty for a command that ended by itself: there it is the output.
+    pub stdio: Stdio,
+    /// How long it really took. Not part of a receipt.
+    pub wall: Duration,
+}
+
+impl Execution {
+    /// The captured stdio as one block: its id and its bytes. `None` when nothing was written.
+    pub fn stdio_block(&self) -> Option<(BlobId, Vec<u8>)> {
+        if self.stdio.stdout.is_empty() && self.stdio.stderr.is_empty() {
+            return None;
+        }
+        let bytes = codec::encode(&self.stdio);
+        Some((BlobId::of(&bytes), bytes))
+    }
+
+    /// The receipt to sign: this action, by this authority, ended so under this profile. `iat` is in seconds.
+    pub fn receipt(
+        &self,
+        action: Action,
+        iss: Did,
+        iat: u64,
+        authority: Authority,
+        profile: ProfileId,
+    ) -> Receipt {
+        Receipt {
+            iss,
+            iat,
+            action,
+            authority,
+            profile,
+            outcome: self.outcome.clone(),
+            fuel: self.fuel,
+            memory_bytes: self.memory_bytes,
+            journal: self.journal.id(),
+            stdio: self.stdio_block().map(|(id, _)| id),
+        }
+    }
+
+    fn denied(names: Vec<String>) -> Self {
+        Self {
+            outcome: Outcome::Denied(names),
+            output: None,
+            fuel: 0,
+            memory_bytes: 0,
+            journal: Journal::default(),
+            stdio: Stdio::default(),
+            wall: Duration::ZERO,
+        }
+    }
+}
+
+/// How the guest ended, before the outcome is made of it.
+enum End {
+    /// It returned: the value, or nothing for a function without a result.
+    Returned(Option<Value>),
+    /// It ended itself with this status.
+    Exited(u8),
+    /// It was ended.
+    Stopped(Outcome),
+}
+
+impl Sandbox {
+    /// Runs one action and says how it ended.
+    ///
+    /// `args` must be the bytes `action.args` names: the caller checks that when it admits the action, not this
+    /// function. Imports outside the virtual world end it as [`Outcome::Denied`] before anything is instantiated.
+    /// Waits for a free slot of the pool first; waiting does not count towards the wall-clock protection.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] for the caller's mistakes and the host's failures. Whatever the guest does is an outcome.
+    pub fn execute(&self, loaded: &Loaded, action: &Action, args: &[u8]) -> Result<Execution, ExecuteError> {
+        self.run(loaded, action, args, None, true)
+    }
+
+    /// As [`Self::execute`], and ends with [`ExecuteError::Cancelled`] soon after the token is cancelled.
+    ///
+    /// # Errors
+    /// As [`Self::execute`], and [`ExecuteError::Cancelled`].
+    pub fn execute_cancellable(
+        &self,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<Execution, ExecuteError> {
+        self.run(loaded, action, args, Some(cancel), true)
+    }
+
+    /// As [`Self::execute`], always through dynamic values. For tests and measurements: the result is the same.
+    #[doc(hidden)]
+    pub fn execute_dynamically(
+        &self,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+    ) -> Result<Execution, ExecuteError> {
+        self.run(loaded, action, args, None, false)
+    }
+
+    fn run(
+        &self,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        cancel: Option<&CancelToken>,
+        typed: bool,
+    ) -> Result<Execution, ExecuteError> {
+        if action.component != *loaded.id() {
+            return Err(ExecuteError::WrongComponent { asked: action.component, given: *loaded.id() });
+        }
+        let (export, function) =
+            loaded.export(&action.function).ok_or_else(|| ExecuteError::NoSuchFunction {
+                asked: action.function.clone(),
+                offered: loaded.functions().iter().map(|f| f.name.to_string()).collect(),
+            })?;
+        if let Some((limit, asked, ceiling)) = action.limits.exceeds(&self.ceiling()) {
+            return Err(ExecuteError::LimitTooHigh { limit, asked, ceiling });
+        }
+        let values = value::decode_params(&function.params, args, args.len())?;
+        if loaded.ready.is_none() {
+            return Ok(Execution::denied(loaded.denied(&action.permissions)));
+        }
+        let _turn = self.inner.turns.take();
+        let job = Job { sandbox: self, loaded, export, function, action, cancel, typed };
+        job.run(values)
+    }
+}
+
+/// One action being run.
+struct Job<'a> {
+    sandbox: &'a Sandbox,
+    loaded: &'a Loaded,
+    export: &'a Export,
+    function: &'a Function,
+    action: &'a Action,
+    cancel: Option<&'a CancelToken>,
+    typed: bool,
+}
+
+impl Job<'_> {
+    fn run(&self, values: Vec<Value>) -> Result<Execution, ExecuteError> {
+        let start = Instant::now();
+        let limits = &self.action.limits;
+        let is_command = matches!(self.export.way, Way::Command);
+        let (values, program) = if is_command {
+            let program = command::program(values).ok_or_else(unfit)?;
+            (Vec::new(), program)
+        } else {
+            (values, Program::default())
+        };
+        let capture = Capture::new(if is_command { limits.output_bytes } else { limits.stdio_bytes });
+        let mut store = self.store(Meter::new(limits), capture.clone(), program, start)?;
+        let end = self.call(&mut store, values)?;
+        let left = store.get_fuel().map_err(host)?;
+        let memory_bytes = store.data().meter.peak_memory();
+        drop(store); // everything the guest held is back in the pool before anything is encoded
+        let (outcome, output, stdio) = conclude(self.function, limits, is_command, end, capture.take())?;
+        let fuel = match outcome {
+            Outcome::OutOfFuel => limits.fuel,
+            _ => limits.fuel.saturating_sub(left),
+        };
+        Ok(Execution {
+            outcome,
+            output,
+            fuel,
+            memory_bytes,
+            journal: Journal::default(),
+            stdio,
+            wall: start.elapsed(),
+        })
+    }
+
+    fn store(
+        &self,
+        meter: Meter,
+        capture: Capture,
+        program: Program,
+        start: Instant,
+    ) -> Result<Store<State>, ExecuteError> {
+        let inner = &self.sandbox.inner;
+        let state = State::new(meter, capture, program, *self.action.seed, self.action.time_base);
+        let mut store = Store::new(&inner.engine, state);
+        store.limiter(|state| &mut state.meter);
+        store.set_fuel(self.action.limits.fuel).map_err(host)?;
+        store.set_hostcall_fuel(MAX_CROSSING_BYTES);
+        store.set_epoch_deadline(1);
+        let cancel = self.cancel.cloned();
+        let wall_clock = inner.wall_clock;
+        store.epoch_deadline_callback(move |_| {
+            if cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+                Err(Stop::Cancelled.into())
+            } else if start.elapsed() >= wall_clock {
+                Err(Stop::TimedOut.into())
+            } else {
+                Ok(UpdateDeadline::Continue(1))
+            }
+        });
+        Ok(store)
+    }
+
+    fn call(&self, store: &mut Store<State>, values: Vec<Value>) -> Result<End, ExecuteError> {
+        let Some(ready) = &self.loaded.ready else { return Err(unfit()) };
+        let instance = match ready.instantiate(&mut *store) {
+            Ok(instance) => instance,
+            Err(error) => return self.instantiation_failed(&error),
+        };
+        let func = instance.get_func(&mut *store, self.export.index).ok_or_else(unfit)?;
+        let called = match self.export.way {
+            Way::Command => run_command(store, &func),
+            Way::Typed(Some(call)) if self.typed => call(store, &func, &values).map(End::Returned),
+            Way::Typed(_) => call_dynamically(store, &func, self.function, values),
+        };
+        match called {
+            Ok(end) => Ok(end),
+            Err(error) => end(&error).unwrap_or(Ok(End::Stopped(Outcome::Trap(TrapCode::CanonicalAbi)))),
+        }
+    }
+
+    /// Tells the guest's own failure at instantiation (a start function's trap, too much memory, too many instances)
+    /// from the host's.
+    fn instantiation_failed(&self, error: &wasmtime::Error) -> Result<End, ExecuteError> {
+        if let Some(known) = end(error) {
+            return known;
+        }
+        if error.downcast_ref::<WasmBacktrace>().is_some() {
+            return Ok(End::Stopped(Outcome::Trap(TrapCode::CanonicalAbi)));
+        }
+        // The engine gives no type to "too many instances". It is the limit if the component gets further without it.
+        let limits = &self.action.limits;
+        let again = Meter::without_instance_limit(limits);
+        let mut store =
+            self.store(again, Capture::new(limits.stdio_bytes), Program::default(), Instant::now())?;
+        let Some(ready) = &self.loaded.ready else { return Err(unfit()) };
+        match ready.instantiate(&mut store) {
+            Ok(_) => Ok(End::Stopped(Outcome::TooManyInstances)),
+            Err(other) if end(&other).is_some() => Ok(End::Stopped(Outcome::TooManyInstances)),
+            Err(_) => Err(host_failure(error)),
+        }
+    }
+}
+
+fn unfit() -> ExecuteError {
+    ExecuteError::Host { reason: "a value does not fit the type it was decoded by".to_owned() }
+}
+
+fn host(error: wasmtime::Error) -> ExecuteError {
+    host_failure(&error)
+}
+
+fn host_failure(error: &wasmtime::Error) -> ExecuteError {
+    ExecuteError::Host { reason: chain(error) }
+}
+
+fn call_dynamically(
+    store: &mut Store<State>,
+    func: &Func,
+    function: &Function,
+    values: Vec<Value>,
+) -> wasmtime::Result<End> {
+    let params: Option<Vec<Val>> =
+        function.params.iter().zip(values).map(|(p, v)| convert::lower(&p.ty, v)).collect();
+    let misfit = || Stop::Host("a value does not fit its type".to_owned());
+    let params = params.ok_or_else(misfit)?;
+    let mut results = match function.result {
+        Some(_) => vec![Val::Bool(false)],
+        None => Vec::new(),
+    };
+    func.call(&mut *store, &params, &mut results)?;
+    let value = match (&function.result, results.pop()) {
+        (Some(ty), Some(val)) => Some(convert::lift(ty, val).ok_or_else(misfit)?),
+        _ => None,
+    };
+    Ok(End::Returned(value))
+}
+
+fn run_command(store: &mut Store<State>, func: &Func) -> wasmtime::Result<End> {
+    let run = func.typed::<(), (Result<(), ()>,)>(&mut *store)?;
+    let (result,) = run.call(&mut *store, ())?;
+    Ok(End::Exited(u8::from(result.is_err())))
+}
+
+/// What an error of the engine means, as far as its type says it. `None`: it has no type of its own.
+fn end(error: &wasmtime::Error) -> Option<Result<End, ExecuteError>> {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return Some(match stop {
+            Stop::Memory => Ok(End::Stopped(Outcome::OutOfMemory)),
+            Stop::Stdio => Ok(End::Stopped(Outcome::StdioTooLarge)),
+            Stop::TimedOut => Ok(End::Stopped(Outcome::TimedOut)),
+            Stop::Fault(code) => Ok(End::Stopped(Outcome::Trap(*code))),
+            Stop::Exit(status) => Ok(End::Exited(*status)),
+            Stop::Cancelled => Err(ExecuteError::Cancelled),
+            Stop::Host(reason) => Err(ExecuteError::Host { reason: reason.clone() }),
+        });
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return Some(Ok(End::Stopped(trapped(*trap))));
+    }
+    if error.downcast_ref::<wasmtime::component::ResourceTableError>().is_some() {
+        return Some(Ok(End::Stopped(Outcome::Trap(TrapCode::Other))));
+    }
+    if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+        return Some(Err(host_failure(error)));
+    }
+    None
+}
+
+/// The outcome of an engine's trap.
+fn trapped(trap: Trap) -> Outcome {
+    let code = match trap {
+        Trap::StackOverflow => return Outcome::StackOverflow,
+        Trap::OutOfFuel => return Outcome::OutOfFuel,
+        Trap::Interrupt => return Outcome::TimedOut,
+        Trap::UnreachableCodeReached => TrapCode::Unreachable,
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapCode::MemoryOutOfBounds,
+        Trap::TableOutOfBounds => TrapCode::TableOutOfBounds,
+        Trap::IndirectCallToNull => TrapCode::IndirectCallToNull,
+        Trap::BadSignature => TrapCode::BadSignature,
+        Trap::IntegerOverflow => TrapCode::IntegerOverflow,
+        Trap::IntegerDivisionByZero => TrapCode::IntegerDivisionByZero,
+        Trap::BadConversionToInteger => TrapCode::BadConversionToInteger,
+        Trap::CannotEnterComponent
+        | Trap::CannotLeaveComponent
+        | Trap::InvalidChar
+        | Trap::StringOutOfBounds
+        | Trap::ListOutOfBounds
+        | Trap::InvalidDiscriminant
+        | Trap::UnalignedPointer
+        | Trap::DebugAssertStringEncodingFinished
+        | Trap::DebugAssertEqualCodeUnits
+        | Trap::DebugAssertPointerAligned
+        | Trap::DebugAssertUpperBitsUnset => TrapCode::CanonicalAbi,
+        _ => TrapCode::Other,
+    };
+    Outcome::Trap(code)
+}
+
+/// Makes the outcome, the output and the stdio of how the guest ended.
+fn conclude(
+    function: &Function,
+    limits: &Limits,
+    is_command: bool,
+    end: End,
+    written: Written,
+) -> Result<(Outcome, Option<Vec<u8>>, Stdio), ExecuteError> {
+    let stdio = |written: Written| Stdio {
+        stdout: ByteBuf::from(written.stdout),
+        stderr: ByteBuf::from(written.stderr),
+    };
+    let (value, written) = match end {
+        End::Returned(value) => (value, written),
+        End::Exited(status) if is_command => (Some(command::result(status, written)), Written::default()),
+        End::Exited(_) => return Ok((Outcome::Trap(TrapCode::Exit), None, stdio(written))),
+        End::Stopped(Outcome::StdioTooLarge) if is_command => {
+            return Ok((Outcome::OutputTooLarge, None, Stdio::default()));
+        }
+        // What a command wrote before it was ended is no output, but it says what happened: kept where it fits.
+        End::Stopped(outcome) if is_command && written.len() > limits.stdio_bytes => {
+            return Ok((outcome, None, Stdio::default()));
+        }
+        End::Stopped(outcome) => return Ok((outcome, None, stdio(written))),
+    };
+    let failed = matches!(value, Some(Value::Result(Err(_))));
+    // The engine has checked the type; what encoding can still refuse is a value too large or too deep for the format.
+    let output = match value::encode_result(function.result.as_ref(), value.as_ref()) {
+        Ok(output) if u64::try_from(output.len()).unwrap_or(u64::MAX) <= limits.output_bytes => output,
+        _ => return Ok((Outcome::OutputTooLarge, None, stdio(written))),
+    };
+    let id = BlobId::of(&output);
+    let outcome = if failed { Outcome::GuestError(id) } else { Outcome::Ok(id) };
+    Ok((outcome, Some(output), stdio(written)))
+}

@@ -1,0 +1,241 @@
+//! Replay: runs a receipt's action once more and says whether the receipt is what happens.
+//!
+//! It needs the receipt and the blocks it names, nothing else: no network, no store, no key. Signatures are the
+//! caller's business; what is judged here is the statement.
+
+use crate::engine::Sandbox;
+use crate::error::{ExecuteError, LoadError};
+use crate::execute::Execution;
+use actum_model::receipt::Stdio;
+use actum_model::{BlobId, Divergence, Journal, Judgement, Outcome, Receipt, codec};
+
+/// A receipt with what is needed to run its action again.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The receipt's payload; the caller has checked its signature.
+    pub receipt: &'a Receipt,
+    /// The component's bytes.
+    pub component: &'a [u8],
+    /// The canonical encoding of the arguments.
+    pub args: &'a [u8],
+    /// The canonical encoding of the output, where it is at hand: a divergence can then show the first difference.
+    pub output: Option<&'a [u8]>,
+    /// The journal.
+    pub journal: &'a Journal,
+    /// The encoded [`Stdio`], where it is at hand.
+    pub stdio: Option<&'a [u8]>,
+}
+
+/// Why no judgement was reached: the evidence is not what the receipt names, or this host failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A block is not the one the receipt names: evidence was changed or mixed up.
+    #[error("{what}: the receipt names {named}, but the bytes given are {given}")]
+    NotNamed {
+        /// Which block: `component`, `arguments`, `output`, `journal` or `stdio`.
+        what: &'static str,
+        /// The id in the receipt, or `none`.
+        named: String,
+        /// The id of the bytes given.
+        given: String,
+    },
+    /// This host failed while running the action again.
+    #[error("the action could not be run again here")]
+    Host(#[source] ExecuteError),
+}
+
+/// Checks one block against the id the receipt has for it.
+fn named<I: PartialEq + ToString>(
+    what: &'static str,
+    in_receipt: Option<&I>,
+    given: I,
+) -> Result<(), ReplayError> {
+    if in_receipt == Some(&given) {
+        return Ok(());
+    }
+    let named = in_receipt.map_or_else(|| "none".to_owned(), ToString::to_string);
+    Err(ReplayError::NotNamed { what, named, given: given.to_string() })
+}
+
+impl Evidence<'_> {
+    /// Checks that every block at hand is the one the receipt names.
+    ///
+    /// # Errors
+    /// [`ReplayError::NotNamed`], for the first block that is not.
+    pub fn check(&self) -> Result<(), ReplayError> {
+        let receipt = self.receipt;
+        named("component", Some(&receipt.action.component), actum_model::ComponentId::of(self.component))?;
+        named("arguments", Some(&receipt.action.args), BlobId::of(self.args))?;
+        if let Some(output) = self.output {
+            named("output", receipt.outcome.output(), BlobId::of(output))?;
+        }
+        named("journal", Some(&receipt.journal), self.journal.id())?;
+        if let Some(stdio) = self.stdio {
+            named("stdio", receipt.stdio.as_ref(), BlobId::of(stdio))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the receipt's action again and judges the receipt.
+///
+/// Compared in this order: outcome, output, fuel, memory, journal, stdio; the first difference is the divergence.
+/// `NotReplayable` where an honest provider may have seen something else: another profile, an end by the wall clock, a
+/// native stack exhausted, a limit this sandbox cannot give.
+///
+/// # Errors
+/// [`ReplayError`] when the evidence is not what the receipt names, or this host failed.
+pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, ReplayError> {
+    evidence.check()?;
+    let receipt = evidence.receipt;
+    if receipt.profile != sandbox.profile_id() {
+        let ours = sandbox.profile();
+        return Ok(Judgement::NotReplayable(format!(
+            "the receipt needs profile {}; this is {} of {} ({})",
+            receipt.profile,
+            ours.name,
+            ours.engine,
+            sandbox.profile_id(),
+        )));
+    }
+    if receipt.outcome == Outcome::TimedOut {
+        return Ok(Judgement::NotReplayable(
+            "the provider's wall-clock protection ended it; another machine may be faster".to_owned(),
+        ));
+    }
+    let loaded = match sandbox.load(evidence.component) {
+        Ok(loaded) => loaded,
+        // What a host can hold is not in the profile; everything else about a component is.
+        Err(LoadError::Invalid { reason }) => {
+            return Ok(Judgement::NotReplayable(format!("this engine refuses the component: {reason}")));
+        }
+        Err(refusal) => return Ok(at("outcome", &receipt.outcome, format!("refused: {refusal}"))),
+    };
+    match sandbox.execute(&loaded, &receipt.action, evidence.args) {
+        Ok(execution) => Ok(judge(evidence, &execution)),
+        Err(ExecuteError::LimitTooHigh { limit, asked, ceiling }) => {
+            Ok(Judgement::NotReplayable(format!("it needs {limit} of {asked}; this sandbox has {ceiling}")))
+        }
+        Err(refusal @ (ExecuteError::Args(_) | ExecuteError::NoSuchFunction { .. })) => {
+            Ok(at("outcome", &receipt.outcome, format!("refused: {}", chain(&refusal))))
+        }
+        Err(failure) => Err(ReplayError::Host(failure)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn at(place: impl Into<String>, receipt: impl ToString, replay: impl ToString) -> Judgement {
+    Judgement::Diverged(Divergence {
+        at: place.into(),
+        receipt: receipt.to_string(),
+        replay: replay.to_string(),
+    })
+}
+
+/// Compares a receipt with its re-execution.
+fn judge(evidence: &Evidence<'_>, again: &Execution) -> Judgement {
+    let difference = compare(evidence, again);
+    let (Judgement::Diverged(_), receipt) = (&difference, evidence.receipt) else { return difference };
+    if again.outcome == Outcome::TimedOut {
+        return Judgement::NotReplayable("this host's wall-clock protection ended the replay".to_owned());
+    }
+    if receipt.outcome == Outcome::StackOverflow || again.outcome == Outcome::StackOverflow {
+        return Judgement::NotReplayable(
+            "the native stack ran out; how deep that is depends on the machine's code".to_owned(),
+        );
+    }
+    difference
+}
+
+fn compare(evidence: &Evidence<'_>, again: &Execution) -> Judgement {
+    let receipt = evidence.receipt;
+    if let (Some(was), Some(is)) = (receipt.outcome.output(), again.outcome.output()) {
+        if receipt.outcome.code() != again.outcome.code() {
+            return at("outcome", &receipt.outcome, &again.outcome);
+        }
+        if was != is {
+            return outputs(was, evidence.output, is, again.output.as_deref().unwrap_or_default());
+        }
+    } else if receipt.outcome != again.outcome {
+        return at("outcome", &receipt.outcome, &again.outcome);
+    }
+    if receipt.fuel != again.fuel {
+        return at("fuel", receipt.fuel, again.fuel);
+    }
+    if receipt.memory_bytes != again.memory_bytes {
+        return at("memory", receipt.memory_bytes, again.memory_bytes);
+    }
+    journals(evidence.journal, &again.journal)
+        .or_else(|| stdio(evidence, again))
+        .unwrap_or(Judgement::Identical)
+}
+
+/// Bytes shown on each side of a difference.
+const EXCERPT: usize = 24;
+
+/// A few bytes from an offset, as text where they are text.
+fn excerpt(bytes: &[u8], from: usize) -> String {
+    let rest = bytes.get(from..).unwrap_or_default();
+    let shown = rest.get(..EXCERPT).unwrap_or(rest);
+    let more = if rest.len() > shown.len() { "…" } else { "" };
+    format!("\"{}\"{more} ({} bytes)", shown.escape_ascii(), bytes.len())
+}
+
+fn first_difference(was: &[u8], is: &[u8]) -> usize {
+    was.iter().zip(is).take_while(|(a, b)| a == b).count()
+}
+
+fn outputs(was: &BlobId, was_bytes: Option<&[u8]>, is: &BlobId, is_bytes: &[u8]) -> Judgement {
+    match was_bytes {
+        Some(was) => {
+            let from = first_difference(was, is_bytes);
+            let side = |bytes| format!("from byte {from}: {}", excerpt(bytes, from));
+            at("output", side(was), side(is_bytes))
+        }
+        None => at("output", was, is),
+    }
+}
+
+fn journals(was: &Journal, is: &Journal) -> Option<Judgement> {
+    let entry = |journal: &Journal, n: usize| {
+        journal.entries.get(n).map_or_else(
+            || "none".to_owned(),
+            |e| format!("{} asked {} told {}", e.function, e.asked, excerpt(&e.told, 0)),
+        )
+    };
+    let longest = was.entries.len().max(is.entries.len());
+    let n = (0..longest).find(|n| was.entries.get(*n) != is.entries.get(*n))?;
+    Some(at(format!("journal entry {}", n + 1), entry(was, n), entry(is, n)))
+}
+
+fn stdio(evidence: &Evidence<'_>, again: &Execution) -> Option<Judgement> {
+    let block = again.stdio_block();
+    let (was, is) = (evidence.receipt.stdio, block.as_ref().map(|(id, _)| *id));
+    if was == is {
+        return None;
+    }
+    let limit = usize::MAX;
+    let decoded = |bytes: Option<&[u8]>| bytes.and_then(|b| codec::decode::<Stdio>(b, limit).ok());
+    if let Some(was) = decoded(evidence.stdio) {
+        for (name, was, is) in
+            [("stdout", &was.stdout, &again.stdio.stdout), ("stderr", &was.stderr, &again.stdio.stderr)]
+        {
+            if was != is {
+                let from = first_difference(was, is);
+                let side = |bytes| format!("{name} from byte {from}: {}", excerpt(bytes, from));
+                return Some(at("stdio", side(was), side(is)));
+            }
+        }
+    }
+    let name = |id: Option<BlobId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    Some(at("stdio", name(was), name(is)))
+}
