@@ -1,2 +1,35 @@
-//! The actum command.
-fn main() {}
+//! The `actum` command: parses what a person typed, calls the library, prints.
+//!
+//! One file per verb under `commands`, no logic of its own. Data goes to stdout, talk to stderr.
+
+mod commands;
+mod error;
+mod output;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = commands::Cli::parse();
+    let format = cli.global.format;
+    init_tracing(cli.global.verbose);
+    match commands::dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print(format);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+/// Logs go to stderr; `-v` raises them, `RUST_LOG` overrides.
+fn init_tracing(verbose: u8) {
+    let default = match verbose {
+        0 => "actum=warn,actum_node=warn,error",
+        1 => "actum=info,actum_node=info,actum_overlay=info,warn",
+        2 => "actum=debug,actum_node=debug,actum_overlay=debug,actum_sandbox=debug,info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

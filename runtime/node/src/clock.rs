@@ -9,7 +9,9 @@ pub fn now_secs() -> u64 {
 
 /// Nanoseconds since the Unix epoch; a clock before it reads as zero.
 pub fn now_nanos() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Bytes nobody can guess.

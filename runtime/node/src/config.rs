@@ -1,6 +1,7 @@
 //! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
 
 use actum_model::{Did, Limits};
+use actum_overlay::OverlayConfig;
 use serde::Deserialize;
 use std::{
     fs,
@@ -47,7 +48,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: actum_overlay::default_listen(),
+            listen: OverlayConfig::default().listen.iter().map(ToString::to_string).collect(),
             bootstrap: Vec::new(),
             offers: Vec::new(),
             limits: Limits::default(),

@@ -107,9 +107,14 @@ impl Home {
 
     /// A sandbox of a chosen engine, with this home's compile cache.
     pub fn sandbox_with(&self, engine: EngineKind) -> Result<Sandbox, HomeError> {
+        self.sandbox_from(SandboxConfig { engine, ..SandboxConfig::default() })
+    }
+
+    /// A sandbox as configured, with this home's compile cache.
+    pub(crate) fn sandbox_from(&self, config: SandboxConfig) -> Result<Sandbox, HomeError> {
         let cache = self.root.join("cache");
         create_private_dir(&cache)?;
-        Ok(Sandbox::new(SandboxConfig { engine, cache_dir: Some(cache), ..SandboxConfig::default() })?)
+        Ok(Sandbox::new(SandboxConfig { cache_dir: Some(cache), ..config })?)
     }
 }
 

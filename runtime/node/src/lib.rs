@@ -1,1 +1,33 @@
-//! A peer: wires the planes, admits actions, keeps quotas.
+//! A peer: wires the planes together. What the `actum` command does, a program that embeds this crate can do.
+//!
+//! - [`Home`]: one user's key, store and sandbox.
+//! - [`publish::publish`], [`run::run`], [`audit`]: what needs no network.
+//! - [`node::Node`]: hosts. [`requester::Requester`]: finds and calls.
+//!
+//! This crate reads the clock and the system's randomness (in [`clock`], nowhere else). It never reads the
+//! environment, the terminal or a default directory: those are the caller's to choose.
+
+pub mod audit;
+pub mod clock;
+pub mod config;
+mod content;
+pub mod home;
+pub mod invoke;
+mod keeper;
+pub mod manifest;
+pub mod node;
+pub mod provider;
+pub mod publish;
+pub mod requester;
+pub mod resolve;
+pub mod run;
+
+pub use actum_sandbox::EngineKind;
+pub use actum_store::StoreError;
+pub use config::{Config, ConfigError};
+pub use home::{Home, HomeError};
+
+/// A did:key's libp2p peer id, as addresses end in it.
+pub fn peer_id(did: &actum_model::Did) -> String {
+    actum_overlay::peer_id_of(did).to_string()
+}

@@ -1,0 +1,104 @@
+//! `actum call`: an action delegated to another peer.
+
+use super::{Global, invocation};
+use crate::{
+    error::{CliError, Kind},
+    output::{self, Progress},
+};
+use actum_model::{Did, Judgement};
+use actum_node::{
+    Config, audit,
+    requester::{CallProgress, CallRequest, Called, Requester},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Delegates an action to another peer, checks its receipt and keeps it.
+///
+/// The result goes to stdout as JSON, the receipt's id to stderr.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A capability's name, a release or component id, or what it should do in plain words
+    target: String,
+    /// The function's name, or `namespace:package/interface#name`
+    function: String,
+    /// A JSON array in parameter order, an object by parameter name, one bare value, `@file`, or `-` for stdin
+    args: Option<String>,
+    /// A peer to ask, as a multiaddr; repeat for several. Those of config.toml and those met before are asked too
+    #[arg(long, value_name = "ADDRESS")]
+    peer: Vec<String>,
+    /// The provider to use, by its did:key
+    #[arg(long, value_name = "DID")]
+    provider: Option<Did>,
+    /// Seconds to wait for the result
+    #[arg(long, default_value_t = 120)]
+    deadline: u64,
+    /// Run the action again here, at once, and fail unless it is identical
+    #[arg(long)]
+    replay: bool,
+    #[command(flatten)]
+    options: invocation::ActionOptions,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
+    let home = Arc::new(global.open_home()?);
+    let config = Config::read(&home.config_path(), false)?;
+    let progress = Progress::start(format!("looking for {}", args.target));
+    let called = super::runtime()?.block_on(async {
+        let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
+        let called = call(&requester, &args, &progress).await;
+        let stopped = requester.stop().await;
+        let called = called?;
+        stopped.map(|()| called).map_err(CliError::from)
+    })?;
+    drop(progress);
+    let ended = invocation::Ended {
+        function: &called.function,
+        receipt: &called.receipt,
+        output: called.output.as_deref(),
+        stdout: &called.stdio.stdout,
+        stderr: &called.stdio.stderr,
+    };
+    let printed = invocation::print(&ended, &args.options, global.format);
+    if args.replay {
+        let replayed = audit::replay(&home, &called.receipt.id().to_string(), None)?;
+        output::talk(format!("replay: {}", replayed.judgement));
+        if replayed.judgement != Judgement::Identical {
+            let text = format!("{} did not tell the truth", called.receipt.payload().iss);
+            return Err(CliError::new(Kind::Verification, text));
+        }
+    }
+    printed
+}
+
+async fn call(requester: &Requester, args: &Args, progress: &Progress) -> Result<Called, CliError> {
+    let candidates = requester.candidates(&args.target, args.provider).await?;
+    let json = |function: &_| invocation::read_args(function, args.args.as_deref());
+    let prepared = requester.prepare(&candidates, &args.function).await?;
+    let request = CallRequest {
+        args: actum_node::invoke::encode_args(&prepared.function, &json(&prepared.function)?, &mut |path| {
+            invocation::read_file(path)
+        })?,
+        choices: args.options.choices(),
+        deadline: Duration::from_secs(args.deadline),
+    };
+    let mut on_event = |event| match event {
+        CallProgress::Asking { provider } => progress.say(format!("asking {}", provider.short())),
+        CallProgress::Queued { ahead } => progress.say(format!("waiting for a turn, {ahead} ahead")),
+        CallProgress::Fetching { done, total } => {
+            progress.say(format!("the provider fetches the component, {done} of {total} chunks"))
+        }
+        CallProgress::Running => progress.say("running"),
+        CallProgress::FellBack { provider, why } => {
+            output::talk(format!("{} could not: {why}; asking the next", provider.short()));
+        }
+    };
+    let called = requester.call(prepared, request, &mut on_event).await?;
+    // What was asked can be run again later, offline, only if the component is here too.
+    progress.say("keeping the component for replay");
+    if let Err(e) = requester.keep_component(&called).await {
+        output::talk(format!(
+            "the component could not be kept, so this receipt cannot be replayed offline yet: {e}"
+        ));
+    }
+    Ok(called)
+}

@@ -1,0 +1,56 @@
+//! `actum doctor`: the engine profile and this machine.
+
+use super::Global;
+use crate::{
+    error::CliError,
+    output::{self, Format},
+};
+use std::process::Command;
+
+/// Shows the engine profile that receipts carry, and checks what building capabilities needs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
+    let home = global.open_home()?;
+    let profile = home.sandbox()?.profile().clone();
+    let target = wasm_target();
+    if global.format == Format::Json {
+        output::json(&serde_json::json!({
+            "home": home.root().display().to_string(),
+            "did": home.did().to_string(),
+            "profile": {
+                "id": profile.id().to_string(), "name": profile.name, "engine": profile.engine, "settings": profile.settings,
+            },
+            "wasm32_wasip2": target,
+        }));
+        return Ok(());
+    }
+    output::line(format!("home     {}", home.root().display()));
+    output::line(format!("key      {}", home.did()));
+    output::line(format!("profile  {} on {}", profile.name, profile.engine));
+    output::line(format!("         {}", profile.id()));
+    for (name, value) in &profile.settings {
+        output::line(format!("           {name} = {value}"));
+    }
+    output::line(match target {
+        Some(true) => "builds   ok: the wasm32-wasip2 target is installed".to_owned(),
+        Some(false) => {
+            "builds   missing the wasm32-wasip2 target: rustup target add wasm32-wasip2".to_owned()
+        }
+        None => {
+            "builds   unknown: rustc was not found; only `actum new` and `actum build` need it".to_owned()
+        }
+    });
+    Ok(())
+}
+
+/// Whether the target that capabilities are built for is installed; `None` without a Rust compiler.
+fn wasm_target() -> Option<bool> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", "wasm32-wasip2"])
+        .output()
+        .ok()?;
+    let dir = String::from_utf8(output.stdout).ok()?;
+    Some(output.status.success() && std::path::Path::new(dir.trim()).is_dir())
+}

@@ -1,0 +1,212 @@
+//! What `run` and `call` share: reading arguments, choosing limits, printing how an action ended.
+
+use crate::{
+    error::{CliError, Kind},
+    output::{self, Format},
+};
+use actum_model::{Function, Limits, Outcome, Permission, Receipt, Signed, Value, value};
+use actum_node::invoke::{self, Choices};
+use std::{
+    fs,
+    io::{self, Read},
+};
+
+/// The largest argument read from a file or stdin, in bytes: 32 MiB.
+const MAX_ARGUMENT_BYTES: u64 = 32 << 20;
+
+/// Options of an action.
+#[derive(Debug, clap::Args)]
+pub(super) struct ActionOptions {
+    /// Fuel the guest may burn
+    #[arg(long, value_name = "UNITS", default_value_t = Limits::default().fuel)]
+    fuel: u64,
+    /// Linear memory the guest may hold, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory_bytes >> 20)]
+    memory: u64,
+    /// Grant a permission
+    #[arg(long, value_name = "NAME")]
+    grant: Vec<Permission>,
+    /// The seed of the guest's randomness, 64 hexadecimal digits [default: fresh]
+    #[arg(long, value_name = "HEX", value_parser = parse_seed)]
+    seed: Option<[u8; 32]>,
+    /// Where the guest's clock starts, in nanoseconds since 1970 [default: now]
+    #[arg(long, value_name = "NS")]
+    time_base: Option<u64>,
+    /// Print a result that is text or bytes as it is, not as JSON; a command's stdout and stderr likewise
+    #[arg(long)]
+    raw: bool,
+}
+
+fn parse_seed(text: &str) -> Result<[u8; 32], String> {
+    let wrong = || "a seed is 64 hexadecimal digits".to_owned();
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(wrong());
+    }
+    let mut seed = [0; 32];
+    for (byte, pair) in seed.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let pair = str::from_utf8(pair).map_err(|_| wrong())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+    Ok(seed)
+}
+
+impl ActionOptions {
+    pub(super) fn choices(&self) -> Choices {
+        Choices {
+            limits: Limits {
+                fuel: self.fuel,
+                memory_bytes: self.memory.saturating_mul(1 << 20),
+                ..Limits::default()
+            },
+            permissions: self.grant.iter().copied().collect(),
+            seed: self.seed,
+            time_base: self.time_base,
+        }
+    }
+}
+
+fn read_bounded(from: &str, reader: impl Read) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    reader
+        .take(MAX_ARGUMENT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| format!("cannot read {from}: {e}"))?;
+    if bytes.len() as u64 > MAX_ARGUMENT_BYTES {
+        return Err(format!("{from} has more than {MAX_ARGUMENT_BYTES} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Reads what `@path` names.
+pub(super) fn read_file(path: &str) -> Result<Vec<u8>, String> {
+    let file = fs::File::open(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+    read_bounded(path, file)
+}
+
+/// The arguments as JSON: from the command line, `@file`, or `-` for stdin. Text that is not JSON stands for a string,
+/// since shells make quoting hard; with one `list<u8>` parameter, `@file` and `-` are the bytes themselves.
+pub(super) fn read_args(function: &Function, text: Option<&str>) -> Result<serde_json::Value, CliError> {
+    let usage = |message| CliError::new(Kind::Usage, message);
+    let Some(text) = text else { return Ok(serde_json::json!([])) };
+    let content = match text.strip_prefix('@') {
+        Some(path) => Some(read_file(path).map_err(usage)?),
+        None if text == "-" => Some(read_bounded("stdin", io::stdin().lock()).map_err(usage)?),
+        None => None,
+    };
+    let parsed = match &content {
+        Some(bytes) => serde_json::from_slice(bytes),
+        None => serde_json::from_str(text),
+    };
+    let only = match function.params.as_slice() {
+        [only] => Some(&only.ty),
+        _ => None,
+    };
+    match (parsed, content) {
+        (_, Some(bytes)) if only.is_some_and(|t| t.is_bytes()) => {
+            Ok(serde_json::json!([actum_model::json::to_json(
+                &actum_model::WitType::bytes(),
+                &Value::Bytes(bytes)
+            )]))
+        }
+        (_, Some(bytes)) if only.is_some_and(|t| *t == actum_model::WitType::String) => {
+            String::from_utf8(bytes)
+                .map(|s| serde_json::json!([s]))
+                .map_err(|_| usage(format!("{text} is not UTF-8 text")))
+        }
+        (Ok(json), _) => Ok(json),
+        (Err(_), None) if only == Some(&actum_model::WitType::String) => Ok(serde_json::json!([text])),
+        (Err(e), _) => Err(usage(format!("the arguments are not JSON: {e}"))
+            .hint(format!("{function} takes a JSON array or object"))),
+    }
+}
+
+/// How an action ended.
+pub(super) struct Ended<'a> {
+    pub(super) function: &'a Function,
+    pub(super) receipt: &'a Signed<Receipt>,
+    pub(super) output: Option<&'a [u8]>,
+    pub(super) stdout: &'a [u8],
+    pub(super) stderr: &'a [u8],
+}
+
+/// Prints the result on stdout and the receipt id on stderr; anything but `ok` is an error with its own exit code.
+pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) -> Result<(), CliError> {
+    let receipt = ended.receipt.payload();
+    let json = invoke::output_json(ended.function, &receipt.outcome, ended.output).map_err(|e| {
+        CliError::new(Kind::Verification, format!("the output is not of the function's type: {e}"))
+    })?;
+    match format {
+        Format::Json => output::json(&serde_json::json!({
+            "outcome": receipt.outcome.code(),
+            "detail": receipt.outcome.to_string(),
+            "output": json,
+            "receipt": ended.receipt.id().to_string(),
+            "provider": receipt.iss.to_string(),
+            "component": receipt.action.component.to_string(),
+            "function": receipt.action.function.to_string(),
+            "fuel": receipt.fuel,
+            "memory_bytes": receipt.memory_bytes,
+            "stdout": String::from_utf8_lossy(ended.stdout),
+            "stderr": String::from_utf8_lossy(ended.stderr),
+        })),
+        Format::Text => {
+            for (name, text) in [("stdout", ended.stdout), ("stderr", ended.stderr)] {
+                for line in String::from_utf8_lossy(text).lines() {
+                    output::talk(format!("guest {name}: {}", line.escape_debug()));
+                }
+            }
+            if let Some(json) = &json {
+                match raw_output(ended, options) {
+                    Some(()) => {}
+                    None => output::json(json),
+                }
+            }
+            output::talk(format!("receipt: {}", ended.receipt.id()));
+        }
+    }
+    match &receipt.outcome {
+        Outcome::Ok(_) => Ok(()),
+        Outcome::GuestError(_) => Err(CliError::new(Kind::Guest, "the function returned an error")),
+        Outcome::Denied(imports) => {
+            Err(CliError::new(Kind::Denied, format!("denied: the component imports {}", imports.join(", ")))
+                .hint("it was not run; nothing here grants that"))
+        }
+        outcome @ (Outcome::OutOfFuel | Outcome::OutOfMemory) => {
+            let used = format!(
+                "after {} fuel and {}",
+                output::thousands(receipt.fuel),
+                output::bytes(receipt.memory_bytes)
+            );
+            Err(CliError::new(Kind::Guest, format!("the action ended: {outcome}, {used}"))
+                .hint("--fuel and --memory raise the limits"))
+        }
+        outcome => Err(CliError::new(Kind::Guest, format!("the action ended: {outcome}"))),
+    }
+}
+
+/// Prints text, bytes, or a command's streams as they are, where `--raw` asks for it and the type allows.
+fn raw_output(ended: &Ended<'_>, options: &ActionOptions) -> Option<()> {
+    let bytes = ended.output.filter(|_| options.raw)?;
+    let decoded = value::decode_result(ended.function.result.as_ref(), bytes, bytes.len()).ok().flatten()?;
+    let inner = match decoded {
+        Value::Result(Ok(v) | Err(v)) => *v?,
+        Value::Option(v) => *v?,
+        other => other,
+    };
+    match inner {
+        Value::String(text) => output::raw(text.as_bytes()),
+        Value::Bytes(bytes) => output::raw(&bytes),
+        Value::Record(fields)
+            if ended.function.name.interface().is_some_and(|i| i.starts_with("wasi:cli/run")) =>
+        {
+            let mut streams = fields.into_iter().filter_map(|f| match f {
+                Value::Bytes(b) => Some(b),
+                _ => None,
+            });
+            output::raw(&streams.next()?);
+            output::talk(String::from_utf8_lossy(&streams.next()?).trim_end());
+        }
+        _ => return None,
+    }
+    Some(())
+}

@@ -1,0 +1,112 @@
+//! `actum node`: a peer that hosts.
+
+use super::Global;
+use crate::{
+    error::CliError,
+    output::{self, Format},
+};
+use actum_node::{
+    Config,
+    config::OfferConfig,
+    node::{Node, NodeEvent},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// Hosts what its configuration lists, until Ctrl-C; running actions get to end first.
+///
+/// Prints its did:key and the addresses it listens on to stdout.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration [default: config.toml in the home, where there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A multiaddr to listen on, instead of the configured ones; repeat for several
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+    /// A peer to announce to and to ask, as a multiaddr, besides the configured ones; repeat for several
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<String>,
+    /// A release to offer to anyone, by name or id, besides the configured ones; repeat for several
+    #[arg(long, value_name = "RELEASE")]
+    offer: Vec<String>,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
+    let home = Arc::new(global.open_home()?);
+    let (path, must_exist) = match args.config {
+        Some(path) => (path, true),
+        None => (home.config_path(), false),
+    };
+    let mut config = Config::read(&path, must_exist)?;
+    if !args.listen.is_empty() {
+        config.listen = args.listen;
+    }
+    config.bootstrap.extend(args.bootstrap);
+    config.offers.extend(args.offer.into_iter().map(|release| OfferConfig {
+        release,
+        public: true,
+        callers: Vec::new(),
+    }));
+    let format = global.format;
+    super::runtime()?.block_on(async move {
+        let node = Node::start(home, config, None).await?;
+        announce(&node, format);
+        let mut events = node.events();
+        loop {
+            tokio::select! {
+                () = stop_signal() => break,
+                event = events.recv() => if let Ok(event) = event { print_event(&event, format) },
+            }
+        }
+        let running = node.running();
+        if running > 0 {
+            output::talk(format!("finishing {running} actions; Ctrl-C again to stop at once"));
+        }
+        tokio::select! {
+            ended = node.drain() => if !ended { output::talk("some actions did not end in time and were stopped") },
+            () = stop_signal() => output::talk("stopped at once"),
+        }
+        node.stop().await;
+        Ok(())
+    })
+}
+
+/// Ctrl-C, or what a service manager sends.
+pub(super) async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+pub(super) fn announce(node: &Node, format: Format) {
+    let (did, addresses, offers) = (node.did(), node.addresses(), node.offers());
+    if format == Format::Json {
+        return output::line(
+            serde_json::json!({"event": "ready", "did": did.to_string(), "addresses": addresses, "offers": offers}).to_string(),
+        );
+    }
+    output::line(format!("peer {did}"));
+    for address in addresses {
+        output::line(format!("listening {address}"));
+    }
+    for offer in offers {
+        output::line(format!("offering {offer}"));
+    }
+    output::line("ready");
+}
+
+fn print_event(event: &NodeEvent, format: Format) {
+    match format {
+        Format::Json => output::line(event.to_json().to_string()),
+        Format::Text => output::talk(event.to_string()),
+    }
+}

@@ -1,0 +1,40 @@
+//! `actum peers`: the peers this home knows.
+
+use super::Global;
+use crate::{
+    error::CliError,
+    output::{self, Format},
+};
+
+/// Lists the peers this home has met, and what they offer now.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
+    let home = global.open_home()?;
+    let peers = actum_node::requester::known_peers(&home)?;
+    if global.format == Format::Json {
+        let peers = peers.iter().map(|p| {
+            serde_json::json!({
+                "did": p.did.map(|d| d.to_string()), "addresses": p.addresses, "offers": p.offers,
+                "identical": p.identical, "diverged": p.diverged,
+            })
+        });
+        output::json(&peers.collect());
+        return Ok(());
+    }
+    if peers.is_empty() {
+        output::talk("no peers yet: `actum find <words> --peer <address>` meets one");
+        return Ok(());
+    }
+    let rows = peers.iter().map(|p| {
+        vec![
+            p.did.map(|d| d.to_string()).unwrap_or_default(),
+            p.addresses.join(" "),
+            p.offers.join(" "),
+            format!("{} identical, {} diverged", p.identical, p.diverged),
+        ]
+    });
+    output::line(output::table(&["PEER", "ADDRESSES", "OFFERS", "REPLAYED"], &rows.collect::<Vec<_>>()));
+    Ok(())
+}

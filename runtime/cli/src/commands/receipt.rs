@@ -1,0 +1,151 @@
+//! `actum receipt`: what was done, signed.
+
+use super::Global;
+use crate::{
+    error::{CliError, Kind},
+    output::{self, Format},
+};
+use actum_model::{Receipt, Signed};
+use actum_node::audit;
+use std::{fs, path::PathBuf};
+
+/// Lists, shows and exports receipts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List receipts, newest first
+    List {
+        /// The most receipts to list
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show one receipt
+    Show {
+        /// The receipt's id, or enough of its end to be the only one
+        id: String,
+    },
+    /// Write a receipt with everything needed to run it again, as one CAR archive
+    Export {
+        /// The receipt's id, or enough of its end to be the only one
+        id: String,
+        /// Where to write
+        #[arg(short, long, value_name = "PATH")]
+        output: PathBuf,
+    },
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
+    let home = global.open_home()?;
+    match args.verb {
+        Verb::List { limit } => {
+            list(&audit::receipts(&home, limit)?, global.format);
+        }
+        Verb::Show { id } => {
+            let shown = audit::show(&home, &id)?;
+            let json = to_json(&shown.receipt);
+            match global.format {
+                Format::Json => {
+                    let mut json = json;
+                    json["args"] = shown.args.unwrap_or_default();
+                    json["output"] = shown.output.unwrap_or_default();
+                    output::json(&json);
+                }
+                Format::Text => show(&shown),
+            }
+        }
+        Verb::Export { id, output: path } => {
+            let bundle = audit::bundle(&home, &id)?;
+            let bytes = bundle.to_bytes();
+            fs::write(&path, &bytes)
+                .map_err(|e| CliError::new(Kind::Usage, format!("cannot write {}: {e}", path.display())))?;
+            output::talk(format!("{}: {}", path.display(), output::bytes(bytes.len() as u64)));
+            if global.format == Format::Json {
+                let id = bundle.receipt.id().to_string();
+                output::json(&serde_json::json!({"receipt": id, "path": path, "bytes": bytes.len()}));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
+    let r = receipt.payload();
+    serde_json::json!({
+        "receipt": receipt.id().to_string(),
+        "provider": r.iss.to_string(),
+        "requester": r.action.requester.to_string(),
+        "issued_at": r.iat,
+        "component": r.action.component.to_string(),
+        "function": r.action.function.to_string(),
+        "authority": serde_json::to_value(&r.authority).unwrap_or_default(),
+        "outcome": r.outcome.code(),
+        "detail": r.outcome.to_string(),
+        "fuel": r.fuel,
+        "memory_bytes": r.memory_bytes,
+        "profile": r.profile.to_string(),
+        "journal": r.journal.to_string(),
+    })
+}
+
+fn list(receipts: &[Signed<Receipt>], format: Format) {
+    if format == Format::Json {
+        return output::json(&receipts.iter().map(to_json).collect());
+    }
+    if receipts.is_empty() {
+        return output::talk("no receipts yet: `actum run` and `actum call` leave one each");
+    }
+    let rows = receipts.iter().map(|receipt| {
+        let r = receipt.payload();
+        vec![
+            receipt.id().to_string(),
+            r.action.function.name().to_owned(),
+            r.outcome.code().to_owned(),
+            output::thousands(r.fuel),
+            r.iss.short(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    output::line(output::table(&["RECEIPT", "FUNCTION", "OUTCOME", "FUEL", "PROVIDER"], &rows));
+}
+
+fn show(shown: &audit::Shown) {
+    let r = shown.receipt.payload();
+    let excerpt = |json: &Option<serde_json::Value>| match json {
+        None => "-".to_owned(),
+        Some(json) => {
+            let text = json.to_string();
+            let short: String = text.chars().take(200).collect();
+            if short.len() < text.len() {
+                format!("{short}… ({} bytes of JSON)", text.len())
+            } else {
+                short
+            }
+        }
+    };
+    let lines = [
+        ("receipt", shown.receipt.id().to_string()),
+        ("provider", r.iss.to_string()),
+        ("requester", r.action.requester.to_string()),
+        ("function", r.action.function.to_string()),
+        ("component", r.action.component.to_string()),
+        ("args", excerpt(&shown.args)),
+        ("outcome", r.outcome.to_string()),
+        ("output", excerpt(&shown.output)),
+        ("fuel", output::thousands(r.fuel)),
+        ("memory", output::bytes(r.memory_bytes)),
+        (
+            "authority",
+            serde_json::to_value(&r.authority).unwrap_or_default().as_str().unwrap_or_default().to_owned(),
+        ),
+        ("profile", r.profile.to_string()),
+        ("journal", format!("{} entries", shown.journal_entries)),
+    ];
+    for (name, value) in lines {
+        output::line(format!("{name:<10} {value}"));
+    }
+}

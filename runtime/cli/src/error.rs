@@ -1,0 +1,311 @@
+//! What went wrong, on which object, because of what, and what to do next: decided in this one place.
+
+use crate::output::{Format, talk};
+use actum_node::{
+    ConfigError, HomeError,
+    audit::AuditError,
+    invoke::ArgsError,
+    manifest::ManifestError,
+    node::NodeError,
+    publish::PublishError,
+    requester::{CallError, FindError},
+    resolve::{BuildError, ResolveError},
+    run::RunError,
+};
+use std::{error::Error, fmt::Write};
+
+/// The kinds of failure that call for different remedies; each has its own exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A bug or a failing machine.
+    Internal,
+    /// The command line, or a file it names, is wrong.
+    Usage,
+    /// A configuration or manifest is wrong.
+    Config,
+    /// A permission, grant or policy stood in the way.
+    Denied,
+    /// Nothing has that path, id or name.
+    NotFound,
+    /// The guest ended otherwise than by returning a value that is not an error.
+    Guest,
+    /// A check of a signature, digest or re-execution failed.
+    Verification,
+    /// A peer could not be reached or did not answer.
+    Network,
+}
+
+impl Kind {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Usage => 2,
+            Self::Config => 3,
+            Self::Denied => 4,
+            Self::NotFound => 5,
+            Self::Guest => 6,
+            Self::Verification => 7,
+            Self::Network => 8,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Denied => "denied",
+            Self::NotFound => "not-found",
+            Self::Guest => "guest",
+            Self::Verification => "verification",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// A failure as the command line reports it.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    pub(crate) kind: Kind,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl CliError {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// An error of the library with the whole chain of its causes.
+    fn of(kind: Kind, error: &dyn Error) -> Self {
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        let mut last = error.to_string();
+        let message = last.clone();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if text != last {
+                causes.push(text.clone());
+            }
+            last = text;
+            next = cause.source();
+        }
+        Self { kind, message, causes, hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Prints to stderr, in the form asked for.
+    pub(crate) fn print(&self, format: Format) {
+        if format == Format::Json {
+            let error = serde_json::json!({"error": {
+                "kind": self.kind.name(), "exit_code": self.kind.exit_code(), "message": self.message,
+                "causes": self.causes, "hint": self.hint,
+            }});
+            return talk(error.to_string());
+        }
+        let mut text = format!("error: {}", self.message);
+        for cause in &self.causes {
+            let _ = write!(text, "\n  because: {cause}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "\n  try: {hint}");
+        }
+        talk(text);
+    }
+}
+
+impl From<HomeError> for CliError {
+    fn from(e: HomeError) -> Self {
+        match &e {
+            HomeError::KeyExposed { path, .. } => {
+                let hint = format!("chmod 600 {}", path.display());
+                Self::of(Kind::Config, &e).hint(hint)
+            }
+            HomeError::BadKey { .. } => {
+                Self::of(Kind::Config, &e).hint("restore the key, or move it away to get a new identity")
+            }
+            HomeError::Io { .. } | HomeError::Store(_) | HomeError::Sandbox(_) => {
+                Self::of(Kind::Internal, &e)
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(e: ConfigError) -> Self {
+        Self::of(Kind::Config, &e)
+    }
+}
+
+impl From<ManifestError> for CliError {
+    fn from(e: ManifestError) -> Self {
+        match &e {
+            ManifestError::Read { .. } => {
+                Self::of(Kind::NotFound, &e).hint("`actum new <name>` makes a capability with its manifest")
+            }
+            ManifestError::Parse { .. } => Self::of(Kind::Config, &e),
+        }
+    }
+}
+
+impl From<BuildError> for CliError {
+    fn from(e: BuildError) -> Self {
+        let kind = match &e {
+            BuildError::Start(_) => Kind::Config,
+            _ => Kind::Usage,
+        };
+        let target = "if the target is missing: rustup target add wasm32-wasip2";
+        Self::of(kind, &e).hint(target)
+    }
+}
+
+impl From<ResolveError> for CliError {
+    fn from(e: ResolveError) -> Self {
+        match e {
+            ResolveError::Manifest(e) => e.into(),
+            ResolveError::Build(e) => e.into(),
+            ResolveError::Home(e) => e.into(),
+            e => match &e {
+                ResolveError::NotFound { .. } => Self::of(Kind::NotFound, &e)
+                    .hint("`actum publish <path>` adds one; `actum find \"what it does\"` asks other peers"),
+                ResolveError::NoComponent { .. } => {
+                    Self::of(Kind::NotFound, &e).hint("call it once, or publish the component here")
+                }
+                ResolveError::Ambiguous { .. } => Self::of(Kind::Usage, &e).hint("use the id in parentheses"),
+                ResolveError::Function(_) => Self::of(Kind::NotFound, &e),
+                ResolveError::Store(_) => Self::of(Kind::Internal, &e),
+                _ => Self::of(Kind::Usage, &e),
+            },
+        }
+    }
+}
+
+impl From<actum_model::release::FunctionLookupError> for CliError {
+    fn from(e: actum_model::release::FunctionLookupError) -> Self {
+        Self::of(Kind::NotFound, &e)
+    }
+}
+
+impl From<actum_node::StoreError> for CliError {
+    fn from(e: actum_node::StoreError) -> Self {
+        Self::of(Kind::Internal, &e)
+    }
+}
+
+impl From<ArgsError> for CliError {
+    fn from(e: ArgsError) -> Self {
+        Self::of(Kind::Usage, &e)
+    }
+}
+
+impl From<PublishError> for CliError {
+    fn from(e: PublishError) -> Self {
+        match e {
+            PublishError::Resolve(e) => e.into(),
+            PublishError::Manifest(e) => e.into(),
+            PublishError::Home(e) => e.into(),
+            e => match &e {
+                PublishError::Store(_) | PublishError::Execute { .. } => Self::of(Kind::Internal, &e),
+                PublishError::PermissionNotAsked { permission, .. } => {
+                    let hint = format!(
+                        "add permissions = [\"{permission}\"] to actum.toml if it should ask for that"
+                    );
+                    Self::of(Kind::Config, &e).hint(hint)
+                }
+                PublishError::Undeclared { .. } => Self::of(Kind::Usage, &e)
+                    .hint("--interface <namespace:package/interface>, or `interfaces` in actum.toml"),
+                PublishError::NoManifest { .. } => Self::of(Kind::Usage, &e)
+                    .hint("--name <name> --intent \"what it does\", or an actum.toml beside it"),
+                PublishError::ExampleDiffers { .. } => Self::of(Kind::Verification, &e)
+                    .hint("correct the example in actum.toml, or the capability"),
+                PublishError::Load { .. } => Self::of(Kind::Usage, &e),
+                _ => Self::of(Kind::Config, &e),
+            },
+        }
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Home(e) => e.into(),
+            e => Self::of(Kind::Internal, &e),
+        }
+    }
+}
+
+impl From<NodeError> for CliError {
+    fn from(e: NodeError) -> Self {
+        match e {
+            NodeError::Home(e) => e.into(),
+            NodeError::Offer(e) => e.into(),
+            e => match &e {
+                NodeError::Overlay(_) => {
+                    Self::of(Kind::Network, &e).hint("is the address free and well-formed?")
+                }
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
+impl From<FindError> for CliError {
+    fn from(e: FindError) -> Self {
+        match e {
+            FindError::Home(e) => e.into(),
+            e => match &e {
+                FindError::NobodyToAsk => Self::of(Kind::Config, &e)
+                    .hint("give a peer's address with --peer, or `bootstrap` in config.toml"),
+                FindError::NoAnswer { .. } | FindError::Overlay(_) => {
+                    Self::of(Kind::Network, &e).hint("is the peer running, and the address right?")
+                }
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
+impl From<CallError> for CliError {
+    fn from(e: CallError) -> Self {
+        match e {
+            CallError::Find(e) => e.into(),
+            CallError::Args(e) => e.into(),
+            CallError::Function(e) => e.into(),
+            CallError::Home(e) => e.into(),
+            e => match &e {
+                CallError::NotFound { .. } => Self::of(Kind::NotFound, &e)
+                    .hint("`actum find` with other words, or ask another peer with --peer"),
+                CallError::Inconsistent { .. } => Self::of(Kind::Verification, &e),
+                CallError::Refused { .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(
+                    "the provider's owner must list your did:key (`actum key show`) or make the offer public",
+                ),
+                CallError::Store(_) => Self::of(Kind::Internal, &e),
+                _ => Self::of(Kind::Network, &e),
+            },
+        }
+    }
+}
+
+impl From<AuditError> for CliError {
+    fn from(e: AuditError) -> Self {
+        match e {
+            AuditError::Home(e) => e.into(),
+            e => match &e {
+                AuditError::NotFound { .. } => {
+                    Self::of(Kind::NotFound, &e).hint("`actum receipt list` shows the receipts of this home")
+                }
+                AuditError::Ambiguous { .. } => Self::of(Kind::Usage, &e),
+                AuditError::MissingComponent { .. } => Self::of(Kind::NotFound, &e)
+                    .hint("the provider has it: call it again with the peer reachable"),
+                AuditError::Bundle { .. } | AuditError::Evidence(_) => Self::of(Kind::Verification, &e),
+                AuditError::Io { .. } => Self::of(Kind::Usage, &e),
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Receipts after the fact: listing, exporting, and running them again.
+//!
+//! Replay needs a receipt, its component, its arguments and its journal; never a network, never a peer.
+
+use crate::{
+    clock,
+    home::{Home, HomeError},
+    invoke,
+};
+use actum_model::{
+    Function, Journal, Judgement, Receipt, ReceiptId, Signed,
+    bundle::{Bundle, BundleError},
+    codec, json, value,
+};
+use actum_sandbox::{
+    EngineKind, Sandbox, SandboxConfig,
+    replay::{self, ReplayError},
+};
+use actum_store::StoreError;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Why a receipt could not be shown, exported or replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// No such receipt in this home.
+    #[error("no receipt {id:?} in this home")]
+    NotFound {
+        /// What was typed.
+        id: String,
+    },
+    /// Several receipts begin or end so.
+    #[error("several receipts match {id:?}: {}", matches.join(", "))]
+    Ambiguous {
+        /// What was typed.
+        id: String,
+        /// The receipts.
+        matches: Vec<String>,
+    },
+    /// The component the receipt names is not in this home.
+    #[error("the component {component} of receipt {receipt} is not in this home")]
+    MissingComponent {
+        /// The receipt.
+        receipt: ReceiptId,
+        /// The component.
+        component: actum_model::ComponentId,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A bundle failed a check.
+    #[error("{} is not a true bundle", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// Which check, on what.
+        source: BundleError,
+    },
+    /// The evidence does not fit the receipt, or the host failed.
+    #[error("the receipt cannot be replayed")]
+    Evidence(#[from] ReplayError),
+    /// The stored journal is not one.
+    #[error("the stored journal cannot be read")]
+    Journal(#[from] actum_model::DecodeError),
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The receipts of this home, newest first.
+pub fn receipts(home: &Home, limit: u32) -> Result<Vec<Signed<Receipt>>, AuditError> {
+    Ok(home.store().receipts(None, limit as usize, None)?)
+}
+
+/// The receipt with this id, or the only one whose id begins or ends so.
+pub fn receipt(home: &Home, id: &str) -> Result<Signed<Receipt>, AuditError> {
+    match home.store().receipt_by_prefix(id) {
+        Ok(Some(receipt)) => Ok(receipt),
+        Ok(None) => Err(AuditError::NotFound { id: id.to_owned() }),
+        Err(StoreError::Ambiguous { matches, .. }) => {
+            Err(AuditError::Ambiguous { id: id.to_owned(), matches })
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A receipt with everything needed to run it again.
+pub fn bundle(home: &Home, id: &str) -> Result<Bundle, AuditError> {
+    let receipt = receipt(home, id)?;
+    let missing = || AuditError::NotFound { id: id.to_owned() };
+    let evidence = home.store().evidence(&receipt.id())?.ok_or_else(missing)?;
+    let component = evidence.component.ok_or_else(|| AuditError::MissingComponent {
+        receipt: receipt.id(),
+        component: receipt.payload().action.component,
+    })?;
+    Ok(Bundle {
+        receipt,
+        release: evidence.release,
+        component,
+        args: evidence.args,
+        output: evidence.output,
+        journal: evidence.journal,
+        stdio: evidence.stdio,
+    })
+}
+
+/// A receipt with its values in words.
+pub struct Shown {
+    /// The receipt.
+    pub receipt: Signed<Receipt>,
+    /// The arguments as JSON, where the function's types are known here.
+    pub args: Option<serde_json::Value>,
+    /// The output as JSON, where there is one and the function's types are known here.
+    pub output: Option<serde_json::Value>,
+    /// How many entries the journal has.
+    pub journal_entries: usize,
+}
+
+/// One receipt, its arguments and output decoded where the types are known here.
+pub fn show(home: &Home, id: &str) -> Result<Shown, AuditError> {
+    let receipt = receipt(home, id)?;
+    let missing = || AuditError::NotFound { id: id.to_owned() };
+    let evidence = home.store().evidence(&receipt.id())?.ok_or_else(missing)?;
+    let action = &receipt.payload().action;
+    let of_release =
+        evidence.release.as_ref().and_then(|r| r.payload().function(&action.function.to_string()).ok());
+    let loaded = match (&of_release, &evidence.component) {
+        (None, Some(component)) => home.sandbox()?.load(component).ok(),
+        _ => None,
+    };
+    let of_component = loaded.as_ref().and_then(|l| l.functions().iter().find(|f| f.name == action.function));
+    let function: Option<&Function> = of_release.or(of_component);
+    let args = function.and_then(|f| {
+        let values = value::decode_params(&f.params, &evidence.args, evidence.args.len()).ok()?;
+        Some(json::params_to_json(&f.params, &values))
+    });
+    let output = function.and_then(|f| {
+        invoke::output_json(f, &receipt.payload().outcome, evidence.output.as_deref()).ok().flatten()
+    });
+    let journal: Journal = codec::decode(&evidence.journal, Journal::MAX_BYTES)?;
+    Ok(Shown { receipt, args, output, journal_entries: journal.entries.len() })
+}
+
+/// What a replay showed.
+pub struct Replayed {
+    /// The receipt replayed.
+    pub receipt: Signed<Receipt>,
+    /// The judgement.
+    pub judgement: Judgement,
+}
+
+/// Replays a receipt of this home and keeps the verdict, signed.
+pub fn replay(home: &Home, id: &str, engine: Option<EngineKind>) -> Result<Replayed, AuditError> {
+    let bundle = bundle(home, id)?;
+    let chosen;
+    let sandbox = match engine {
+        None | Some(EngineKind::Cranelift) => home.sandbox()?,
+        Some(other) => {
+            chosen = home.sandbox_with(other)?;
+            &chosen
+        }
+    };
+    let judgement = judge(&bundle, sandbox)?;
+    let profile = sandbox.profile_id();
+    let verdict =
+        actum_trust::verdict(&bundle.receipt, judgement.clone(), home.did(), profile, clock::now_secs());
+    home.store().put_verdict(&Signed::sign(verdict, home.key()))?;
+    Ok(Replayed { receipt: bundle.receipt, judgement })
+}
+
+/// Replays a bundle that [`Bundle::to_bytes`] wrote. Uses no home and no network.
+pub fn replay_file(path: &Path, engine: EngineKind) -> Result<Replayed, AuditError> {
+    let bytes = fs::read(path).map_err(|source| AuditError::Io { path: path.to_owned(), source })?;
+    let bundle =
+        Bundle::from_bytes(&bytes).map_err(|source| AuditError::Bundle { path: path.to_owned(), source })?;
+    let config = SandboxConfig { engine, ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(config).map_err(HomeError::from)?;
+    let judgement = judge(&bundle, &sandbox)?;
+    Ok(Replayed { receipt: bundle.receipt, judgement })
+}
+
+fn judge(bundle: &Bundle, sandbox: &Sandbox) -> Result<Judgement, AuditError> {
+    let journal: Journal = codec::decode(&bundle.journal, Journal::MAX_BYTES)?;
+    let evidence = replay::Evidence {
+        receipt: bundle.receipt.payload(),
+        component: &bundle.component,
+        args: &bundle.args,
+        output: bundle.output.as_deref(),
+        journal: &journal,
+        stdio: bundle.stdio.as_deref(),
+    };
+    Ok(replay::replay(sandbox, &evidence)?)
+}

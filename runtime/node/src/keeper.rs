@@ -1,0 +1,67 @@
+//! Stores receipts behind the work that made them: several in one commit when they come quickly, so that a delegated
+//! action does not wait for a disk.
+
+use crate::home::Home;
+use actum_model::{Receipt, Signed};
+use actum_store::{NewReceipt, StoreError};
+use std::sync::Arc;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Receipts waiting to be stored. Full: actions wait for the disk.
+const WAITING: usize = 256;
+/// The most receipts in one commit.
+const A_COMMIT: usize = 64;
+
+/// A receipt with the bytes it names.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) receipt: Signed<Receipt>,
+    pub(crate) args: Vec<u8>,
+    pub(crate) output: Option<Vec<u8>>,
+    pub(crate) journal: Vec<u8>,
+    pub(crate) stdio: Option<Vec<u8>>,
+}
+
+/// Takes receipts to store.
+#[derive(Debug)]
+pub(crate) struct Keeper(mpsc::Sender<Kept>);
+
+/// The task behind a [`Keeper`]: it ends once the keeper is gone and everything is stored, with the first failure.
+pub(crate) type Keeping = JoinHandle<Result<(), StoreError>>;
+
+impl Keeper {
+    pub(crate) fn start(home: Arc<Home>) -> (Self, Keeping) {
+        let (sender, inbox) = mpsc::channel(WAITING);
+        (Self(sender), tokio::task::spawn_blocking(move || store_all(&home, inbox)))
+    }
+
+    /// Hands a receipt over; false when nothing is stored any more.
+    pub(crate) async fn keep(&self, kept: Kept) -> bool {
+        self.0.send(kept).await.is_ok()
+    }
+}
+
+fn store_all(home: &Home, mut inbox: mpsc::Receiver<Kept>) -> Result<(), StoreError> {
+    let (mut batch, mut result) = (Vec::with_capacity(A_COMMIT), Ok(()));
+    while inbox.blocking_recv_many(&mut batch, A_COMMIT) > 0 {
+        let receipts: Vec<_> = batch.iter().map(Kept::as_new).collect();
+        if let Err(e) = home.store().put_receipts(&receipts) {
+            tracing::error!(count = receipts.len(), error = %e, "receipts could not be stored");
+            result = result.and(Err(e));
+        }
+        batch.clear();
+    }
+    result
+}
+
+impl Kept {
+    fn as_new(&self) -> NewReceipt<'_> {
+        NewReceipt {
+            receipt: &self.receipt,
+            args: &self.args,
+            output: self.output.as_deref(),
+            journal: &self.journal,
+            stdio: self.stdio.as_deref(),
+        }
+    }
+}

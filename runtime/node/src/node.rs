@@ -1,0 +1,592 @@
+//! A running peer: listens, announces, answers, drains.
+
+use crate::{
+    clock,
+    config::{Config, OfferConfig},
+    content,
+    home::{Home, HomeError},
+    keeper::Keeping,
+    provider::{Executor, Honest, LiveOffer, Provider, ProviderConfig},
+    resolve::{self, ResolveError},
+};
+use actum_discovery::{Announcer, Index, Lifetimes, descriptor_for};
+use actum_model::{
+    Descriptor, Did, FunctionName, Lease, Offer, Outcome, Page, Query, ReceiptId, ReleaseId, Signed,
+};
+use actum_overlay::{
+    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender, Refusal,
+    RefusalCode, Request, Response, SessionHandle, fetch_component, fetch_release,
+};
+use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
+use actum_store::StoreError;
+use serde_bytes::ByteBuf;
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::broadcast, task::JoinHandle};
+
+/// Events kept for a slow reader; older ones are dropped for it.
+const EVENTS: usize = 256;
+/// How long meeting one bootstrap peer may take.
+const MEET_DEADLINE: Duration = Duration::from_secs(10);
+/// How soon an unreachable bootstrap peer is tried again.
+const RETRY: Duration = Duration::from_secs(15);
+/// How often a node that drains looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// An offer names a release that is not here and cannot be fetched.
+    #[error(transparent)]
+    Offer(#[from] ResolveError),
+    /// A release or component of an offer could not be fetched from any bootstrap peer.
+    #[error("offer {offer:?} is not in this home, and no bootstrap peer could give it{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
+    Unavailable {
+        /// The offer as configured.
+        offer: String,
+        /// What each peer answered.
+        tried: Vec<String>,
+    },
+    /// An address to listen on is not a multiaddr.
+    #[error("{address:?} is not a multiaddr, such as /ip4/127.0.0.1/tcp/4001")]
+    BadAddress {
+        /// The address as configured.
+        address: String,
+    },
+    /// The network could not be set up.
+    #[error("the network could not be set up")]
+    Overlay(#[from] OverlayError),
+    /// The sandbox could not be made.
+    #[error("the sandbox could not be made")]
+    Sandbox(#[from] SandboxError),
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a node did, for its log.
+#[derive(Clone, Debug)]
+pub enum NodeEvent {
+    /// An admitted action begins to run.
+    Started {
+        /// Who asked.
+        requester: Did,
+        /// What is called.
+        function: FunctionName,
+    },
+    /// An action ended with a receipt.
+    Executed {
+        /// Who asked.
+        requester: Did,
+        /// The receipt.
+        receipt: ReceiptId,
+        /// What was called.
+        function: FunctionName,
+        /// How it ended.
+        outcome: Outcome,
+        /// Fuel units burned.
+        fuel: u64,
+    },
+    /// A call was refused.
+    Refused {
+        /// Who asked.
+        requester: Did,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A peer announced its offers to us.
+    Announced {
+        /// The peer.
+        provider: Did,
+        /// Offers now indexed.
+        accepted: u32,
+    },
+    /// A bootstrap peer took our announcement.
+    Joined {
+        /// The peer.
+        peer: Did,
+    },
+    /// A bootstrap peer could not be reached; it is tried again.
+    Unreachable {
+        /// Its address.
+        address: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl NodeEvent {
+    /// The event as JSON, with a stable `event` name.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Executed { requester, receipt, function, outcome, fuel } => serde_json::json!({
+                "event": "executed", "requester": requester.to_string(), "receipt": receipt.to_string(),
+                "function": function.to_string(), "outcome": outcome.code(), "fuel": fuel,
+            }),
+            Self::Started { requester, function } => serde_json::json!({
+                "event": "started", "requester": requester.to_string(), "function": function.to_string(),
+            }),
+            Self::Refused { requester, refusal } => serde_json::json!({
+                "event": "refused", "requester": requester.to_string(), "code": refusal.code.name(),
+                "message": refusal.message,
+            }),
+            Self::Announced { provider, accepted } => serde_json::json!({
+                "event": "announced", "provider": provider.to_string(), "accepted": accepted,
+            }),
+            Self::Joined { peer } => serde_json::json!({"event": "joined", "peer": peer.to_string()}),
+            Self::Unreachable { address, why } => {
+                serde_json::json!({"event": "unreachable", "address": address, "why": why})
+            }
+        }
+    }
+}
+
+impl fmt::Display for NodeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Executed { requester, function, outcome, fuel, .. } => {
+                write!(f, "{} for {}: {outcome}, {fuel} fuel", function.name(), requester.short())
+            }
+            Self::Started { requester, function } => {
+                write!(f, "running {} for {}", function.name(), requester.short())
+            }
+            Self::Refused { requester, refusal } => write!(f, "refused {}: {refusal}", requester.short()),
+            Self::Announced { provider, accepted } => write!(f, "{} offers {accepted}", provider.short()),
+            Self::Joined { peer } => write!(f, "announced to {}", peer.short()),
+            Self::Unreachable { address, why } => write!(f, "cannot reach {address}: {why}"),
+        }
+    }
+}
+
+/// What answers other peers' requests.
+struct Service {
+    home: Arc<Home>,
+    provider: Provider,
+    index: Mutex<Index>,
+    limits: actum_model::Limits,
+    capacity: NonZeroU32,
+    announcing: Mutex<Announcing>,
+    events: broadcast::Sender<NodeEvent>,
+}
+
+/// What this node last announced, and when the next is due.
+struct Announcing {
+    announcer: Announcer,
+    addresses: Vec<String>,
+    lease: Vec<u8>,
+    descriptors: Vec<ByteBuf>,
+}
+
+/// A running node. Dropping it ends it at once; [`Node::drain`] and [`Node::stop`] end it well.
+pub struct Node {
+    service: Arc<Service>,
+    overlay: Overlay,
+    drain: Duration,
+    refresher: JoinHandle<()>,
+    keeping: Keeping,
+}
+
+impl Node {
+    /// Starts a node: listens, gets what it offers, and announces itself to the bootstrap peers that can be reached.
+    ///
+    /// `executor` is how admitted actions are executed; `None` means in the sandbox, as every honest node does.
+    pub async fn start(
+        home: Arc<Home>,
+        config: Config,
+        executor: Option<Arc<dyn Executor>>,
+    ) -> Result<Self, NodeError> {
+        let listen: Result<Vec<Multiaddr>, NodeError> =
+            config.listen.iter().map(|a| parse_address(a)).collect();
+        let cores =
+            std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+        let parallel = config.parallel.unwrap_or(NonZeroU32::new(cores).unwrap_or(NonZeroU32::MIN));
+        let sandbox = home.sandbox_from(SandboxConfig {
+            engine: EngineKind::Cranelift,
+            wall_clock: config.wall_clock(),
+            ..SandboxConfig::default()
+        })?;
+        let (events, _) = broadcast::channel(EVENTS);
+        let (provider, keeping) = Provider::new(
+            home.clone(),
+            sandbox,
+            executor.unwrap_or_else(|| Arc::new(Honest)),
+            ProviderConfig { limits: config.limits.clone(), parallel, queue: config.queue },
+            events.clone(),
+        );
+        let now = clock::now_secs();
+        let mut index = Index::default();
+        for known in home.store().offers(now)? {
+            let _ = index.observe_descriptor(known.descriptor, now);
+            let _ = index.observe_lease(known.lease, now);
+        }
+        let service = Arc::new(Service {
+            home: home.clone(),
+            provider,
+            index: Mutex::new(index),
+            limits: config.limits.clone(),
+            capacity: parallel,
+            announcing: Mutex::new(Announcing {
+                announcer: Announcer::new(Lifetimes::default(), 0),
+                addresses: Vec::new(),
+                lease: Vec::new(),
+                descriptors: Vec::new(),
+            }),
+            events,
+        });
+        let overlay_config = OverlayConfig { listen: listen?, ..OverlayConfig::default() };
+        let overlay = Overlay::start(overlay_config, home.key(), Arc::new(Answers(service.clone()))).await?;
+        let addresses = overlay.addresses();
+        service.announcing().addresses = addresses.iter().map(|a| without_peer_id(a)).take(4).collect();
+        for offer in &config.offers {
+            let live = service.get_offer(&overlay, offer, &config.bootstrap).await?;
+            service.provider.offer(live);
+        }
+        service.announce(clock::now_secs());
+        let mut missed = Vec::new();
+        for address in &config.bootstrap {
+            if !service.join(&overlay, address).await {
+                missed.push(address.clone());
+            }
+        }
+        let refresher =
+            tokio::spawn(refresh(service.clone(), overlay.clone(), missed, config.bootstrap.clone()));
+        Ok(Self { service, overlay, drain: config.drain(), refresher, keeping })
+    }
+
+    /// Who this node is.
+    pub fn did(&self) -> Did {
+        self.service.home.did()
+    }
+
+    /// Where it listens, each with its peer id.
+    pub fn addresses(&self) -> Vec<String> {
+        self.overlay.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    /// What it offers, as `name@version`.
+    pub fn offers(&self) -> Vec<String> {
+        let name = |o: LiveOffer| format!("{}@{}", o.release.payload().name, o.release.payload().version);
+        self.service.provider.offers().into_iter().map(name).collect()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
+        self.service.events.subscribe()
+    }
+
+    /// Actions running or waiting.
+    pub fn running(&self) -> u32 {
+        self.service.provider.running()
+    }
+
+    /// Admits nothing more and waits for what runs; says whether all of it ended in the configured time.
+    pub async fn drain(&self) -> bool {
+        self.service.provider.stop_admitting();
+        let ended = async {
+            while self.running() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::time::timeout(self.drain, ended).await.is_ok()
+    }
+
+    /// Ends the node: what still runs is cancelled, receipts are stored.
+    pub async fn stop(self) {
+        let Self { service, overlay, refresher, keeping, .. } = self;
+        service.provider.stop_admitting();
+        service.provider.cancel_all();
+        refresher.abort();
+        let _ = refresher.await;
+        overlay.shutdown().await;
+        drop(overlay);
+        drop(service);
+        // What could not be stored was logged when it happened.
+        let _ = keeping.await;
+    }
+}
+
+fn parse_address(address: &str) -> Result<Multiaddr, NodeError> {
+    address.parse().map_err(|_| NodeError::BadAddress { address: address.to_owned() })
+}
+
+/// Announces to every bootstrap peer when something is due, and sooner again to those that could not be reached.
+async fn refresh(service: Arc<Service>, overlay: Overlay, mut missed: Vec<String>, bootstrap: Vec<String>) {
+    loop {
+        let due = Duration::from_secs(service.announcing().announcer.due().saturating_sub(clock::now_secs()));
+        let wait = if missed.is_empty() { due } else { due.min(RETRY) };
+        tokio::time::sleep(wait.max(Duration::from_secs(1))).await;
+        let now = clock::now_secs();
+        let asked = if service.announce(now) { &bootstrap } else { &missed };
+        let mut still = Vec::new();
+        for address in asked.clone() {
+            if !service.join(&overlay, &address).await {
+                still.push(address);
+            }
+        }
+        missed = still;
+        service.index().expire(now);
+        if let Err(e) = service.home.store().prune_offers(now) {
+            tracing::warn!(error = %e, "expired offers could not be removed");
+        }
+    }
+}
+
+impl Service {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announcing(&self) -> MutexGuard<'_, Announcing> {
+        self.announcing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signs what is due of this node's readiness and offers, and puts it into its own index too. Says whether
+    /// anything was due.
+    fn announce(&self, now: u64) -> bool {
+        let key = self.home.key();
+        let mut announcing = self.announcing();
+        let jitter = u64::from_le_bytes(clock::random());
+        let Some(due) = announcing.announcer.poll(now, jitter) else { return false };
+        if let Some(v) = due.descriptors {
+            let descriptors = self.provider.offers().into_iter().filter_map(|offer| {
+                let limits = self.limits.clone();
+                match descriptor_for(&offer.release, key.did(), limits, offer.public, v.seq, v.nbf, v.exp - v.nbf) {
+                    Ok(d) => Some(ByteBuf::from(Signed::sign(d, key).bytes().to_vec())),
+                    Err(e) => {
+                        tracing::error!(release = %offer.release.id(), error = %e, "a release cannot be announced");
+                        None
+                    }
+                }
+            });
+            announcing.descriptors = descriptors.collect();
+        }
+        let lease = Lease {
+            iss: key.did(),
+            addrs: announcing.addresses.clone(),
+            load: self.provider.running(),
+            capacity: self.capacity.get(),
+            descriptors_seq: due.descriptors_seq,
+            seq: due.lease.seq,
+            nbf: due.lease.nbf,
+            exp: due.lease.exp,
+        };
+        announcing.lease = Signed::sign(lease, key).bytes().to_vec();
+        let (lease, descriptors) = (announcing.lease.clone(), announcing.descriptors.clone());
+        drop(announcing);
+        let (_, refused) = self.observe(&lease, &descriptors);
+        for why in refused {
+            tracing::error!(why, "this node's own offer was refused");
+        }
+        true
+    }
+
+    /// Verifies and indexes an announcement; says how many offers were taken and why the others were not.
+    fn observe(&self, lease: &[u8], descriptors: &[ByteBuf]) -> (u32, Vec<String>) {
+        let now = clock::now_secs();
+        let lease = match Signed::<Lease>::verify(lease) {
+            Ok(lease) => lease,
+            Err(e) => return (0, vec![e.to_string()]),
+        };
+        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+        {
+            let mut index = self.index();
+            for bytes in descriptors {
+                let taken = Signed::<Descriptor>::verify(bytes).map_err(|e| e.to_string()).and_then(|d| {
+                    let other = d.payload().iss != lease.payload().iss;
+                    if other {
+                        return Err("the descriptor is another peer's".to_owned());
+                    }
+                    index.observe_descriptor(d.clone(), now).map(|_| d).map_err(|e| e.to_string())
+                });
+                match taken {
+                    Ok(descriptor) => accepted.push(descriptor),
+                    Err(why) => refused.push(why),
+                }
+            }
+            if let Err(e) = index.observe_lease(lease.clone(), now) {
+                return (0, vec![e.to_string()]);
+            }
+        }
+        let offers: Vec<_> = accepted.iter().map(|d| (d, &lease)).collect();
+        if let Err(e) = self.home.store().put_offers(&offers, now) {
+            tracing::warn!(error = %e, "offers could not be stored");
+        }
+        (u32::try_from(accepted.len()).unwrap_or(u32::MAX), refused)
+    }
+
+    /// Announces to one bootstrap peer; says whether it took the announcement.
+    async fn join(&self, overlay: &Overlay, address: &str) -> bool {
+        let joined = async {
+            let peer = overlay.connect(address).await.map_err(|e| e.to_string())?;
+            self.home.store().put_peer(address, &peer, clock::now_secs()).map_err(|e| e.to_string())?;
+            let announcement = {
+                let announcing = self.announcing();
+                Request::Announce {
+                    lease: announcing.lease.clone(),
+                    descriptors: announcing.descriptors.clone(),
+                }
+            };
+            let answer = overlay.request(&peer, &announcement, MEET_DEADLINE).await;
+            match answer.map_err(|e| e.to_string())? {
+                Response::Announced { .. } => Ok(peer),
+                Response::Refused { refusal } => Err(refusal.to_string()),
+                _ => Err("it answered something else".to_owned()),
+            }
+        };
+        let joined = tokio::time::timeout(MEET_DEADLINE, joined).await;
+        let event =
+            match joined.unwrap_or_else(|_| Err(format!("no answer in {} s", MEET_DEADLINE.as_secs()))) {
+                Ok(peer) => NodeEvent::Joined { peer },
+                Err(why) => {
+                    tracing::warn!(address, why, "a bootstrap peer cannot be reached");
+                    NodeEvent::Unreachable { address: address.to_owned(), why }
+                }
+            };
+        let joined = matches!(event, NodeEvent::Joined { .. });
+        let _ = self.events.send(event);
+        joined
+    }
+
+    /// What an offer of the configuration names, fetched from a bootstrap peer where this home lacks it.
+    async fn get_offer(
+        &self,
+        overlay: &Overlay,
+        offer: &OfferConfig,
+        bootstrap: &[String],
+    ) -> Result<LiveOffer, NodeError> {
+        let mut tried = Vec::new();
+        let release =
+            match (resolve::find_release(&self.home, &offer.release), offer.release.parse::<ReleaseId>()) {
+                (Ok(release), _) => Some(release),
+                (Err(ResolveError::NotFound { .. }), Ok(id)) => {
+                    let fetched = self.from_bootstrap(overlay, bootstrap, &mut tried, async |session| {
+                        fetch_release(session, id).await
+                    });
+                    fetched.await
+                }
+                (Err(e), _) => return Err(e.into()),
+            };
+        let unavailable = |tried| NodeError::Unavailable { offer: offer.release.clone(), tried };
+        let Some(release) = release else { return Err(unavailable(tried)) };
+        self.home.store().put_release(&release)?;
+        if !self.home.store().has_component(&release.payload().component)? {
+            let component = self.from_bootstrap(overlay, bootstrap, &mut tried, async |session| {
+                fetch_component(session, release.payload(), |_, _| {}).await
+            });
+            let component = component.await.ok_or_else(|| unavailable(tried))?;
+            self.home.store().put_component(&component)?;
+        }
+        Ok(LiveOffer { release, public: offer.public, callers: offer.callers.clone() })
+    }
+
+    /// The first answer that a bootstrap peer gives.
+    async fn from_bootstrap<T>(
+        &self,
+        overlay: &Overlay,
+        bootstrap: &[String],
+        tried: &mut Vec<String>,
+        ask: impl AsyncFn(&SessionHandle) -> Result<T, FetchError>,
+    ) -> Option<T> {
+        for address in bootstrap {
+            let answer = async {
+                let peer = overlay.connect(address).await.map_err(|e| e.to_string())?;
+                let session = overlay.session_with(&peer).ok_or_else(|| "the session is gone".to_owned())?;
+                ask(&session).await.map_err(|e| e.to_string())
+            };
+            match answer.await {
+                Ok(given) => return Some(given),
+                Err(why) => tried.push(format!("{address}: {why}")),
+            }
+        }
+        None
+    }
+
+    /// Answers a query from the index, signed.
+    fn find(&self, peer: Did, query: &[u8]) -> Result<Response, Refusal> {
+        let bad = |what: String| Refusal::new(RefusalCode::BadRequest, what);
+        let query = Signed::<Query>::verify(query).map_err(|e| bad(e.to_string()))?.into_payload();
+        if query.iss != peer || query.aud != self.home.did() {
+            return Err(bad("the query is from or for somebody else".to_owned()));
+        }
+        let mut offers: Vec<Offer> =
+            self.index().search(&query, clock::now_secs()).into_iter().map(|f| f.offer.to_wire()).collect();
+        let page = |offers: &[Offer]| {
+            let page = Page { iss: self.home.did(), aud: peer, nonce: query.nonce, offers: offers.to_vec() };
+            Signed::sign(page, self.home.key()).bytes().to_vec()
+        };
+        let mut bytes = page(&offers);
+        while bytes.len() > <Page as actum_model::Statement>::MAX_BYTES && offers.pop().is_some() {
+            bytes = page(&offers);
+        }
+        Ok(Response::Page { page: bytes })
+    }
+}
+
+/// The service as the overlay sees it.
+struct Answers(Arc<Service>);
+
+impl Handler for Answers {
+    fn handle(
+        &self,
+        peer: Did,
+        request: Request,
+        session: SessionHandle,
+        progress: ProgressSender,
+    ) -> BoxFuture<'static, Response> {
+        let service = self.0.clone();
+        Box::pin(async move {
+            let answer = match request {
+                Request::Call { action, args } => {
+                    return service.provider.call(peer, action, args, &session, &progress).await;
+                }
+                Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
+                Request::Find { query } => {
+                    let found = tokio::task::spawn_blocking(move || service.find(peer, &query));
+                    found.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                }
+                Request::Release { id } => content::release(&service.home, &id),
+                Request::Chunk { component, index } => {
+                    let read =
+                        tokio::task::spawn_blocking(move || content::chunk(&service.home, &component, index));
+                    read.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                }
+            };
+            answer.unwrap_or_else(Response::from)
+        })
+    }
+}
+
+impl Service {
+    async fn announced(
+        self: &Arc<Self>,
+        peer: Did,
+        lease: Vec<u8>,
+        descriptors: Vec<ByteBuf>,
+    ) -> Result<Response, Refusal> {
+        // Only a provider itself announces its offers here; nobody speaks for another.
+        let own = Signed::<Lease>::verify(&lease).map(|l| l.payload().iss == peer);
+        match own {
+            Ok(true) => {}
+            Ok(false) => return Err(Refusal::new(RefusalCode::BadRequest, "the lease is another peer's")),
+            Err(e) => return Err(Refusal::new(RefusalCode::BadRequest, e.to_string())),
+        }
+        let service = self.clone();
+        let observed = tokio::task::spawn_blocking(move || service.observe(&lease, &descriptors)).await;
+        let (accepted, refused) = observed.map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
+        let _ = self.events.send(NodeEvent::Announced { provider: peer, accepted });
+        Ok(Response::Announced { accepted, refused })
+    }
+}
+
+/// A multiaddr without its final peer id, as leases carry it.
+fn without_peer_id(address: &Multiaddr) -> String {
+    let text = address.to_string();
+    text.split("/p2p/").next().unwrap_or(&text).to_owned()
+}

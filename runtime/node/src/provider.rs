@@ -1,0 +1,354 @@
+//! A provider's side of a delegated action: admission, execution, receipt.
+//!
+//! Nothing a stranger sends is trusted: who asks is what the connection proved, arguments are checked against their
+//! id, and authority is decided before any work is done. What is refused has a code; what ran has a receipt.
+
+use crate::{
+    clock,
+    home::Home,
+    keeper::{Keeper, Keeping, Kept},
+    node::NodeEvent,
+};
+use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, Signed};
+use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
+pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Semaphore, broadcast};
+
+/// How an admitted action is executed. The sandbox is the honest way; a test of auditors has others.
+pub trait Executor: Send + Sync + 'static {
+    /// Executes on a blocking thread. `cancel` is set when nobody waits for the answer any more.
+    fn execute(
+        &self,
+        sandbox: &Sandbox,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<Execution, ExecuteError>;
+}
+
+/// Executes in the sandbox and reports what happened.
+#[derive(Debug)]
+pub struct Honest;
+
+impl Executor for Honest {
+    fn execute(
+        &self,
+        sandbox: &Sandbox,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<Execution, ExecuteError> {
+        sandbox.execute_cancellable(loaded, action, args, cancel)
+    }
+}
+
+/// A release this node offers, and to whom.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveOffer {
+    pub(crate) release: Signed<Release>,
+    pub(crate) public: bool,
+    pub(crate) callers: Vec<Did>,
+}
+
+/// When a busy provider suggests asking again.
+const BUSY_RETRY_MS: u64 = 1_000;
+/// How long fetching a component for an action may take.
+const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a provider is made with.
+pub(crate) struct ProviderConfig {
+    pub(crate) limits: Limits,
+    pub(crate) parallel: NonZeroU32,
+    pub(crate) queue: u32,
+}
+
+/// Admits and executes actions.
+pub(crate) struct Provider {
+    home: Arc<Home>,
+    sandbox: Sandbox,
+    executor: Arc<dyn Executor>,
+    config: ProviderConfig,
+    offers: RwLock<BTreeMap<ComponentId, LiveOffer>>,
+    turns: Arc<Semaphore>,
+    /// Actions admitted and not yet answered, running or waiting, by arrival.
+    admitted: Mutex<BTreeMap<u64, CancelToken>>,
+    arrivals: AtomicU64,
+    stopping: AtomicBool,
+    keeper: Keeper,
+    events: broadcast::Sender<NodeEvent>,
+}
+
+/// Counts an action as admitted for as long as it lives, and stops it when nobody waits for it.
+struct Admitted<'a> {
+    provider: &'a Provider,
+    arrival: u64,
+    cancel: CancelToken,
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.provider.admitted().remove(&self.arrival);
+    }
+}
+
+impl Provider {
+    /// A provider, and the task that stores its receipts; the task ends once the provider is gone and all are stored.
+    pub(crate) fn new(
+        home: Arc<Home>,
+        sandbox: Sandbox,
+        executor: Arc<dyn Executor>,
+        config: ProviderConfig,
+        events: broadcast::Sender<NodeEvent>,
+    ) -> (Self, Keeping) {
+        let (keeper, keeping) = Keeper::start(home.clone());
+        let provider = Self {
+            home,
+            sandbox,
+            executor,
+            turns: Arc::new(Semaphore::new(config.parallel.get() as usize)),
+            config,
+            offers: RwLock::default(),
+            admitted: Mutex::default(),
+            arrivals: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            keeper,
+            events,
+        };
+        (provider, keeping)
+    }
+
+    pub(crate) fn offer(&self, offer: LiveOffer) {
+        let mut offers = self.offers.write().unwrap_or_else(PoisonError::into_inner);
+        offers.insert(offer.release.payload().component, offer);
+    }
+
+    pub(crate) fn offers(&self) -> Vec<LiveOffer> {
+        self.offers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Actions running or waiting.
+    pub(crate) fn running(&self) -> u32 {
+        u32::try_from(self.admitted().len()).unwrap_or(u32::MAX)
+    }
+
+    fn admitted(&self) -> MutexGuard<'_, BTreeMap<u64, CancelToken>> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on every call is refused as `shutting-down`.
+    pub(crate) fn stop_admitting(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Ends what still runs.
+    pub(crate) fn cancel_all(&self) {
+        self.admitted().values().for_each(CancelToken::cancel);
+    }
+
+    /// Answers a call.
+    pub(crate) async fn call(
+        &self,
+        peer: Did,
+        action: Action,
+        args: Vec<u8>,
+        session: &SessionHandle,
+        progress: &ProgressSender,
+    ) -> Response {
+        match self.try_call(peer, action, args, session, progress).await {
+            Ok(done) => done,
+            Err(refusal) => {
+                let _ = self.events.send(NodeEvent::Refused { requester: peer, refusal: refusal.clone() });
+                refusal.into()
+            }
+        }
+    }
+
+    async fn try_call(
+        &self,
+        peer: Did,
+        action: Action,
+        args: Vec<u8>,
+        session: &SessionHandle,
+        progress: &ProgressSender,
+    ) -> Result<Response, Refusal> {
+        let (offer, authority) = self.authorise(peer, &action, &args)?;
+        let admitted = self.admit()?;
+        let turn = match self.turns.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let ahead = self.running().saturating_sub(self.config.parallel.get()).saturating_sub(1);
+                progress.send(Event::Queued { ahead });
+                let closed = |_| Refusal::new(RefusalCode::ShuttingDown, "this node is stopping");
+                self.turns.acquire().await.map_err(closed)?
+            }
+        };
+        let loaded = self.load(&offer.release, session, progress).await?;
+        progress.send(Event::Running);
+        let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
+        let kept = self.execute(&admitted, loaded, action, args, authority).await?;
+        drop(turn);
+        drop(admitted);
+        let response = Response::Done {
+            receipt: kept.receipt.bytes().to_vec(),
+            output: kept.output.clone(),
+            journal: kept.journal.clone(),
+            stdio: kept.stdio.clone(),
+        };
+        let r = kept.receipt.payload();
+        let _ = self.events.send(NodeEvent::Executed {
+            requester: peer,
+            receipt: kept.receipt.id(),
+            function: r.action.function.clone(),
+            outcome: r.outcome.clone(),
+            fuel: r.fuel,
+        });
+        if self.keeper.keep(kept).await {
+            Ok(response)
+        } else {
+            Err(Refusal::new(RefusalCode::Internal, "this node cannot store receipts any more"))
+        }
+    }
+
+    /// Decides whether this peer may ask for this, before any work is done for it.
+    fn authorise(&self, peer: Did, action: &Action, args: &[u8]) -> Result<(LiveOffer, Authority), Refusal> {
+        let bad = |what: &str| Refusal::new(RefusalCode::BadRequest, what);
+        if action.requester != peer {
+            return Err(bad("the action names another requester than the peer that sent it"));
+        }
+        if BlobId::of(args) != action.args {
+            return Err(bad("the arguments are not those the action names"));
+        }
+        let offers = self.offers.read().unwrap_or_else(PoisonError::into_inner);
+        let not_offered = |what: String| Refusal::new(RefusalCode::NotOffered, what);
+        let offer = offers
+            .get(&action.component)
+            .ok_or_else(|| not_offered(format!("component {} is not offered here", action.component)))?;
+        if !offer.release.payload().functions.iter().any(|f| f.name == action.function) {
+            return Err(not_offered(format!("function {} is not offered", action.function)));
+        }
+        let authority = if peer == self.home.did() {
+            Authority::Local
+        } else if offer.callers.contains(&peer) {
+            Authority::Listed
+        } else if offer.public {
+            Authority::Public
+        } else {
+            return Err(Refusal::new(
+                RefusalCode::NotAllowed,
+                format!("{peer} is not among the callers of this offer"),
+            ));
+        };
+        if let Some((limit, asked, allowed)) = action.limits.exceeds(&self.config.limits) {
+            let text = format!("{limit} of {asked} is over this node's {allowed}");
+            return Err(Refusal::new(RefusalCode::OverLimit, text));
+        }
+        Ok((offer.clone(), authority))
+    }
+
+    /// Takes a place among the running and waiting, or says when to come back.
+    fn admit(&self) -> Result<Admitted<'_>, Refusal> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::new(RefusalCode::ShuttingDown, "this node is stopping"));
+        }
+        let places = self.config.parallel.get().saturating_add(self.config.queue);
+        let mut admitted = self.admitted();
+        if admitted.len() >= places as usize {
+            let text = format!("{places} actions are running or waiting");
+            return Err(Refusal::new(RefusalCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
+        }
+        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let cancel = CancelToken::default();
+        admitted.insert(arrival, cancel.clone());
+        Ok(Admitted { provider: self, arrival, cancel })
+    }
+
+    /// The compiled component, fetched from the requester where this home lacks it.
+    async fn load(
+        &self,
+        release: &Signed<Release>,
+        session: &SessionHandle,
+        progress: &ProgressSender,
+    ) -> Result<Arc<Loaded>, Refusal> {
+        let id = release.payload().component;
+        if let Some(loaded) = self.sandbox.loaded(&id) {
+            return Ok(loaded);
+        }
+        let stored = self.home.store().component(&id).map_err(internal)?;
+        let component = match stored {
+            Some(component) => component,
+            None => {
+                let report = |done: u32, total: u32| {
+                    progress.send(Event::Fetching { chunks_done: done, chunks_total: total })
+                };
+                let fetch = fetch_component(session, release.payload(), report);
+                let missing = |why: String| Refusal::new(RefusalCode::UnknownComponent, why);
+                let fetched = tokio::time::timeout(FETCH_DEADLINE, fetch).await;
+                let component = fetched
+                    .map_err(|_| {
+                        missing(format!("fetching {id} took more than {} s", FETCH_DEADLINE.as_secs()))
+                    })?
+                    .map_err(|e| missing(format!("{id} is not here and could not be fetched: {e}")))?;
+                self.home.store().put_component(&component).map_err(internal)?;
+                component
+            }
+        };
+        let sandbox = self.sandbox.clone();
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
+        loaded.map_err(internal)?.map_err(|e| Refusal::new(RefusalCode::BadRequest, e.to_string()))
+    }
+
+    async fn execute(
+        &self,
+        admitted: &Admitted<'_>,
+        loaded: Arc<Loaded>,
+        action: Action,
+        args: Vec<u8>,
+        authority: Authority,
+    ) -> Result<Kept, Refusal> {
+        let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
+        let cancel = admitted.cancel.clone();
+        let work = move || -> Result<Kept, ExecuteError> {
+            let execution = executor.execute(&sandbox, &loaded, &action, &args, &cancel)?;
+            let profile = sandbox.profile_id();
+            let receipt = execution.receipt(action, home.did(), clock::now_secs(), authority, profile);
+            let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
+            Ok(Kept {
+                receipt: Signed::sign(receipt, home.key()),
+                args,
+                output: execution.output,
+                journal: execution.journal.bytes(),
+                stdio,
+            })
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(kept)) => Ok(kept),
+            Ok(Err(ExecuteError::Cancelled)) => {
+                Err(Refusal::new(RefusalCode::ShuttingDown, "the action was stopped with this node"))
+            }
+            Ok(Err(
+                e @ (ExecuteError::Args(_)
+                | ExecuteError::NoSuchFunction { .. }
+                | ExecuteError::LimitTooHigh { .. }),
+            )) => Err(Refusal::new(RefusalCode::BadRequest, e.to_string())),
+            Ok(Err(e)) => Err(Refusal::new(RefusalCode::Internal, e.to_string())),
+            Err(e) => Err(Refusal::new(RefusalCode::Internal, e.to_string())),
+        }
+    }
+}
+
+/// A failure of this node, which is not the asker's fault.
+fn internal(error: impl std::error::Error) -> Refusal {
+    Refusal::new(RefusalCode::Internal, error.to_string())
+}

@@ -1,0 +1,582 @@
+//! A requester's side: asks who can do something, delegates to the best, checks what comes back.
+//!
+//! A requester only dials. It believes nothing an index says beyond what the providers signed, and nothing a provider
+//! says beyond what can be checked; running the action again is how it knows.
+
+use crate::{
+    clock,
+    home::{Home, HomeError},
+    invoke::{self, ArgsError, Choices},
+    keeper::{Keeper, Keeping, Kept},
+};
+use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
+use actum_model::{
+    Did, Function, Page, Query, Receipt, Release, Signed, codec, receipt::Stdio, release::FunctionLookupError,
+};
+use actum_overlay::{
+    ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
+    Refusal, RefusalCode, Request, RequestError, Response, SessionHandle, fetch_component, fetch_release,
+};
+use actum_store::StoreError;
+use actum_trust::{Asked, Candidate, Inconsistency, Standings, choose, consistency};
+use serde_bytes::ByteArray;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use actum_discovery::{Found, Why};
+
+/// How long reaching one peer may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an index may take to answer.
+const FIND_DEADLINE: Duration = Duration::from_secs(5);
+/// How long fetching a component for later replay may take.
+const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+/// The most peers asked at once.
+const ASKED: usize = 8;
+/// The most candidates tried for one call.
+const CANDIDATES: usize = 5;
+
+/// Why nothing could be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// No peer's address is known here.
+    #[error("this home knows no peer to ask")]
+    NobodyToAsk,
+    /// Every peer that was asked failed.
+    #[error("no peer answered{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
+    NoAnswer {
+        /// Each peer, and what went wrong.
+        tried: Vec<String>,
+    },
+    /// The network could not be set up.
+    #[error("the network could not be set up")]
+    Overlay(#[from] OverlayError),
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Looking for a provider failed.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Nobody offers it.
+    #[error("nobody offers {target:?} now")]
+    NotFound {
+        /// What was asked for.
+        target: String,
+    },
+    /// The release has no such function.
+    #[error(transparent)]
+    Function(#[from] FunctionLookupError),
+    /// The arguments do not fit; nothing was sent.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// No candidate could be reached or gave its release.
+    #[error("no provider could be reached{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
+    Unreachable {
+        /// Each candidate, and what went wrong.
+        tried: Vec<String>,
+    },
+    /// The provider refused, and no other candidate remained.
+    #[error("{provider} refused: {refusal}")]
+    Refused {
+        /// The provider.
+        provider: Did,
+        /// Its words.
+        refusal: Refusal,
+    },
+    /// The connection failed while the action may have been running.
+    #[error("{provider} did not answer")]
+    Lost {
+        /// The provider.
+        provider: Did,
+        /// What happened.
+        source: RequestError,
+    },
+    /// What the provider sent contradicts itself or the action; nothing of it was kept.
+    #[error("{provider} sent a receipt that does not hold")]
+    Inconsistent {
+        /// The provider.
+        provider: Did,
+        /// Which check failed.
+        source: Box<Inconsistency>,
+    },
+    /// The provider answered with something that is not an answer to a call.
+    #[error("{provider} answered something else than a receipt: {what}")]
+    BadAnswer {
+        /// The provider.
+        provider: Did,
+        /// What is wrong.
+        what: String,
+    },
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CallError {
+    /// Whether somebody with authority said no.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.code == RefusalCode::NotAllowed)
+    }
+}
+
+/// How a call is coming along.
+#[derive(Clone, Debug)]
+pub enum CallProgress {
+    /// A provider was asked.
+    Asking {
+        /// The provider.
+        provider: Did,
+    },
+    /// The provider is busy with others.
+    Queued {
+        /// Actions before this one.
+        ahead: u32,
+    },
+    /// The provider fetches the component.
+    Fetching {
+        /// Chunks verified.
+        done: u32,
+        /// Chunks in all.
+        total: u32,
+    },
+    /// The action runs.
+    Running,
+    /// A provider could not, and the next is asked.
+    FellBack {
+        /// The provider.
+        provider: Did,
+        /// Why it could not.
+        why: String,
+    },
+}
+
+/// A call made ready: who may be asked, in order, and what exactly will be called.
+pub struct Prepared {
+    /// The release called.
+    pub release: Signed<Release>,
+    /// The function called.
+    pub function: Function,
+    candidates: Vec<Found>,
+}
+
+/// What is asked for.
+pub struct CallRequest {
+    /// The canonical encoding of the arguments.
+    pub args: Vec<u8>,
+    /// Limits, seed, time base, permissions.
+    pub choices: Choices,
+    /// How long to wait for the result.
+    pub deadline: Duration,
+}
+
+/// How a delegated action ended. The receipt is consistent, and stored by [`Requester::stop`] at the latest; whether it is true, replay tells.
+#[derive(Debug)]
+pub struct Called {
+    /// The receipt.
+    pub receipt: Signed<Receipt>,
+    /// The release called.
+    pub release: Signed<Release>,
+    /// The function called.
+    pub function: Function,
+    /// The canonical encoding of the output, where the function returned one.
+    pub output: Option<Vec<u8>>,
+    /// What the guest wrote.
+    pub stdio: Stdio,
+}
+
+/// A peer that asks. Several questions may be asked of it one after another.
+pub struct Requester {
+    home: Arc<Home>,
+    overlay: Overlay,
+    asked: Vec<Did>,
+    tried: Vec<String>,
+    keeper: Keeper,
+    keeping: Keeping,
+}
+
+impl Requester {
+    /// Reaches the peers to ask: those named, those configured, else those met before.
+    pub async fn start(home: Arc<Home>, bootstrap: &[String], named: &[String]) -> Result<Self, FindError> {
+        let mut addresses: Vec<String> = named.iter().chain(bootstrap).cloned().collect();
+        if addresses.is_empty() {
+            addresses = home.store().peers()?.into_iter().map(|p| p.addr).collect();
+        }
+        addresses.truncate(ASKED);
+        let overlay =
+            Overlay::start(OverlayConfig::client(), home.key(), Arc::new(Serves(home.clone()))).await?;
+        let reach = addresses.into_iter().map(async |address| {
+            match tokio::time::timeout(CONNECT_DEADLINE, overlay.connect(&address)).await {
+                Ok(Ok(did)) => Ok((address, did)),
+                Ok(Err(e)) => Err(format!("{address}: {e}")),
+                Err(_) => Err(format!("{address}: no answer in {} s", CONNECT_DEADLINE.as_secs())),
+            }
+        });
+        let (mut asked, mut tried) = (Vec::new(), Vec::new());
+        for reached in futures::future::join_all(reach).await {
+            match reached {
+                Ok((address, did)) => {
+                    home.store().put_peer(&address, &did, clock::now_secs())?;
+                    if !asked.contains(&did) {
+                        asked.push(did);
+                    }
+                }
+                Err(why) => tried.push(why),
+            }
+        }
+        let (keeper, keeping) = Keeper::start(home.clone());
+        Ok(Self { home, overlay, asked, tried, keeper, keeping })
+    }
+
+    /// Leaves the network, and stores the receipts that are not stored yet.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        self.overlay.shutdown().await;
+        drop(self.keeper);
+        // The task does not panic and is not aborted, so it gives its result.
+        self.keeping.await.unwrap_or(Ok(()))
+    }
+
+    /// Who offers this, best first: the union of what the asked peers and this home's own node know, each offer
+    /// verified and ranked here. This home's own offers are left out.
+    pub async fn find(&self, text: &str, limit: u32) -> Result<Vec<Found>, FindError> {
+        let now = clock::now_secs();
+        let known = self.home.store().offers(now)?;
+        if self.asked.is_empty() && known.is_empty() {
+            return Err(match self.tried.is_empty() {
+                true => FindError::NobodyToAsk,
+                false => FindError::NoAnswer { tried: self.tried.clone() },
+            });
+        }
+        let query = |aud| Query {
+            iss: self.home.did(),
+            aud,
+            text: text.chars().take(512).collect(),
+            limit: 50,
+            nonce: ByteArray::new(clock::random()),
+        };
+        let ask = self.asked.iter().map(|peer| async {
+            let query = query(*peer);
+            let request =
+                Request::Find { query: Signed::sign(query.clone(), self.home.key()).bytes().to_vec() };
+            let answer = self.overlay.request(peer, &request, FIND_DEADLINE).await;
+            let page = match answer.map_err(|e| e.to_string())? {
+                Response::Page { page } => Signed::<Page>::verify(&page).map_err(|e| e.to_string())?,
+                Response::Refused { refusal } => return Err(refusal.to_string()),
+                _ => return Err("it answered something else".to_owned()),
+            };
+            Ok::<_, String>((query, page))
+        });
+        let answers = futures::future::join_all(ask).await;
+        let (answers, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        let answers: Vec<_> = answers.into_iter().flatten().collect();
+        if answers.is_empty() && known.is_empty() {
+            let tried =
+                self.tried.iter().cloned().chain(failed.into_iter().filter_map(Result::err)).collect();
+            return Err(FindError::NoAnswer { tried });
+        }
+        // What this home's own node was told counts as one more answer.
+        let mut union = Index::new(IndexLimits::default());
+        for offer in known {
+            let _ = union.observe_descriptor(offer.descriptor, now);
+            let _ = union.observe_lease(offer.lease, now);
+        }
+        let pages: Vec<_> = answers.iter().map(|(query, page)| Answer { query, page }).collect();
+        let merged = merge(&pages, now);
+        for refused in &merged.refused_pages {
+            tracing::warn!(index = %refused.index, why = %refused.why, "an answer was left out");
+        }
+        for found in &merged.found {
+            let _ = union.observe_offer(&found.offer.to_wire(), now);
+        }
+        let mut found = union.search(&query(self.home.did()), now);
+        found.retain(|f| f.offer.descriptor().payload().iss != self.home.did());
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    /// The providers that may be called for this, in the order of trust policy; only `provider`, where one is given.
+    pub async fn candidates(&self, target: &str, provider: Option<Did>) -> Result<Vec<Found>, CallError> {
+        let mut found = self.find(target, 50).await?;
+        if let Some(provider) = provider {
+            found.retain(|f| f.offer.descriptor().payload().iss == provider);
+        }
+        // All candidates must be the same release, so that one set of arguments fits each.
+        let first = found.first().map(|f| f.offer.descriptor().payload().component);
+        found.retain(|f| Some(f.offer.descriptor().payload().component) == first);
+        let not_found = || CallError::NotFound { target: target.to_owned() };
+        // A person who names a provider gets it; otherwise its record decides.
+        if provider.is_none() {
+            let standings = self.standings(&found)?;
+            let candidates = found.into_iter().map(|item| {
+                let d = item.offer.descriptor().payload();
+                Candidate { provider: d.iss, release: d.release, item }
+            });
+            let choice = choose(candidates.collect(), &standings);
+            for (candidate, standing) in &choice.excluded {
+                tracing::warn!(provider = %candidate.provider, diverged = standing.diverged, "left out: it has lied");
+            }
+            found = choice.candidates.into_iter().map(|c| c.item).collect();
+        }
+        found.truncate(CANDIDATES);
+        if found.is_empty() { Err(not_found()) } else { Ok(found) }
+    }
+
+    fn standings(&self, found: &[Found]) -> Result<Standings, CallError> {
+        let mut standings = Standings::new([self.home.did()]);
+        let providers: BTreeSet<Did> = found.iter().map(|f| f.offer.descriptor().payload().iss).collect();
+        for provider in providers {
+            for verdict in self.home.store().verdicts_about(&provider)? {
+                standings.count(&verdict);
+            }
+        }
+        Ok(standings)
+    }
+
+    async fn session(&self, found: &Found) -> Result<SessionHandle, ConnectError> {
+        let addresses =
+            found.offer.lease().payload().addrs.iter().filter_map(|a| a.parse::<Multiaddr>().ok());
+        let addresses: Vec<_> = addresses.collect();
+        let did = found.offer.descriptor().payload().iss;
+        let connect = self.overlay.connect_to(&did, &addresses);
+        let timed_out = |_| Err(ConnectError::TimedOut { after: CONNECT_DEADLINE });
+        tokio::time::timeout(CONNECT_DEADLINE, connect).await.unwrap_or_else(timed_out)
+    }
+
+    /// Gets the release the candidates offer, from this home or the first candidate that gives it, and finds the
+    /// function in it.
+    pub async fn prepare(&self, candidates: &[Found], function: &str) -> Result<Prepared, CallError> {
+        let mut tried = Vec::new();
+        for found in candidates {
+            let d = found.offer.descriptor().payload();
+            let release = match self.home.store().release(&d.release)? {
+                Some(release) => Ok(release),
+                None => {
+                    async {
+                        let session = self.session(found).await.map_err(|e| e.to_string())?;
+                        let fetch =
+                            tokio::time::timeout(FETCH_DEADLINE, fetch_release(&session, d.release)).await;
+                        fetch
+                            .map_err(|_| "its release did not come in time".to_owned())?
+                            .map_err(|e| e.to_string())
+                    }
+                    .await
+                }
+            };
+            match release.and_then(|r| agrees(d, &r).map(|()| r).map_err(|e| e.to_string())) {
+                Ok(release) => {
+                    self.home.store().put_release(&release)?;
+                    let function = release.payload().function(function)?.clone();
+                    return Ok(Prepared { release, function, candidates: candidates.to_vec() });
+                }
+                Err(why) => tried.push(format!("{}: {why}", d.iss)),
+            }
+        }
+        Err(CallError::Unreachable { tried })
+    }
+
+    /// Delegates the action to the first candidate that takes it. Once one may have run it, no other is asked.
+    pub async fn call(
+        &self,
+        prepared: Prepared,
+        request: CallRequest,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Called, CallError> {
+        let Prepared { release, function, candidates } = prepared;
+        let (mut tried, mut refused) = (Vec::new(), None);
+        for found in &candidates {
+            let provider = found.offer.descriptor().payload().iss;
+            progress(CallProgress::Asking { provider });
+            let session = match self.session(found).await {
+                Ok(session) => session,
+                Err(e) => {
+                    progress(CallProgress::FellBack { provider, why: e.to_string() });
+                    tried.push(format!("{provider}: {e}"));
+                    continue;
+                }
+            };
+            match self.call_one(&session, provider, &release, &function, &request, progress).await {
+                Ok(called) => return Ok(called),
+                Err(e) if falls_back(&e) => {
+                    progress(CallProgress::FellBack { provider, why: e.to_string() });
+                    tried.push(e.to_string());
+                    refused = Some(e);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(refused.unwrap_or(CallError::Unreachable { tried }))
+    }
+
+    async fn call_one(
+        &self,
+        session: &SessionHandle,
+        provider: Did,
+        release: &Signed<Release>,
+        function: &Function,
+        request: &CallRequest,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Called, CallError> {
+        let component = release.payload().component;
+        let action =
+            invoke::action(self.home.did(), component, function, &request.args, request.choices.clone());
+        let call = Request::Call { action: action.clone(), args: request.args.clone() };
+        let on_event = |event| match event {
+            Event::Queued { ahead } => progress(CallProgress::Queued { ahead }),
+            Event::Fetching { chunks_done: done, chunks_total: total } => {
+                progress(CallProgress::Fetching { done, total });
+            }
+            Event::Running => progress(CallProgress::Running),
+        };
+        let answer = session.request_with_progress(&call, request.deadline, on_event).await;
+        let bad = |what: String| CallError::BadAnswer { provider, what };
+        let (receipt, output, journal, stdio) =
+            match answer.map_err(|source| CallError::Lost { provider, source })? {
+                Response::Done { receipt, output, journal, stdio } => (receipt, output, journal, stdio),
+                Response::Refused { refusal } => return Err(CallError::Refused { provider, refusal }),
+                _ => return Err(bad("another kind of message".to_owned())),
+            };
+        let receipt = Signed::<Receipt>::verify(&receipt).map_err(|e| bad(e.to_string()))?;
+        let asked = Asked {
+            provider,
+            action: &action,
+            profiles: &[self.home.sandbox()?.profile_id()],
+            output: output.as_deref(),
+            journal: &journal,
+            stdio: stdio.as_deref(),
+        };
+        consistency(receipt.payload(), &asked)
+            .map_err(|source| CallError::Inconsistent { provider, source })?;
+        let captured = match &stdio {
+            Some(bytes) => codec::decode(bytes, bytes.len()).map_err(|e| bad(e.to_string()))?,
+            None => Stdio::default(),
+        };
+        let kept = Kept {
+            receipt: receipt.clone(),
+            args: request.args.clone(),
+            output: output.clone(),
+            journal,
+            stdio,
+        };
+        // A keeper that has ended says why in `stop`.
+        self.keeper.keep(kept).await;
+        let stdio = captured;
+        Ok(Called { receipt, release: release.clone(), function: function.clone(), output, stdio })
+    }
+
+    /// Fetches the component of a call from its provider, where this home lacks it, so that the receipt can be
+    /// replayed offline.
+    pub async fn keep_component(&self, called: &Called) -> Result<(), CallError> {
+        let release = called.release.payload();
+        if self.home.store().has_component(&release.component)? {
+            return Ok(());
+        }
+        let provider = called.receipt.payload().iss;
+        let unreachable = |why: String| CallError::Unreachable { tried: vec![format!("{provider}: {why}")] };
+        let session =
+            self.overlay.session_with(&provider).ok_or_else(|| unreachable("not connected".to_owned()))?;
+        let fetch = tokio::time::timeout(FETCH_DEADLINE, fetch_component(&session, release, |_, _| {})).await;
+        let component = fetch
+            .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
+            .map_err(|e: FetchError| unreachable(e.to_string()))?;
+        self.home.store().put_component(&component)?;
+        Ok(())
+    }
+}
+
+/// Whether the next candidate may be asked: only when this one certainly did not run the action.
+fn falls_back(error: &CallError) -> bool {
+    match error {
+        CallError::Refused { refusal, .. } => !matches!(refusal.code, RefusalCode::BadRequest),
+        CallError::Lost { source, .. } => matches!(
+            source,
+            RequestError::NotConnected { .. }
+                | RequestError::LostBeforeSending { .. }
+                | RequestError::TimedOut { may_have_run: false, .. }
+        ),
+        _ => false,
+    }
+}
+
+/// A requester gives the components it holds to those it delegates to, and nothing else to anyone.
+struct Serves(Arc<Home>);
+
+impl actum_overlay::Handler for Serves {
+    fn handle(
+        &self,
+        _: Did,
+        request: Request,
+        _: SessionHandle,
+        _: ProgressSender,
+    ) -> actum_overlay::BoxFuture<'static, Response> {
+        let home = self.0.clone();
+        Box::pin(async move {
+            let answer = match request {
+                Request::Chunk { component, index } => {
+                    let read =
+                        tokio::task::spawn_blocking(move || crate::content::chunk(&home, &component, index));
+                    read.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                }
+                Request::Release { id } => crate::content::release(&home, &id),
+                _ => Err(Refusal::new(RefusalCode::NotOffered, "this peer only asks")),
+            };
+            answer.unwrap_or_else(Response::from)
+        })
+    }
+}
+
+/// A peer this home knows.
+#[derive(Debug, Default)]
+pub struct KnownPeer {
+    /// Who.
+    pub did: Option<Did>,
+    /// Where it was met or says it is.
+    pub addresses: Vec<String>,
+    /// What it offers now, as `name@version`.
+    pub offers: Vec<String>,
+    /// Its receipts that replayed identically here.
+    pub identical: u64,
+    /// Its receipts that did not.
+    pub diverged: u64,
+}
+
+/// The peers this home knows, by did:key.
+pub fn known_peers(home: &Home) -> Result<Vec<KnownPeer>, StoreError> {
+    let mut peers: BTreeMap<Did, KnownPeer> = BTreeMap::new();
+    for record in home.store().peers()? {
+        peers.entry(record.did).or_default().addresses.push(record.addr);
+    }
+    for offer in home.store().offers(clock::now_secs())? {
+        let d = offer.descriptor.payload();
+        let peer = peers.entry(d.iss).or_default();
+        peer.offers.push(format!("{}@{}", d.name, d.version));
+        if peer.addresses.is_empty() {
+            peer.addresses.clone_from(&offer.lease.payload().addrs);
+        }
+    }
+    peers.remove(&home.did());
+    let mut known = Vec::with_capacity(peers.len());
+    for (did, mut peer) in peers {
+        let mut standings = Standings::new([home.did()]);
+        for verdict in home.store().verdicts_about(&did)? {
+            standings.count(&verdict);
+        }
+        let standing = standings.of(&did);
+        peer.did = Some(did);
+        (peer.identical, peer.diverged) = (standing.identical, standing.diverged);
+        known.push(peer);
+    }
+    Ok(known)
+}

@@ -1,0 +1,54 @@
+//! A local action: the owner's own work, on the owner's own machine, which needs no grant and leaves a receipt too.
+
+use crate::{
+    clock,
+    home::{Home, HomeError},
+    invoke::{self, Choices},
+    resolve::Target,
+};
+use actum_model::{Authority, Function, Receipt, Signed};
+use actum_sandbox::{ExecuteError, Execution};
+use actum_store::StoreError;
+
+/// Why a local action left no receipt.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The host could not execute it.
+    #[error("the action could not be executed")]
+    Execute(#[from] ExecuteError),
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The receipt could not be kept.
+    #[error("the receipt could not be kept")]
+    Store(#[from] StoreError),
+}
+
+/// How a local action ended, with the receipt that was kept.
+pub struct Ran {
+    /// The receipt.
+    pub receipt: Signed<Receipt>,
+    /// What execution gave.
+    pub execution: Execution,
+}
+
+/// Runs `function` of `target` with canonically encoded arguments, and keeps the receipt.
+pub fn run(
+    home: &Home,
+    target: &Target,
+    function: &Function,
+    args: &[u8],
+    choices: Choices,
+) -> Result<Ran, RunError> {
+    let sandbox = home.sandbox()?;
+    let action = invoke::action(home.did(), *target.loaded.id(), function, args, choices);
+    let execution = sandbox.execute(&target.loaded, &action, args)?;
+    let payload =
+        execution.receipt(action, home.did(), clock::now_secs(), Authority::Local, sandbox.profile().id());
+    let receipt = Signed::sign(payload, home.key());
+    home.store().put_component(&target.component)?;
+    let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
+    let (output, journal) = (execution.output.as_deref(), execution.journal.bytes());
+    home.store().put_receipt(&receipt, args, output, &journal, stdio.as_deref())?;
+    Ok(Ran { receipt, execution })
+}
