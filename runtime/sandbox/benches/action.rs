@@ -117,9 +117,23 @@ fn measure(sandbox: &Sandbox, name: &str, component: &[u8], size: usize, rounds:
         (receipt, execution.output.unwrap())
     };
     let bare = Bare::new(component, &limits);
+    let done = actum_sandbox::Execution { output: None, ..sandbox.execute(&loaded, &action, &args).unwrap() };
     let (ours, theirs) =
         compare(rounds, || drop(black_box(receipt())), || drop(black_box(bare.call(&input))));
     line(&format!("{name}: action over bare wasmtime"), ours, theirs, Some(goal));
+
+    let (encoded, executed) = compare(
+        rounds,
+        || {
+            let execution = actum_sandbox::Execution::clone(&done);
+            let receipt = execution.receipt(action.clone(), iss, 0, Authority::Local, sandbox.profile_id());
+            drop(black_box(codec::encode(&receipt)));
+        },
+        || drop(black_box(sandbox.execute(&loaded, &action, &args).unwrap())),
+    );
+    println!(
+        "{name}: of that, {executed:.1?} executing and {encoded:.1?} assembling and encoding the receipt"
+    );
 
     // The same bytes through bare wasmtime, with the codec and the digest that any verifiable result needs.
     let params = &loaded.functions()[0].params;
@@ -185,7 +199,7 @@ fn main() {
     let values = [Value::Bytes(megabyte.clone())];
     let (digest, encode) = compare(
         100,
-        || drop(black_box(BlobId::of(&megabyte))),
+        || _ = black_box(BlobId::of(&megabyte)),
         || drop(black_box(encode_params(params, &values).unwrap())),
     );
     println!("1 MiB: sha2-256 {digest:.1?}, canonical encoding {encode:.1?}");

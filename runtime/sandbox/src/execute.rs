@@ -176,13 +176,13 @@ impl Sandbox {
         if let Some((limit, asked, ceiling)) = action.limits.exceeds(&self.ceiling()) {
             return Err(ExecuteError::LimitTooHigh { limit, asked, ceiling });
         }
-        let values = value::decode_params(&function.params, args, args.len())?;
+        let given = Given::read(function, export.way, args, typed)?;
         if loaded.ready.is_none() {
             return Ok(Execution::denied(loaded.denied(&action.permissions)));
         }
         let _turn = self.inner.turns.take();
-        let job = Job { sandbox: self, loaded, export, function, action, cancel, typed };
-        job.run(values)
+        let job = Job { sandbox: self, loaded, export, function, action, cancel };
+        job.run(given)
     }
 }
 
@@ -194,23 +194,43 @@ struct Job<'a> {
     function: &'a Function,
     action: &'a Action,
     cancel: Option<&'a CancelToken>,
-    typed: bool,
+}
+
+/// The arguments, in the form the way of calling wants.
+enum Given<'a> {
+    Plain(fast::Call, Vec<fast::Plain<'a>>),
+    Values(Vec<Value>),
+    Program(Program),
+}
+
+impl<'a> Given<'a> {
+    fn read(function: &Function, way: Way, args: &'a [u8], typed: bool) -> Result<Self, ExecuteError> {
+        if let Way::Typed(Some(call)) = way
+            && typed
+            && let Some(plain) = fast::read(&function.params, args)
+        {
+            return Ok(Self::Plain(call, plain));
+        }
+        let values = value::decode_params(&function.params, args, args.len())?;
+        Ok(match way {
+            Way::Command => Self::Program(command::program(values).ok_or_else(unfit)?),
+            Way::Typed(_) => Self::Values(values),
+        })
+    }
 }
 
 impl Job<'_> {
-    fn run(&self, values: Vec<Value>) -> Result<Execution, ExecuteError> {
+    fn run(&self, mut given: Given<'_>) -> Result<Execution, ExecuteError> {
         let start = Instant::now();
         let limits = &self.action.limits;
         let is_command = matches!(self.export.way, Way::Command);
-        let (values, program) = if is_command {
-            let program = command::program(values).ok_or_else(unfit)?;
-            (Vec::new(), program)
-        } else {
-            (values, Program::default())
+        let program = match &mut given {
+            Given::Program(program) => std::mem::take(program),
+            _ => Program::default(),
         };
         let capture = Capture::new(if is_command { limits.output_bytes } else { limits.stdio_bytes });
         let mut store = self.store(Meter::new(limits), capture.clone(), program, start)?;
-        let end = self.call(&mut store, values)?;
+        let end = self.call(&mut store, given)?;
         let left = store.get_fuel().map_err(host)?;
         let memory_bytes = store.data().meter.peak_memory();
         drop(store); // everything the guest held is back in the pool before anything is encoded
@@ -258,17 +278,17 @@ impl Job<'_> {
         Ok(store)
     }
 
-    fn call(&self, store: &mut Store<State>, values: Vec<Value>) -> Result<End, ExecuteError> {
+    fn call(&self, store: &mut Store<State>, given: Given<'_>) -> Result<End, ExecuteError> {
         let Some(ready) = &self.loaded.ready else { return Err(unfit()) };
         let instance = match ready.instantiate(&mut *store) {
             Ok(instance) => instance,
             Err(error) => return self.instantiation_failed(&error),
         };
         let func = instance.get_func(&mut *store, self.export.index).ok_or_else(unfit)?;
-        let called = match self.export.way {
-            Way::Command => run_command(store, &func),
-            Way::Typed(Some(call)) if self.typed => call(store, &func, &values).map(End::Returned),
-            Way::Typed(_) => call_dynamically(store, &func, self.function, values),
+        let called = match given {
+            Given::Program(_) => run_command(store, &func),
+            Given::Plain(call, plain) => call(store, &func, &plain).map(End::Returned),
+            Given::Values(values) => call_dynamically(store, &func, self.function, values),
         };
         match called {
             Ok(end) => Ok(end),

@@ -10,13 +10,72 @@ use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Func, Lift, Lower};
 
 /// Calls a function of one known signature. `None` inside: the values are not of that signature.
-pub(crate) type Call = fn(&mut Store<State>, &Func, &[Value]) -> wasmtime::Result<Option<Value>>;
+pub(crate) type Call = fn(&mut Store<State>, &Func, &[Plain<'_>]) -> wasmtime::Result<Option<Value>>;
+
+/// An argument of a typed signature, borrowed from the encoded arguments: a megabyte is not copied before the guest
+/// gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plain<'a> {
+    Bytes(&'a [u8]),
+    Text(&'a str),
+    U32(u32),
+}
+
+/// Reads the canonical encoding of a typed signature's arguments: an array of byte strings, texts and small numbers.
+///
+/// `None` for anything else, canonical or not: the model's decoder then decides, and says what is wrong.
+pub(crate) fn read<'a>(params: &[Param], mut args: &'a [u8]) -> Option<Vec<Plain<'a>>> {
+    let count = head(&mut args, 4)?;
+    if count != u64::try_from(params.len()).ok()? {
+        return None;
+    }
+    let mut values = Vec::with_capacity(params.len());
+    for param in params {
+        let mut string = |major| {
+            let len = usize::try_from(head(&mut args, major)?).ok()?;
+            let (text, rest) = args.split_at_checked(len)?;
+            args = rest;
+            Some(text)
+        };
+        values.push(match &param.ty {
+            WitType::String => Plain::Text(std::str::from_utf8(string(3)?).ok()?),
+            WitType::U32 => Plain::U32(u32::try_from(head(&mut args, 0)?).ok()?),
+            ty if ty.is_bytes() => Plain::Bytes(string(2)?),
+            _ => return None,
+        });
+    }
+    args.is_empty().then_some(values)
+}
+
+/// Takes the head of one CBOR item of this major type, in its shortest form only.
+fn head(bytes: &mut &[u8], major: u8) -> Option<u64> {
+    let (first, rest) = bytes.split_first()?;
+    if first >> 5 != major {
+        return None;
+    }
+    let short = first & 0x1f;
+    let (width, least) = match short {
+        0..=23 => (0, 0),
+        24 => (1, 24),
+        25 => (2, 1 << 8),
+        26 => (4, 1 << 16),
+        27 => (8, 1 << 32),
+        _ => return None,
+    };
+    let (long, rest) = rest.split_at_checked(width)?;
+    let value = match width {
+        0 => u64::from(short),
+        _ => long.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    };
+    *bytes = rest;
+    (value >= least).then_some(value)
+}
 
 /// A parameter type with a typed form.
 trait Input {
     type Of<'a>: Lower + Send + Sync;
     fn ty() -> WitType;
-    fn from(value: &Value) -> Option<Self::Of<'_>>;
+    fn from(value: Plain<'_>) -> Option<Self::Of<'_>>;
 }
 
 /// A result type with a typed form.
@@ -33,8 +92,8 @@ impl Input for Bytes {
     fn ty() -> WitType {
         WitType::bytes()
     }
-    fn from(value: &Value) -> Option<&[u8]> {
-        if let Value::Bytes(v) = value { Some(v) } else { None }
+    fn from(value: Plain<'_>) -> Option<&[u8]> {
+        if let Plain::Bytes(v) = value { Some(v) } else { None }
     }
 }
 
@@ -43,8 +102,8 @@ impl Input for Text {
     fn ty() -> WitType {
         WitType::String
     }
-    fn from(value: &Value) -> Option<&str> {
-        if let Value::String(v) = value { Some(v) } else { None }
+    fn from(value: Plain<'_>) -> Option<&str> {
+        if let Plain::Text(v) = value { Some(v) } else { None }
     }
 }
 
@@ -53,8 +112,8 @@ impl Input for u32 {
     fn ty() -> WitType {
         WitType::U32
     }
-    fn from(value: &Value) -> Option<Self> {
-        if let Value::U32(v) = value { Some(*v) } else { None }
+    fn from(value: Plain<'_>) -> Option<Self> {
+        if let Plain::U32(v) = value { Some(v) } else { None }
     }
 }
 
@@ -93,7 +152,7 @@ impl<T: Output, E: Output> Output for Result<T, E> {
 trait Inputs {
     type Of<'a>: ComponentNamedList + Lower + Send + Sync;
     fn types() -> Vec<WitType>;
-    fn from(values: &[Value]) -> Option<Self::Of<'_>>;
+    fn from<'a>(values: &[Plain<'a>]) -> Option<Self::Of<'a>>;
 }
 
 macro_rules! inputs {
@@ -103,9 +162,9 @@ macro_rules! inputs {
             fn types() -> Vec<WitType> {
                 vec![$($name::ty()),+]
             }
-            fn from(values: &[Value]) -> Option<Self::Of<'_>> {
+            fn from<'a>(values: &[Plain<'a>]) -> Option<Self::Of<'a>> {
                 let [$($value),+] = values else { return None };
-                Some(($($name::from($value)?,)+))
+                Some(($($name::from(*$value)?,)+))
             }
         }
     };
@@ -118,7 +177,7 @@ inputs!(A a, B b, C c);
 fn call<P: Inputs, R: Output>(
     store: &mut Store<State>,
     func: &Func,
-    values: &[Value],
+    values: &[Plain<'_>],
 ) -> wasmtime::Result<Option<Value>> {
     let Some(params) = P::from(values) else { return Ok(None) };
     let typed = func.typed::<P::Of<'_>, (R,)>(&mut *store)?;

@@ -124,7 +124,14 @@ impl Sandbox {
         if component.len() > MAX_COMPONENT_BYTES {
             return Err(LoadError::TooLarge { actual: component.len(), limit: MAX_COMPONENT_BYTES });
         }
-        let id = ComponentId::of(component);
+        self.load_named(ComponentId::of(component), component)
+    }
+
+    /// As [`Self::load`], for bytes whose id has just been computed.
+    pub(crate) fn load_named(&self, id: ComponentId, component: &[u8]) -> Result<Arc<Loaded>, LoadError> {
+        if component.len() > MAX_COMPONENT_BYTES {
+            return Err(LoadError::TooLarge { actual: component.len(), limit: MAX_COMPONENT_BYTES });
+        }
         let place = self.inner.shelf.place(id);
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = &*place {
