@@ -6,6 +6,8 @@
 //!
 //! `cargo bench -p actum-sandbox`
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that fails has nothing to say")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

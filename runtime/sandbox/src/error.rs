@@ -77,9 +77,9 @@ pub enum ExecuteError {
     #[error("the action is for component {asked}, but {given} was given")]
     WrongComponent {
         /// The component the action names.
-        asked: ComponentId,
+        asked: Box<ComponentId>,
         /// The component given.
-        given: ComponentId,
+        given: Box<ComponentId>,
     },
     /// The component has no such callable function.
     #[error("no function {asked}; offered: {}", offered.join(", "))]

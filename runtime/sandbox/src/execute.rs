@@ -166,7 +166,10 @@ impl Sandbox {
         typed: bool,
     ) -> Result<Execution, ExecuteError> {
         if action.component != *loaded.id() {
-            return Err(ExecuteError::WrongComponent { asked: action.component, given: *loaded.id() });
+            return Err(ExecuteError::WrongComponent {
+                asked: Box::new(action.component),
+                given: Box::new(*loaded.id()),
+            });
         }
         let (export, function) =
             loaded.export(&action.function).ok_or_else(|| ExecuteError::NoSuchFunction {

@@ -1,4 +1,11 @@
 //! Contracts: docs and types from WIT, through the binary package, against a component's own types.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod common;
 
 use actum_model::WitType;

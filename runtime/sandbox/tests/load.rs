@@ -1,4 +1,11 @@
 //! What is not a runnable component, each refusal told apart.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod common;
 
 use actum_model::release::MAX_COMPONENT_BYTES;

@@ -1,4 +1,11 @@
 //! Each way an action can end, by a guest that ends so, under both engines, twice.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod common;
 
 use actum_model::{Limits, Outcome, TrapCode, Value};

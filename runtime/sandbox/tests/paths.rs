@@ -1,5 +1,12 @@
 //! The typed path and the dynamic path: the same outcome, output, fuel and memory, for every typed signature and for
 //! types that only the dynamic path takes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod common;
 
 use actum_model::Value;

@@ -1,4 +1,11 @@
 //! The profile: a changed setting is a changed id, seen here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod common;
 
 use actum_sandbox::EngineKind;

@@ -1,4 +1,11 @@
 //! The virtual world: what a guest can see of time, randomness and its streams, and what it is denied.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod common;
 
 use actum_model::{Limits, Outcome, Permission, TrapCode, Value};

@@ -1,5 +1,6 @@
 //! Components in text and actions to run on them, shared by the tests and the benchmark.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use actum_model::value::encode_params;
 use actum_model::{Action, BlobId, Limits, SecretKey, Value};
