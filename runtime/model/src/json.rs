@@ -15,7 +15,8 @@
 //!
 //! # Arguments
 //!
-//! An array in the order of the parameters, or an object by parameter name, where an option may be absent. One parameter
+//! An array in the order of the parameters, or an object by parameter name. In an object an option may be absent, in an
+//! array those at the end. One parameter
 //! alone may stand bare, which makes some JSON readable in two ways: for a `list<list<u32>>`, `[[]]` is an empty list as
 //! the one argument, or bare a list of one empty list. So, for one parameter named `p`:
 //!

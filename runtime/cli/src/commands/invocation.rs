@@ -4,8 +4,9 @@ use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{Function, Limits, Outcome, Permission, Receipt, Signed, Value, value};
+use actum_model::{Function, Limits, Outcome, Permission, Receipt, Signed, Value, WitType, json, value};
 use actum_node::invoke::{self, Choices};
+use serde_json::Value as Json;
 use std::{
     fs,
     io::{self, Read},
@@ -83,41 +84,46 @@ pub(super) fn read_file(path: &str) -> Result<Vec<u8>, String> {
     read_bounded(path, file)
 }
 
-/// The arguments as JSON: from the command line, `@file`, or `-` for stdin. Text that is not JSON stands for a string,
-/// since shells make quoting hard; with one `list<u8>` parameter, `@file` and `-` are the bytes themselves.
-pub(super) fn read_args(function: &Function, text: Option<&str>) -> Result<serde_json::Value, CliError> {
+/// The arguments as JSON: from the command line, `@file`, or `-` for stdin.
+///
+/// Where a function needs no more than one text or one `list<u8>`, that may be given as it is: shells make quoting hard, and
+/// most files are not JSON. What reads as the function's arguments in JSON is taken so first.
+pub(super) fn read_args(function: &Function, text: Option<&str>) -> Result<Json, CliError> {
     let usage = |message| CliError::new(Kind::Usage, message);
     let Some(text) = text else { return Ok(serde_json::json!([])) };
     let content = match text.strip_prefix('@') {
-        Some(path) => Some(read_file(path).map_err(usage)?),
-        None if text == "-" => Some(read_bounded("stdin", io::stdin().lock()).map_err(usage)?),
-        None => None,
+        Some(path) => read_file(path).map_err(usage)?,
+        None if text == "-" => read_bounded("stdin", io::stdin().lock()).map_err(usage)?,
+        None => text.as_bytes().to_vec(),
     };
-    let parsed = match &content {
-        Some(bytes) => serde_json::from_slice(bytes),
-        None => serde_json::from_str(text),
-    };
-    let only = match function.params.as_slice() {
-        [only] => Some(&only.ty),
+    let from_file = text.starts_with('@') || text == "-";
+    let parsed = serde_json::from_slice::<Json>(&content);
+    let alone = match function.params.split_first() {
+        Some((first, rest)) if rest.iter().all(|p| matches!(p.ty, WitType::Option(_))) => Some(&first.ty),
         _ => None,
     };
-    match (parsed, content) {
-        (_, Some(bytes)) if only.is_some_and(|t| t.is_bytes()) => {
-            Ok(serde_json::json!([actum_model::json::to_json(
-                &actum_model::WitType::bytes(),
-                &Value::Bytes(bytes)
-            )]))
+    if let Ok(json) = &parsed
+        && (alone.is_none()
+            || json::params_from_json_with(&function.params, json, &mut |p| read_file(p)).is_ok())
+    {
+        return Ok(json.clone());
+    }
+    match (alone, parsed) {
+        (Some(ty), _) if ty.is_bytes() && from_file => {
+            Ok(serde_json::json!([json::to_json(ty, &Value::Bytes(content))]))
         }
-        (_, Some(bytes)) if only.is_some_and(|t| *t == actum_model::WitType::String) => {
-            String::from_utf8(bytes)
-                .map(|s| serde_json::json!([s]))
-                .map_err(|_| usage(format!("{text} is not UTF-8 text")))
-        }
-        (Ok(json), _) => Ok(json),
-        (Err(_), None) if only == Some(&actum_model::WitType::String) => Ok(serde_json::json!([text])),
-        (Err(e), _) => Err(usage(format!("the arguments are not JSON: {e}"))
+        (Some(WitType::String), Err(_)) => as_text(text, content),
+        (Some(WitType::String), Ok(_)) if from_file => as_text(text, content),
+        (_, Ok(json)) => Ok(json),
+        (_, Err(e)) => Err(usage(format!("the arguments are not JSON: {e}"))
             .hint(format!("{function} takes a JSON array or object"))),
     }
+}
+
+fn as_text(from: &str, content: Vec<u8>) -> Result<Json, CliError> {
+    let text = String::from_utf8(content);
+    let text = text.map_err(|_| CliError::new(Kind::Usage, format!("{from} is not UTF-8 text")))?;
+    Ok(serde_json::json!([text]))
 }
 
 /// How an action ended.
@@ -132,14 +138,14 @@ pub(super) struct Ended<'a> {
 /// Prints the result on stdout and the receipt id on stderr; anything but `ok` is an error with its own exit code.
 pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) -> Result<(), CliError> {
     let receipt = ended.receipt.payload();
-    let json = invoke::output_json(ended.function, &receipt.outcome, ended.output).map_err(|e| {
+    let shown = invoke::output_json(ended.function, &receipt.outcome, ended.output).map_err(|e| {
         CliError::new(Kind::Verification, format!("the output is not of the function's type: {e}"))
     })?;
     match format {
         Format::Json => output::json(&serde_json::json!({
             "outcome": receipt.outcome.code(),
             "detail": receipt.outcome.to_string(),
-            "output": json,
+            "output": shown,
             "receipt": ended.receipt.id().to_string(),
             "provider": receipt.iss.to_string(),
             "component": receipt.action.component.to_string(),
@@ -155,10 +161,10 @@ pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) 
                     output::talk(format!("guest {name}: {}", line.escape_debug()));
                 }
             }
-            if let Some(json) = &json {
+            if let Some(shown) = &shown {
                 match raw_output(ended, options) {
                     Some(()) => {}
-                    None => output::json(json),
+                    None => output::json(shown),
                 }
             }
             output::talk(format!("receipt: {}", ended.receipt.id()));

@@ -61,8 +61,10 @@ fn one(param: &Param, json: &Json, files: Files<'_>) -> Result<Vec<Value>, JsonE
 /// An array in order, or an object by name.
 fn exact(params: &[Param], json: &Json, files: Files<'_>) -> Result<Vec<Value>, JsonError> {
     match json {
-        Json::Array(items) if items.len() == params.len() => {
-            params.iter().zip(items).map(|(p, j)| read(&p.ty, j, &Path::root(&p.name), files)).collect()
+        Json::Array(items) if items.len() <= params.len() && optional_from(params, items.len()) => {
+            let given = params.iter().zip(items).map(|(p, j)| read(&p.ty, j, &Path::root(&p.name), files));
+            let absent = params.iter().skip(items.len()).map(|_| Ok(Value::Option(None)));
+            given.chain(absent).collect()
         }
         Json::Object(object) => {
             let known: Vec<_> = params.iter().map(|p| p.name.as_str()).collect();
@@ -75,6 +77,11 @@ fn exact(params: &[Param], json: &Json, files: Files<'_>) -> Result<Vec<Value>, 
         }
         _ => Err(JsonError::Arguments { expected: signature(params), found: brief(json) }),
     }
+}
+
+/// Whether every parameter from this one on is an option, so that it may be left out.
+fn optional_from(params: &[Param], first: usize) -> bool {
+    params.iter().skip(first).all(|p| matches!(p.ty, WitType::Option(_)))
 }
 
 fn signature(params: &[Param]) -> String {
