@@ -9,55 +9,55 @@ use std::{
 use tempfile::TempDir;
 
 /// A directory in which commands run and homes lie. Removed when dropped.
-pub struct Stage {
+pub(crate) struct Stage {
     dir: TempDir,
 }
 
 /// What a command printed and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// stdout as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("stdout is not JSON ({e}): {self:?}"))
     }
 
     /// The id after `receipt: ` on stderr.
-    pub fn receipt(&self) -> String {
+    pub(crate) fn receipt(&self) -> String {
         let line = self.stderr.lines().find_map(|l| l.strip_prefix("receipt: "));
         line.unwrap_or_else(|| panic!("no receipt line: {self:?}")).to_owned()
     }
 
     /// Asserts the exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 
     /// Asserts that stderr says this.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "stderr does not say {text:?}: {}", self.stderr);
         self
     }
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: TempDir::new().expect("a temporary directory") }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn write(&self, file: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, file: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(file);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(&path, content).expect("a file");
@@ -65,7 +65,7 @@ impl Stage {
     }
 
     /// The command in a home of this stage, with nothing of the caller's environment but what finds programs.
-    pub fn command(&self, home: &str) -> Command {
+    pub(crate) fn command(&self, home: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_actum"));
         command.env_clear().current_dir(self.path()).env("ACTUM_HOME", self.path().join(home));
         for key in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "TMPDIR"] {
@@ -76,11 +76,11 @@ impl Stage {
         command
     }
 
-    pub fn actum(&self, home: &str, args: &[&str]) -> Ran {
+    pub(crate) fn actum(&self, home: &str, args: &[&str]) -> Ran {
         self.actum_with(home, args, b"")
     }
 
-    pub fn actum_with(&self, home: &str, args: &[&str], stdin: &[u8]) -> Ran {
+    pub(crate) fn actum_with(&self, home: &str, args: &[&str], stdin: &[u8]) -> Ran {
         let mut command = self.command(home);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("actum starts");
@@ -100,7 +100,7 @@ impl Stage {
     }
 
     /// Writes a built-in capability as its author's directory and publishes it; returns the release id.
-    pub fn publish(&self, home: &str, name: &str) -> String {
+    pub(crate) fn publish(&self, home: &str, name: &str) -> String {
         let capability = actum_capabilities::find(name).expect("a built-in capability");
         for (file, text) in capability.wit {
             self.write(&format!("wit/{name}/{file}"), text);
@@ -112,14 +112,14 @@ impl Stage {
     }
 
     /// Writes a test guest's component; returns its path.
-    pub fn guest(&self, name: &str) -> String {
+    pub(crate) fn guest(&self, name: &str) -> String {
         let guests = actum_capabilities::guests::ALL;
         let guest = guests.iter().find(|g| g.name == name).expect("a built-in guest");
         self.write(&format!("{name}.wasm"), guest.component).to_str().expect("UTF-8").to_owned()
     }
 
     /// Publishes a test guest under its own name.
-    pub fn publish_guest(&self, home: &str, name: &str, permissions: &str) {
+    pub(crate) fn publish_guest(&self, home: &str, name: &str, permissions: &str) {
         let component = self.guest(name);
         let manifest = format!(
             "name = \"{name}\"\nversion = \"0.1.0\"\nintent = \"Test\"\npermissions = {permissions}\n"
@@ -129,7 +129,7 @@ impl Stage {
     }
 
     /// Starts a node and waits until it is ready.
-    pub fn node(&self, home: &str, args: &[&str]) -> Node {
+    pub(crate) fn node(&self, home: &str, args: &[&str]) -> Node {
         let mut command = self.command(home);
         command.args(["--format", "json", "node"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -151,26 +151,26 @@ impl Stage {
 }
 
 /// A running node. Killed when dropped.
-pub struct Node {
+pub(crate) struct Node {
     child: Child,
-    pub ready: serde_json::Value,
+    pub(crate) ready: serde_json::Value,
     events: BufReader<ChildStdout>,
 }
 
 impl Node {
-    pub fn did(&self) -> &str {
+    pub(crate) fn did(&self) -> &str {
         self.ready["did"].as_str().expect("a did")
     }
 
     /// The first address over this transport (`tcp` or `udp`).
-    pub fn address(&self, transport: &str) -> &str {
+    pub(crate) fn address(&self, transport: &str) -> &str {
         let addresses = self.ready["addresses"].as_array().expect("addresses");
         let wanted = format!("/{transport}/");
         addresses.iter().filter_map(|a| a.as_str()).find(|a| a.contains(&wanted)).expect("an address")
     }
 
     /// Waits for an event of this name.
-    pub fn wait_for(&mut self, event: &str) -> serde_json::Value {
+    pub(crate) fn wait_for(&mut self, event: &str) -> serde_json::Value {
         loop {
             let mut line = String::new();
             assert!(self.events.read_line(&mut line).expect("a line") > 0, "the node ended before {event:?}");
@@ -182,18 +182,18 @@ impl Node {
     }
 
     /// Sends what Ctrl-C sends.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let pid =
             rustix::process::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("the node is there");
     }
 
     /// Waits for the end; says whether it ended well.
-    pub fn wait(&mut self) -> bool {
+    pub(crate) fn wait(&mut self) -> bool {
         self.child.wait().expect("the node ends").success()
     }
 
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.interrupt();
         assert!(self.wait(), "the node ended badly");
     }
@@ -207,6 +207,6 @@ impl Drop for Node {
 }
 
 /// Bytes as a `list<u8>` is written in JSON.
-pub fn bytes(bytes: &[u8]) -> serde_json::Value {
+pub(crate) fn bytes(bytes: &[u8]) -> serde_json::Value {
     actum_model::json::to_json(&actum_model::WitType::bytes(), &actum_model::Value::Bytes(bytes.to_vec()))
 }

@@ -109,7 +109,7 @@ fn text_that_is_no_component_is_refused() {
 #[test]
 fn a_core_module_is_refused() {
     let module = wat::parse_str("(module (func (export \"f\")))").expect("it parses");
-    assert!(refused("it.wasm", module).stderr.contains("core module"));
+    assert!(refused("it.wasm", module).stderr.contains("a core WebAssembly module, not a component"));
 }
 
 #[test]

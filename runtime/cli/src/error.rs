@@ -245,6 +245,9 @@ impl From<NodeError> for CliError {
             NodeError::Home(e) => e.into(),
             NodeError::Offer(e) => e.into(),
             e => match &e {
+                NodeError::BadAddress { .. } => Self::of(Kind::Config, &e),
+                NodeError::Unavailable { .. } => Self::of(Kind::NotFound, &e)
+                    .hint("--bootstrap <address of a peer that has it>, or publish it here"),
                 NodeError::Overlay(_) => {
                     Self::of(Kind::Network, &e).hint("is the address free and well-formed?")
                 }

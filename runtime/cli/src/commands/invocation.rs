@@ -112,6 +112,8 @@ pub(super) fn read_args(function: &Function, text: Option<&str>) -> Result<Json,
         (Some(ty), _) if ty.is_bytes() && from_file => {
             Ok(serde_json::json!([json::to_json(ty, &Value::Bytes(content))]))
         }
+        // Not a file: the bytes themselves cannot stand on a command line, their base64 can.
+        (Some(ty), Err(_)) if ty.is_bytes() => Ok(serde_json::json!([text])),
         (Some(WitType::String), Err(_)) => as_text(text, content),
         (Some(WitType::String), Ok(_)) if from_file => as_text(text, content),
         (_, Ok(json)) => Ok(json),

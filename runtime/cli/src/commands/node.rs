@@ -2,7 +2,7 @@
 
 use super::Global;
 use crate::{
-    error::CliError,
+    error::{CliError, Kind},
     output::{self, Format},
 };
 use actum_node::{
@@ -49,12 +49,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     }));
     let format = global.format;
     super::runtime()?.block_on(async move {
+        let mut stop = StopSignal::listen()?;
         let node = Node::start(home, config, None).await?;
         announce(&node, format);
         let mut events = node.events();
         loop {
             tokio::select! {
-                () = stop_signal() => break,
+                () = stop.next() => break,
                 event = events.recv() => if let Ok(event) = event { print_event(&event, format) },
             }
         }
@@ -64,27 +65,44 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         }
         tokio::select! {
             ended = node.drain() => if !ended { output::talk("some actions did not end in time and were stopped") },
-            () = stop_signal() => output::talk("stopped at once"),
+            () = stop.next() => output::talk("stopped at once"),
         }
         node.stop().await;
         Ok(())
     })
 }
 
-/// Ctrl-C, or what a service manager sends.
-pub(super) async fn stop_signal() {
+/// Ctrl-C, or what a service manager sends, from the moment this is made.
+pub(super) struct StopSignal {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    pub(super) fn listen() -> Result<Self, CliError> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let failed = |e| CliError::new(Kind::Internal, format!("cannot listen for Ctrl-C: {e}"));
+            let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+            Ok(Self { interrupt, terminate: signal(SignalKind::terminate()).map_err(failed)? })
         }
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    let _ = tokio::signal::ctrl_c().await;
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 pub(super) fn announce(node: &Node, format: Format) {

@@ -3,16 +3,12 @@
 mod liar;
 mod stage;
 
-use super::Global;
+use super::{Global, node::StopSignal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_node::{
-    Config,
-    config::OfferConfig,
-    node::{Node, NodeError},
-};
+use actum_node::{Config, config::OfferConfig, node::Node};
 use stage::{Ran, Stage, failed};
 use std::{sync::Arc, time::Instant};
 
@@ -81,13 +77,13 @@ fn lie(args: Args, global: &Global) -> Result<(), CliError> {
         args.lie_about.into_iter().map(|release| OfferConfig { release, public: true, callers: Vec::new() });
     let config = Config { bootstrap: args.bootstrap, offers: offers.collect(), ..Config::default() };
     super::runtime()?.block_on(async {
+        let mut stop = StopSignal::listen()?;
         let node = Node::start(home, config, Some(Arc::new(liar::Liar))).await?;
         super::node::announce(&node, global.format);
-        super::node::stop_signal().await;
+        stop.next().await;
         node.stop().await;
-        Ok::<_, NodeError>(())
-    })?;
-    Ok(())
+        Ok(())
+    })
 }
 
 impl Demo {
