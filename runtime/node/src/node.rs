@@ -14,8 +14,8 @@ use actum_model::{
     Descriptor, Did, FunctionName, Lease, Offer, Outcome, Page, Query, ReceiptId, ReleaseId, Signed,
 };
 use actum_overlay::{
-    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender, Refusal,
-    RefusalCode, Request, Response, SessionHandle, fetch_component, fetch_release,
+    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
+    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle, fetch_component, fetch_release,
 };
 use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
 use actum_store::StoreError;
@@ -202,6 +202,16 @@ impl Node {
         config: Config,
         executor: Option<Arc<dyn Executor>>,
     ) -> Result<Self, NodeError> {
+        Self::start_with(home, config, executor, Vec::new()).await
+    }
+
+    /// As [`Node::start`], and takes streams of other planes' protocols on the same connections.
+    pub async fn start_with(
+        home: Arc<Home>,
+        config: Config,
+        executor: Option<Arc<dyn Executor>>,
+        raw_protocols: Vec<RawProtocol>,
+    ) -> Result<Self, NodeError> {
         let listen: Result<Vec<Multiaddr>, NodeError> =
             config.listen.iter().map(|a| parse_address(a)).collect();
         let cores =
@@ -240,7 +250,7 @@ impl Node {
             }),
             events,
         });
-        let overlay_config = OverlayConfig { listen: listen?, ..OverlayConfig::default() };
+        let overlay_config = OverlayConfig { listen: listen?, raw_protocols, ..OverlayConfig::default() };
         let overlay = Overlay::start(overlay_config, home.key(), Arc::new(Answers(service.clone()))).await?;
         let addresses = overlay.addresses();
         service.announcing().addresses = addresses.iter().map(|a| without_peer_id(a)).take(4).collect();

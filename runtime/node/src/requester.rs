@@ -15,7 +15,8 @@ use actum_model::{
 };
 use actum_overlay::{
     ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
-    Refusal, RefusalCode, Request, RequestError, Response, SessionHandle, fetch_component, fetch_release,
+    Refusal, RefusalCode, Request, RequestError, Response, SessionHandle, Stream, StreamProtocol,
+    fetch_component, fetch_release,
 };
 use actum_store::StoreError;
 use actum_trust::{Asked, Candidate, Inconsistency, Standings, choose, consistency};
@@ -165,6 +166,7 @@ pub enum CallProgress {
 }
 
 /// A call made ready: who may be asked, in order, and what exactly will be called.
+#[derive(Clone)]
 pub struct Prepared {
     /// The release called.
     pub release: Signed<Release>,
@@ -247,6 +249,11 @@ impl Requester {
         drop(self.keeper);
         // The task does not panic and is not aborted, so it gives its result.
         self.keeping.await.unwrap_or(Ok(()))
+    }
+
+    /// Opens a stream of another plane's protocol, on the connection there is with that peer.
+    pub async fn open_raw(&self, peer: Did, protocol: StreamProtocol) -> Result<Stream, ConnectError> {
+        self.overlay.open_raw(peer, protocol).await
     }
 
     /// Who offers this, best first: the union of what the asked peers and this home's own node know, each offer

@@ -24,7 +24,7 @@ pub use error::{CloseReason, ConnectError, OverlayError, RequestError};
 pub use fetch::{FetchError, fetch_component, fetch_release};
 pub use futures::future::BoxFuture;
 pub use identity::{did_of, peer_id_of};
-pub use libp2p::{Multiaddr, PeerId, Stream};
+pub use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 pub use overlay::{Overlay, PeerInfo};
 pub use session::{Handler, ProgressSender, SessionHandle, frame};
 pub use wire::{Event, Refusal, RefusalCode, Request, RequestKind, Response, SESSION_PROTOCOL};
