@@ -20,7 +20,10 @@
 //! both agree on what is canonical is a property test.
 
 mod decode;
+mod difference;
 mod encode;
+
+pub use difference::{Difference, difference};
 
 use crate::{
     Param, WitType,

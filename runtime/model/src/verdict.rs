@@ -20,7 +20,8 @@ pub enum Judgement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Divergence {
-    /// What differs: `outcome`, `output`, `fuel`, `memory`, `journal entry N` or `stdio`.
+    /// What differs: `outcome`, `output` with the place in it (`output.rows[3].key`), `fuel`, `memory`, `journal entry N`
+    /// or `stdio`.
     pub at: String,
     /// What the receipt says.
     pub receipt: String,

@@ -140,7 +140,8 @@ impl Target {
 /// Resolves a path, id or name in this home. Nothing is fetched.
 pub fn resolve(home: &Home, target: &str) -> Result<Target, ResolveError> {
     let path = Path::new(target);
-    if path.exists() {
+    // A directory that is no capability does not stand in the way of a name.
+    if path.is_file() || path.join(crate::manifest::FILE_NAME).exists() {
         let component = read_component(path)?;
         let loaded = load(home.sandbox()?, target, &component)?;
         return Ok(Target { loaded, component, release: None });

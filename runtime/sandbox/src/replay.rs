@@ -7,7 +7,7 @@ use crate::engine::Sandbox;
 use crate::error::{ExecuteError, LoadError};
 use crate::execute::Execution;
 use actum_model::receipt::Stdio;
-use actum_model::{BlobId, Divergence, Journal, Judgement, Outcome, Receipt, codec};
+use actum_model::{BlobId, Divergence, Journal, Judgement, Outcome, Receipt, WitType, codec, value};
 
 /// A receipt with what is needed to run its action again.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,10 @@ pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, R
     if !same || again.outcome.output() != evidence.receipt.outcome.output() {
         evidence.check_output()?;
     }
-    Ok(judge(evidence, &again))
+    let action = &evidence.receipt.action;
+    let loaded = sandbox.loaded(&action.component);
+    let result = loaded.as_ref().and_then(|l| l.function(&action.function)).and_then(|f| f.result.as_ref());
+    Ok(judge(evidence, &again, result))
 }
 
 /// Runs the receipt's action again, or says without running it what the judgement is.
@@ -169,8 +172,8 @@ fn at(place: impl Into<String>, receipt: impl ToString, replay: impl ToString) -
 }
 
 /// Compares a receipt with its re-execution.
-fn judge(evidence: &Evidence<'_>, again: &Execution) -> Judgement {
-    let difference = compare(evidence, again);
+fn judge(evidence: &Evidence<'_>, again: &Execution, result: Option<&WitType>) -> Judgement {
+    let difference = compare(evidence, again, result);
     let (Judgement::Diverged(_), receipt) = (&difference, evidence.receipt) else { return difference };
     if again.outcome == Outcome::TimedOut {
         return Judgement::NotReplayable("this host's wall-clock protection ended the replay".to_owned());
@@ -183,14 +186,17 @@ fn judge(evidence: &Evidence<'_>, again: &Execution) -> Judgement {
     difference
 }
 
-fn compare(evidence: &Evidence<'_>, again: &Execution) -> Judgement {
+fn compare(evidence: &Evidence<'_>, again: &Execution, result: Option<&WitType>) -> Judgement {
     let receipt = evidence.receipt;
     if let (Some(was), Some(is)) = (receipt.outcome.output(), again.outcome.output()) {
         if receipt.outcome.code() != again.outcome.code() {
             return at("outcome", &receipt.outcome, &again.outcome);
         }
         if was != is {
-            return outputs(was, evidence.output, is, again.output.as_deref().unwrap_or_default());
+            let again = again.output.as_deref().unwrap_or_default();
+            return evidence
+                .output
+                .map_or_else(|| at("output", was, is), |bytes| outputs(bytes, again, result));
         }
     } else if receipt.outcome != again.outcome {
         return at("outcome", &receipt.outcome, &again.outcome);
@@ -221,15 +227,17 @@ fn first_difference(was: &[u8], is: &[u8]) -> usize {
     was.iter().zip(is).take_while(|(a, b)| a == b).count()
 }
 
-fn outputs(was: &BlobId, was_bytes: Option<&[u8]>, is: &BlobId, is_bytes: &[u8]) -> Judgement {
-    match was_bytes {
-        Some(was) => {
-            let from = first_difference(was, is_bytes);
-            let side = |bytes| format!("from byte {from}: {}", excerpt(bytes, from));
-            at("output", side(was), side(is_bytes))
-        }
-        None => at("output", was, is),
+/// Where two outputs first differ: in the terms of the result's type where both are of it, else in bytes.
+fn outputs(was: &[u8], is: &[u8], result: Option<&WitType>) -> Judgement {
+    let decode = |bytes: &[u8]| value::decode_result(result, bytes, bytes.len()).ok().flatten();
+    if let (Some(ty), Some(a), Some(b)) = (result, decode(was), decode(is))
+        && let Some(d) = value::difference(ty, &a, &b)
+    {
+        return at(format!("output{}", d.path), d.left, d.right);
     }
+    let from = first_difference(was, is);
+    let side = |bytes| format!("from byte {from}: {}", excerpt(bytes, from));
+    at("output", side(was), side(is))
 }
 
 fn journals(was: &Journal, is: &Journal) -> Option<Judgement> {

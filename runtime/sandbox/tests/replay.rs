@@ -93,9 +93,9 @@ fn each_forgery_diverges_at_its_place() {
     let lie = b"\x49the tooth";
     receipt.outcome = Outcome::Ok(BlobId::of(lie));
     let found = diverged(case.judge_as(&sandbox, &receipt, Some(lie), &empty));
-    assert_eq!(found.at, "output");
-    assert_eq!(found.receipt, "from byte 6: \"ooth\" (10 bytes)");
-    assert_eq!(found.replay, "from byte 6: \"ruth\" (10 bytes)");
+    assert_eq!(found.at, "output[5]");
+    assert_eq!(found.receipt, "\"ooth\" (9 bytes)");
+    assert_eq!(found.replay, "\"ruth\" (9 bytes)");
 
     let entry = JournalEntry {
         function: "wasi:keyvalue/store@0.2.0#get".into(),

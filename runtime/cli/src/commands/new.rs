@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|e| failed(parent, e))?;
         }
-        let text = template.replace("{name}", name).replace("{module}", &name.replace('-', "_"));
+        let text = template.replace("__name__", name).replace("__module__", &name.replace('-', "_"));
         fs::write(&path, text).map_err(|e| failed(&path, e))?;
     }
     fs::write(dir.join(".gitignore"), "/target\n").map_err(|e| failed(&dir, e))?;

@@ -301,7 +301,7 @@ impl Demo {
         let receipt = self.rows.last().map(|r| r.receipt.clone()).unwrap_or_default();
         let replayed = self.replay(&receipt, &[])?;
         let diverged = &replayed.json["judgement"]["diverged"];
-        if replayed.code != Some(Kind::Verification.exit_code().into()) || diverged["at"] != "output" {
+        if replayed.code != Some(Kind::Verification.exit_code().into()) || diverged["at"] != "output.words" {
             return Err(failed(format!("the forged result was not caught: {}", replayed.json)));
         }
         let text = |key: &str| diverged[key].as_str().unwrap_or_default().to_owned();
