@@ -79,7 +79,8 @@ fn a_signed_lie_is_found_at_the_first_difference() {
     let (_, bytes) = exported(&stage);
     let true_bundle = Bundle::from_bytes(&bytes).expect("a true bundle");
     let liar = SecretKey::from_seed(&[7; 32]);
-    let lies: [(&str, fn(&mut Receipt, &mut Option<Vec<u8>>)); 4] = [
+    type Lie = fn(&mut Receipt, &mut Option<Vec<u8>>);
+    let lies: [(&str, Lie); 4] = [
         ("fuel", |r, _| r.fuel += 1),
         ("memory", |r, _| r.memory_bytes += 65_536),
         ("outcome", |r, output| {

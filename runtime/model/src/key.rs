@@ -2,12 +2,82 @@
 //!
 //! Verification is strict: small-order and non-canonical public keys and signatures are refused.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 /// The multicodec varint of an Ed25519 public key, before the key's bytes in a `did:key`.
 const ED25519_PUB: [u8; 2] = [0xed, 0x01];
+
+/// The keys this thread met last. Decompressing a point and base58 cost a tenth of a signature check each, and one
+/// message names the same few keys many times. What is here has passed every check; what failed one is not kept.
+mod recent {
+    use super::{ED25519_PUB, KeyError};
+    use ed25519_dalek::VerifyingKey;
+    use std::{cell::RefCell, rc::Rc};
+
+    /// Keys held by each thread. Peers that send more than these cost us the time, and nothing else.
+    const HELD: usize = 16;
+
+    struct Known {
+        key: VerifyingKey,
+        text: Rc<str>,
+    }
+
+    thread_local! {
+        /// In the order they came; the oldest leaves.
+        static RECENT: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn find<T>(is_it: impl Fn(&Known) -> bool, take: impl FnOnce(&Known) -> T) -> Option<T> {
+        RECENT.with_borrow(|held| held.iter().find(|k| is_it(k)).map(take))
+    }
+
+    /// The usable public key of these bytes: on the curve, canonical, not of small order.
+    pub(super) fn known(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
+        if let Some(key) = find(|k| k.key.as_bytes() == bytes, |k| k.key) {
+            return Ok(key);
+        }
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::BadKey)?;
+        if key.is_weak() || !is_reduced(bytes) {
+            return Err(KeyError::BadKey);
+        }
+        let text = encode(bytes).into();
+        RECENT.with_borrow_mut(|held| {
+            if held.len() >= HELD {
+                held.remove(0);
+            }
+            held.push(Known { key, text });
+        });
+        Ok(key)
+    }
+
+    /// Whether the coordinate is below 2^255 - 19: decompression takes it modulo that, so 19 points have a second name.
+    fn is_reduced(bytes: &[u8; 32]) -> bool {
+        let [low, middle @ .., high] = bytes;
+        *low < 0xed || high & 0x7f != 0x7f || middle.iter().any(|b| *b != 0xff)
+    }
+
+    /// The key named so, if it was met lately.
+    pub(super) fn named(text: &str) -> Option<[u8; 32]> {
+        find(|k| *k.text == *text, |k| k.key.to_bytes())
+    }
+
+    /// The key's name.
+    pub(super) fn text_of(bytes: &[u8; 32]) -> Rc<str> {
+        let held = || find(|k| k.key.as_bytes() == bytes, |k| Rc::clone(&k.text));
+        let met = || known(bytes).ok().and_then(|_| held());
+        held().or_else(met).unwrap_or_else(|| encode(bytes).into())
+    }
+
+    fn encode(key: &[u8; 32]) -> String {
+        let mut bytes = [0; 34];
+        let (prefix, rest) = bytes.split_at_mut(2);
+        prefix.copy_from_slice(&ED25519_PUB);
+        rest.copy_from_slice(key);
+        format!("did:key:z{}", bs58::encode(bytes).into_string())
+    }
+}
 
 /// Why a key or signature was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +103,7 @@ pub struct Did([u8; 32]);
 impl Did {
     /// Takes a public key, refusing one that is not canonical or is of small order.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, KeyError> {
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::BadKey)?;
-        if key.is_weak() || key.to_bytes() != bytes {
-            return Err(KeyError::BadKey);
-        }
-        Ok(Self(bytes))
+        recent::known(&bytes).map(|_| Self(bytes))
     }
 
     /// The 32 bytes of the public key.
@@ -47,7 +113,7 @@ impl Did {
 
     /// Checks a signature over `message`, strictly.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
-        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::BadKey)?;
+        let key = recent::known(&self.0)?;
         let signature = Signature::from_slice(signature).map_err(|_| KeyError::BadSignature)?;
         key.verify_strict(message, &signature).map_err(|_| KeyError::BadSignature)
     }
@@ -62,11 +128,7 @@ impl Did {
 
 impl fmt::Display for Did {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; 34];
-        let (prefix, key) = bytes.split_at_mut(2);
-        prefix.copy_from_slice(&ED25519_PUB);
-        key.copy_from_slice(&self.0);
-        write!(f, "did:key:z{}", bs58::encode(bytes).into_string())
+        f.write_str(&recent::text_of(&self.0))
     }
 }
 
@@ -79,6 +141,9 @@ impl fmt::Debug for Did {
 impl FromStr for Did {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
+        if let Some(bytes) = recent::named(text) {
+            return Ok(Self(bytes));
+        }
         let wrong = || KeyError::NotDidKey(text.chars().take(80).collect());
         let encoded = text.strip_prefix("did:key:z").filter(|t| t.len() <= 64).ok_or_else(wrong)?;
         let bytes = bs58::decode(encoded).into_vec().map_err(|_| wrong())?;
@@ -143,5 +208,32 @@ impl SecretKey {
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretKey(of {})", self.did())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_names_of_a_point_are_refused() {
+        for excess in 0..19 {
+            for sign in [0x7f, 0xff] {
+                let mut bytes = [0xff; 32];
+                bytes[0] = 0xed + excess;
+                bytes[31] = sign;
+                assert_eq!(Did::from_bytes(bytes), Err(KeyError::BadKey), "2^255 - 19 + {excess}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_met_long_ago_and_lately_read_the_same() {
+        let texts: Vec<String> = (0..40).map(|n| SecretKey::from_seed(&[n; 32]).did().to_string()).collect();
+        for text in texts.iter().chain(texts.iter().rev()) {
+            let did: Did = text.parse().unwrap();
+            assert_eq!(did.to_string(), *text);
+            assert!(text.replace("did:key:z", "did:key:Z").parse::<Did>().is_err());
+        }
     }
 }

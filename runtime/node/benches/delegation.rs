@@ -129,9 +129,16 @@ fn goal(ratio: f64, goal: f64) -> String {
     format!("{ratio:.2}x  goal {goal:.1}: {}", if ratio <= goal { "met" } else { "MISSED" })
 }
 
-async fn call(requester: &Requester, prepared: Prepared, args: &[u8]) -> Called {
-    let request = CallRequest { args: args.to_vec(), choices: Choices::default(), deadline: DEADLINE };
+async fn call(requester: &Requester, prepared: Prepared, args: Vec<u8>) -> Called {
+    let request = CallRequest { args, choices: Choices::default(), deadline: DEADLINE };
     requester.call(prepared, request, &mut |_| {}).await.unwrap()
+}
+
+/// Arguments that were not asked before, so that nothing of a call is already stored: the last bytes count up.
+fn fresh(args: &mut [u8]) -> Vec<u8> {
+    let counter = args.last_chunk_mut::<8>().unwrap();
+    *counter = (u64::from_be_bytes(*counter) + 1).to_be_bytes();
+    args.to_vec()
 }
 
 /// What the session carries for this call, both ways, in bytes.
@@ -151,9 +158,9 @@ async fn delegation(home: Arc<Home>, address: String) {
     let requester = Requester::start(home.clone(), &[address], &[]).await.unwrap();
     let candidates = requester.candidates("echo", None).await.unwrap();
     let prepared = requester.prepare(&candidates, "echo").await.unwrap();
-    let args = encode_params(&prepared.function.params, &[Value::Bytes(vec![7; BYTES])]).unwrap();
+    let mut args = encode_params(&prepared.function.params, &[Value::Bytes(vec![7; BYTES])]).unwrap();
 
-    let first = call(&requester, prepared.clone(), &args).await;
+    let first = call(&requester, prepared.clone(), args.clone()).await;
     let receipt = first.receipt.payload();
     let mut raw = requester.open_raw(receipt.iss, RAW).await.unwrap();
     let (up, down) = message_sizes(&first, &args);
@@ -174,9 +181,9 @@ async fn delegation(home: Arc<Home>, address: String) {
             raws.push(start.elapsed());
         }
         for _ in 0..OPS {
-            let prepared = prepared.clone();
+            let (prepared, args) = (prepared.clone(), fresh(&mut args));
             let start = Instant::now();
-            let called = call(&requester, prepared, &args).await;
+            let called = call(&requester, prepared, args.clone()).await;
             calls.push(start.elapsed());
             assert_eq!(called.output.as_deref(), Some(&args[1..]));
         }
@@ -215,7 +222,7 @@ async fn delegation(home: Arc<Home>, address: String) {
     while left > 0 || !flying.is_empty() {
         while left > 0 && flying.len() < IN_FLIGHT {
             left -= 1;
-            flying.push(call(&requester, prepared.clone(), &args));
+            flying.push(call(&requester, prepared.clone(), fresh(&mut args)));
         }
         flying.next().await.unwrap();
     }

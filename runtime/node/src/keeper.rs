@@ -4,13 +4,17 @@
 use crate::home::Home;
 use actum_model::{Receipt, Signed};
 use actum_store::{NewReceipt, StoreError};
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Receipts waiting to be stored. Full: actions wait for the disk.
 const WAITING: usize = 256;
 /// The most receipts in one commit.
 const A_COMMIT: usize = 64;
+/// How long a receipt waits for others to share its commit, in looks: a commit of one costs the processor, and a disk
+/// its sync, what a commit of many costs.
+const LOOKS: usize = 5;
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A receipt with the bytes it names.
 #[derive(Debug)]
@@ -44,6 +48,18 @@ impl Keeper {
 fn store_all(home: &Home, mut inbox: mpsc::Receiver<Kept>) -> Result<(), StoreError> {
     let (mut batch, mut result) = (Vec::with_capacity(A_COMMIT), Ok(()));
     while inbox.blocking_recv_many(&mut batch, A_COMMIT) > 0 {
+        for _ in 0..LOOKS {
+            // Nothing more will come to a closed inbox: whoever stops does not wait.
+            if inbox.is_closed() || batch.len().saturating_add(inbox.len()) >= A_COMMIT {
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        while batch.len() < A_COMMIT
+            && let Ok(kept) = inbox.try_recv()
+        {
+            batch.push(kept);
+        }
         let receipts: Vec<_> = batch.iter().map(Kept::as_new).collect();
         if let Err(e) = home.store().put_receipts(&receipts) {
             tracing::error!(count = receipts.len(), error = %e, "receipts could not be stored");

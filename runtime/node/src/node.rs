@@ -11,7 +11,7 @@ use crate::{
 };
 use actum_discovery::{Announcer, Index, Lifetimes, descriptor_for};
 use actum_model::{
-    Descriptor, Did, FunctionName, Lease, Offer, Outcome, Page, Query, ReceiptId, ReleaseId, Signed,
+    Descriptor, Did, FunctionName, Lease, Offer, Outcome, Page, Query, ReceiptId, Release, ReleaseId, Signed,
 };
 use actum_overlay::{
     BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
@@ -51,6 +51,14 @@ pub enum NodeError {
         /// What each peer answered.
         tried: Vec<String>,
     },
+    /// An offer's component cannot be run, or is not what its release says.
+    #[error("offer {offer:?} cannot be hosted: {why}")]
+    Unusable {
+        /// The offer as configured.
+        offer: String,
+        /// Why not.
+        why: String,
+    },
     /// An address to listen on is not a multiaddr.
     #[error("{address:?} is not a multiaddr, such as /ip4/127.0.0.1/tcp/4001")]
     BadAddress {
@@ -72,6 +80,10 @@ pub enum NodeError {
 }
 
 /// What a node did, for its log.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an execution is what almost every event is; boxing it would cost each one"
+)]
 #[derive(Clone, Debug)]
 pub enum NodeEvent {
     /// An admitted action begins to run.
@@ -253,7 +265,7 @@ impl Node {
         let overlay_config = OverlayConfig { listen: listen?, raw_protocols, ..OverlayConfig::default() };
         let overlay = Overlay::start(overlay_config, home.key(), Arc::new(Answers(service.clone()))).await?;
         let addresses = overlay.addresses();
-        service.announcing().addresses = addresses.iter().map(|a| without_peer_id(a)).take(4).collect();
+        service.announcing().addresses = addresses.iter().map(without_peer_id).take(4).collect();
         for offer in &config.offers {
             let live = service.get_offer(&overlay, offer, &config.bootstrap).await?;
             service.provider.offer(live);
@@ -282,7 +294,8 @@ impl Node {
 
     /// What it offers, as `name@version`.
     pub fn offers(&self) -> Vec<String> {
-        let name = |o: LiveOffer| format!("{}@{}", o.release.payload().name, o.release.payload().version);
+        let name =
+            |o: Arc<LiveOffer>| format!("{}@{}", o.release.payload().name, o.release.payload().version);
         self.service.provider.offers().into_iter().map(name).collect()
     }
 
@@ -476,7 +489,7 @@ impl Service {
             match (resolve::find_release(&self.home, &offer.release), offer.release.parse::<ReleaseId>()) {
                 (Ok(release), _) => Some(release),
                 (Err(ResolveError::NotFound { .. }), Ok(id)) => {
-                    let fetched = self.from_bootstrap(overlay, bootstrap, &mut tried, async |session| {
+                    let fetched = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
                         fetch_release(session, id).await
                     });
                     fetched.await
@@ -487,17 +500,41 @@ impl Service {
         let Some(release) = release else { return Err(unavailable(tried)) };
         self.home.store().put_release(&release)?;
         if !self.home.store().has_component(&release.payload().component)? {
-            let component = self.from_bootstrap(overlay, bootstrap, &mut tried, async |session| {
+            let component = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
                 fetch_component(session, release.payload(), |_, _| {}).await
             });
             let component = component.await.ok_or_else(|| unavailable(tried))?;
             self.home.store().put_component(&component)?;
         }
+        self.check_offer(offer, &release).await?;
         Ok(LiveOffer { release, public: offer.public, callers: offer.callers.clone() })
     }
 
+    /// Compiles an offer's component and checks that the author's release tells the truth about its functions.
+    async fn check_offer(&self, offer: &OfferConfig, release: &Signed<Release>) -> Result<(), NodeError> {
+        let id = release.payload().component;
+        let missing = || NodeError::Unavailable { offer: offer.release.clone(), tried: Vec::new() };
+        let component = self.home.store().component(&id)?.ok_or_else(missing)?;
+        let sandbox = self.provider.sandbox().clone();
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
+        let unusable = |why: String| NodeError::Unusable { offer: offer.release.clone(), why };
+        let loaded = loaded.map_err(|e| unusable(e.to_string()))?.map_err(|e| unusable(e.to_string()))?;
+        for declared in &release.payload().functions {
+            let same = loaded
+                .function(&declared.name)
+                .is_some_and(|f| f.params == declared.params && f.result == declared.result);
+            if !same {
+                return Err(unusable(format!(
+                    "its component has no function {} of that type",
+                    declared.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The first answer that a bootstrap peer gives.
-    async fn from_bootstrap<T>(
+    async fn ask_bootstrap<T>(
         &self,
         overlay: &Overlay,
         bootstrap: &[String],

@@ -54,7 +54,7 @@ impl Executor for Honest {
 }
 
 /// A release this node offers, and to whom.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct LiveOffer {
     pub(crate) release: Signed<Release>,
     pub(crate) public: bool,
@@ -63,6 +63,8 @@ pub(crate) struct LiveOffer {
 
 /// When a busy provider suggests asking again.
 const BUSY_RETRY_MS: u64 = 1_000;
+/// An action that ends sooner is not announced as running: its answer is the news.
+const NEWS_AFTER: Duration = Duration::from_millis(10);
 /// How long fetching a component for an action may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -79,7 +81,7 @@ pub(crate) struct Provider {
     sandbox: Sandbox,
     executor: Arc<dyn Executor>,
     config: ProviderConfig,
-    offers: RwLock<BTreeMap<ComponentId, LiveOffer>>,
+    offers: RwLock<BTreeMap<ComponentId, Arc<LiveOffer>>>,
     turns: Arc<Semaphore>,
     /// Actions admitted and not yet answered, running or waiting, by arrival.
     admitted: Mutex<BTreeMap<u64, CancelToken>>,
@@ -129,12 +131,16 @@ impl Provider {
         (provider, keeping)
     }
 
-    pub(crate) fn offer(&self, offer: LiveOffer) {
-        let mut offers = self.offers.write().unwrap_or_else(PoisonError::into_inner);
-        offers.insert(offer.release.payload().component, offer);
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
-    pub(crate) fn offers(&self) -> Vec<LiveOffer> {
+    pub(crate) fn offer(&self, offer: LiveOffer) {
+        let mut offers = self.offers.write().unwrap_or_else(PoisonError::into_inner);
+        offers.insert(offer.release.payload().component, Arc::new(offer));
+    }
+
+    pub(crate) fn offers(&self) -> Vec<Arc<LiveOffer>> {
         self.offers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
@@ -195,9 +201,8 @@ impl Provider {
             }
         };
         let loaded = self.load(&offer.release, session, progress).await?;
-        progress.send(Event::Running);
         let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
-        let kept = self.execute(&admitted, loaded, action, args, authority).await?;
+        let kept = self.execute(&admitted, loaded, action, args, authority, progress).await?;
         drop(turn);
         drop(admitted);
         let response = Response::Done {
@@ -222,7 +227,12 @@ impl Provider {
     }
 
     /// Decides whether this peer may ask for this, before any work is done for it.
-    fn authorise(&self, peer: Did, action: &Action, args: &[u8]) -> Result<(LiveOffer, Authority), Refusal> {
+    fn authorise(
+        &self,
+        peer: Did,
+        action: &Action,
+        args: &[u8],
+    ) -> Result<(Arc<LiveOffer>, Authority), Refusal> {
         let bad = |what: &str| Refusal::new(RefusalCode::BadRequest, what);
         if action.requester != peer {
             return Err(bad("the action names another requester than the peer that sent it"));
@@ -254,7 +264,7 @@ impl Provider {
             let text = format!("{limit} of {asked} is over this node's {allowed}");
             return Err(Refusal::new(RefusalCode::OverLimit, text));
         }
-        Ok((offer.clone(), authority))
+        Ok((Arc::clone(offer), authority))
     }
 
     /// Takes a place among the running and waiting, or says when to come back.
@@ -316,6 +326,7 @@ impl Provider {
         action: Action,
         args: Vec<u8>,
         authority: Authority,
+        progress: &ProgressSender,
     ) -> Result<Kept, Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
         let cancel = admitted.cancel.clone();
@@ -332,7 +343,15 @@ impl Provider {
                 stdio,
             })
         };
-        match tokio::task::spawn_blocking(work).await {
+        let mut work = tokio::task::spawn_blocking(work);
+        let done = match tokio::time::timeout(NEWS_AFTER, &mut work).await {
+            Ok(done) => done,
+            Err(_) => {
+                progress.send(Event::Running);
+                work.await
+            }
+        };
+        match done {
             Ok(Ok(kept)) => Ok(kept),
             Ok(Err(ExecuteError::Cancelled)) => {
                 Err(Refusal::new(RefusalCode::ShuttingDown, "the action was stopped with this node"))

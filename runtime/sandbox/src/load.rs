@@ -16,6 +16,11 @@ use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
+/// The most imports a denial names: a hostile component may have thousands, and a receipt must stay small.
+const DENIED_NAMES: usize = 64;
+/// The most bytes of each import's name in a denial.
+const DENIED_NAME_BYTES: usize = 128;
+
 /// A component ready to run.
 pub struct Loaded {
     id: ComponentId,
@@ -97,6 +102,9 @@ impl Loaded {
         let mut names: Vec<String> =
             self.imports.iter().filter(|i| !i.provided).map(|i| i.name.clone()).collect();
         names.sort();
+        names.dedup();
+        names.truncate(DENIED_NAMES);
+        names.iter_mut().for_each(|n| n.truncate(n.floor_char_boundary(DENIED_NAME_BYTES)));
         names
     }
 

@@ -50,10 +50,10 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             let json = to_json(&shown.receipt);
             match global.format {
                 Format::Json => {
-                    let mut json = json;
-                    json["args"] = shown.args.unwrap_or_default();
-                    json["output"] = shown.output.unwrap_or_default();
-                    output::json(&json);
+                    let values = [("args", shown.args), ("output", shown.output)];
+                    let values = values.map(|(name, value)| (name.to_owned(), value.unwrap_or_default()));
+                    let fields = json.as_object().cloned().unwrap_or_default();
+                    output::json(&fields.into_iter().chain(values).collect());
                 }
                 Format::Text => show(&shown),
             }

@@ -1,5 +1,7 @@
 //! `actum demo`: the main job, watched: real peers as separate processes, real capabilities, three bad days.
 
+#![expect(clippy::indexing_slicing, reason = "indexing JSON by name gives null where nothing is")]
+
 mod liar;
 mod stage;
 
@@ -30,7 +32,7 @@ const ADA: [&str; 3] = ["text-stats", "markdown", "text-summary"];
 const GRACE: [&str; 4] = ["csv-aggregate", "json-query", "regex-extract", "digest"];
 const KATHERINE: [&str; 3] = ["qr-code", "thumbnail", "text-diff"];
 
-const README: &str = include_str!("../../../../../README.md");
+const ARCHITECTURE: &str = include_str!("../../../../../ARCHITECTURE.md");
 const LICENCE: &str = include_str!("../../../../../LICENSE-APACHE");
 const HARVEST: &str = include_str!("../../../../../examples/data/harvest.csv");
 
@@ -140,9 +142,7 @@ impl Demo {
         let digest = digest["release"].as_str().unwrap_or_default().to_owned();
         let args = ["node", "--bootstrap", &grace, "--bootstrap", &index, "--offer", &digest];
         self.stage.start("annie", &args)?;
-        self.say(format!(
-            "  annie      fetches digest from grace by its id, chunk by chunk, and hosts it too\n"
-        ));
+        self.say("  annie      fetches digest from grace by its id, chunk by chunk, and hosts it too\n");
         for peer in self.stage.peers() {
             self.say(format!(
                 "  {:<10} {}  {}",
@@ -181,7 +181,7 @@ impl Demo {
     /// Delegates an action as a user would, and notes how it ended.
     fn call(&mut self, target: &str, function: &str, args: &str, more: &[&str]) -> Result<Ran, CliError> {
         let index = self.stage.peer("index")?.address.clone();
-        let shown = if args.len() > 48 { "…" } else { args };
+        let shown = if args.chars().count() > 72 { "…" } else { args };
         self.say(format!("  $ actum call {target:?} {function} '{shown}' {}", more.join(" ")));
         let mut command = vec!["call", target, function, args, "--peer", &index];
         command.extend(more);
@@ -203,7 +203,17 @@ impl Demo {
 
     /// The same, for an action that must end with a value.
     fn call_ok(&mut self, target: &str, function: &str, args: &str) -> Result<serde_json::Value, CliError> {
-        let ran = self.call(target, function, args, &[])?;
+        self.call_ok_with(target, function, args, &[])
+    }
+
+    fn call_ok_with(
+        &mut self,
+        target: &str,
+        function: &str,
+        args: &str,
+        more: &[&str],
+    ) -> Result<serde_json::Value, CliError> {
+        let ran = self.call(target, function, args, more)?;
         if ran.code != Some(0) {
             return Err(failed(format!("{function} ended badly: {}", ran.stderr.trim())));
         }
@@ -220,11 +230,11 @@ impl Demo {
     fn real_work(&mut self) -> Result<(), CliError> {
         self.title("Delegated, on real files");
         self.stage.write("LICENCE.txt", LICENCE.as_bytes())?;
-        self.stage.write("README.md", README.as_bytes())?;
+        self.stage.write("ARCHITECTURE.md", ARCHITECTURE.as_bytes())?;
         self.call_ok("count words in a text", "count-words", "@LICENCE.txt")?;
-        let headings = self.call_ok("markdown", "headings", "@README.md")?;
+        let headings = self.call_ok("markdown", "headings", "@ARCHITECTURE.md")?;
         if headings.as_array().is_none_or(Vec::is_empty) {
-            return Err(failed("README.md has no headings?"));
+            return Err(failed("ARCHITECTURE.md has no headings?"));
         }
         let args = serde_json::json!({
             "table": HARVEST, "group-by": ["field"],
@@ -240,7 +250,8 @@ impl Demo {
         self.stage.write("qr.png", &png)?;
         let fit = r#"{"image": "@qr.png", "fit": {"width": 96, "height": 96}}"#;
         self.call_ok("make a picture smaller", "make", fit)?;
-        self.call_ok("digest", "sha256", "@qr.png").map(drop)
+        let annie = self.stage.peer("annie")?.did.clone();
+        self.call_ok_with("digest", "sha256", "@qr.png", &["--provider", &annie]).map(drop)
     }
 
     /// Replays one receipt in your home and notes the verdict.
@@ -399,10 +410,10 @@ impl Demo {
         let last = self.rows.first().map(|r| r.receipt.as_str()).unwrap_or_default();
         output::line(format!(
             "\nThe receipts lie in {home}; try next:\n  \
-             export ACTUM_HOME={home}\n  \
-             actum receipt show {last}\n  \
-             actum replay {root}/receipt.car\n  \
-             actum new greet",
+             {actum} --home {home} receipt show {last}\n  \
+             {actum} replay {root}/receipt.car\n  \
+             {actum} new greet",
+            actum = self.stage.exe().display(),
             home = home.display(),
             root = self.stage.root().display(),
         ));

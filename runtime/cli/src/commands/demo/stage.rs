@@ -1,5 +1,7 @@
 //! The demo's stage: a temporary directory, peers as separate processes, and commands run as a user would run them.
 
+#![expect(clippy::indexing_slicing, reason = "indexing JSON by name gives null where nothing is")]
+
 use crate::{
     error::{CliError, Kind},
     output,
@@ -50,6 +52,12 @@ impl Stage {
 
     fn make_dir(&self, path: &Path) -> Result<(), CliError> {
         fs::create_dir_all(path).map_err(|e| failed(format!("cannot make {}: {e}", path.display())))
+    }
+
+    /// This program, relative to the working directory where that is shorter to type.
+    pub(super) fn exe(&self) -> &Path {
+        let here = std::env::current_dir().ok();
+        here.and_then(|here| self.exe.strip_prefix(here).ok()).unwrap_or(&self.exe)
     }
 
     pub(super) fn root(&self) -> &Path {
