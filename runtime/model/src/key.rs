@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 /// The multicodec varint of an Ed25519 public key, before the key's bytes in a `did:key`.
 const ED25519_PUB: [u8; 2] = [0xed, 0x01];
 
-/// The keys this thread met last. Decompressing a point and base58 cost a tenth of a signature check each, and one
+/// The keys this thread met last. Decompressing a point and base58 cost microseconds each, and one
 /// message names the same few keys many times. What is here has passed every check; what failed one is not kept.
 mod recent {
     use super::{ED25519_PUB, KeyError};
