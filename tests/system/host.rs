@@ -62,6 +62,29 @@ fn a_release_and_component_it_lacks_are_fetched_by_id() {
 }
 
 #[test]
+fn a_component_that_went_missing_is_fetched_from_the_caller_who_has_it() {
+    let stage = Stage::new();
+    let release = stage.publish("author", "json-query");
+    let author = stage.node("author", &[]);
+    stage.node("host", &["--offer", &release, "--bootstrap", author.address("tcp")]).stop();
+    author.stop();
+    // The host keeps the release and loses the component: more than a megabyte, so several chunks.
+    let component =
+        stage.actum("author", &["--format", "json", "publish", "capabilities/json-query/json-query.wasm"]);
+    let component = component.exits(0).json()["component"].as_str().expect("an id").to_owned();
+    let blobs = stage.path().join("host/store/blobs").join(&component[component.len() - 2..]);
+    std::fs::remove_file(blobs.join(&component)).expect("the component is a file of its own");
+    let host = stage.node("host", &["--offer", &release]);
+    let call = |home: &str| {
+        let args = r#"{"document": "{\"a\": 7}", "filter": ".a"}"#;
+        stage.actum(home, &["call", &release, "query", args, "--peer", host.address("tcp")])
+    };
+    call("stranger").exits(8).says("unknown-component");
+    assert_eq!(call("author").exits(0).json(), serde_json::json!({"ok": ["7"]}));
+    assert_eq!(call("stranger").exits(0).json(), serde_json::json!({"ok": ["7"]}));
+}
+
+#[test]
 fn an_offer_nobody_has_is_refused_with_what_was_tried() {
     let stage = Stage::new();
     let release = stage.publish("elsewhere", "digest");

@@ -177,6 +177,7 @@ impl From<ResolveError> for CliError {
                     Self::of(Kind::NotFound, &e).hint("call it once, or publish the component here")
                 }
                 ResolveError::Ambiguous { .. } => Self::of(Kind::Usage, &e).hint("use the id in parentheses"),
+                ResolveError::Untrue { .. } => Self::of(Kind::Verification, &e),
                 ResolveError::Function(_) => Self::of(Kind::NotFound, &e),
                 ResolveError::Store(_) => Self::of(Kind::Internal, &e),
                 _ => Self::of(Kind::Usage, &e),
@@ -283,7 +284,7 @@ impl From<CallError> for CliError {
             e => match &e {
                 CallError::NotFound { .. } => Self::of(Kind::NotFound, &e)
                     .hint("`actum find` with other words, or ask another peer with --peer"),
-                CallError::Inconsistent { .. } => Self::of(Kind::Verification, &e),
+                CallError::Inconsistent { .. } | CallError::Untrue { .. } => Self::of(Kind::Verification, &e),
                 CallError::Refused { .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(
                     "the provider's owner must list your did:key (`actum key show`) or make the offer public",
                 ),

@@ -5,6 +5,7 @@
 //! config.toml    what `actum node` offers and to whom (optional)
 //! store/         blobs, receipts, names (see actum-store)
 //! cache/         compiled components, safe to delete
+//! node.lock      held by the home's running node
 //! ```
 //! Nothing is written elsewhere.
 
@@ -79,6 +80,17 @@ impl Home {
     /// Where the node's configuration is looked for.
     pub fn config_path(&self) -> PathBuf {
         self.root.join("config.toml")
+    }
+
+    /// Takes the place of this home's one node; none when it is taken. Given back when the file is dropped.
+    pub(crate) fn lock_for_node(&self) -> Result<Option<fs::File>, HomeError> {
+        let path = self.root.join("node.lock");
+        let file = fs::File::create(&path).map_err(io_error(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(e)) => Err(io_error(&path)(e)),
+        }
     }
 
     /// The signing key.

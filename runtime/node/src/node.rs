@@ -11,7 +11,7 @@ use crate::{
 };
 use actum_discovery::{Announcer, Index, Lifetimes, descriptor_for};
 use actum_model::{
-    Descriptor, Did, FunctionName, Lease, Offer, Outcome, Page, Query, ReceiptId, Release, ReleaseId, Signed,
+    Descriptor, Did, FunctionName, Lease, Offer, Outcome, Page, Query, ReceiptId, ReleaseId, Signed,
 };
 use actum_overlay::{
     BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
@@ -22,6 +22,7 @@ use actum_store::StoreError;
 use serde_bytes::ByteBuf;
 use std::{
     fmt,
+    fs::File,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -32,6 +33,8 @@ use tokio::{sync::broadcast, task::JoinHandle};
 const EVENTS: usize = 256;
 /// How long meeting one bootstrap peer may take.
 const MEET_DEADLINE: Duration = Duration::from_secs(10);
+/// How long one bootstrap peer gets to give a release or a component.
+const FETCH_DEADLINE: Duration = Duration::from_secs(120);
 /// How soon an unreachable bootstrap peer is tried again.
 const RETRY: Duration = Duration::from_secs(15);
 /// How often a node that drains looks whether it is done.
@@ -59,6 +62,17 @@ pub enum NodeError {
         /// Why not.
         why: String,
     },
+    /// Two offers are the same component, so neither's list of callers would hold.
+    #[error("offer {offer:?} is the same component as offer {other}")]
+    Duplicate {
+        /// The later offer as configured.
+        offer: String,
+        /// The earlier one.
+        other: String,
+    },
+    /// Another node of this home is running.
+    #[error("another node of this home is running")]
+    AlreadyRunning,
     /// An address to listen on is not a multiaddr.
     #[error("{address:?} is not a multiaddr, such as /ip4/127.0.0.1/tcp/4001")]
     BadAddress {
@@ -203,6 +217,8 @@ pub struct Node {
     drain: Duration,
     refresher: JoinHandle<()>,
     keeping: Keeping,
+    /// Held for as long as the node runs: two nodes of one home would speak over each other with one key.
+    _lock: File,
 }
 
 impl Node {
@@ -226,6 +242,7 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let listen: Result<Vec<Multiaddr>, NodeError> =
             config.listen.iter().map(|a| parse_address(a)).collect();
+        let lock = home.lock_for_node()?.ok_or(NodeError::AlreadyRunning)?;
         let cores =
             std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
         let parallel = config.parallel.unwrap_or(NonZeroU32::new(cores).unwrap_or(NonZeroU32::MIN));
@@ -268,18 +285,18 @@ impl Node {
         service.announcing().addresses = addresses.iter().map(without_peer_id).take(4).collect();
         for offer in &config.offers {
             let live = service.get_offer(&overlay, offer, &config.bootstrap).await?;
-            service.provider.offer(live);
+            let name = offer.release.clone();
+            service.provider.offer(live).map_err(|other| NodeError::Duplicate { offer: name, other })?;
         }
         service.announce(clock::now_secs());
-        let mut missed = Vec::new();
-        for address in &config.bootstrap {
-            if !service.join(&overlay, address).await {
-                missed.push(address.clone());
-            }
-        }
+        let join = config
+            .bootstrap
+            .iter()
+            .map(async |address| (!service.join(&overlay, address).await).then(|| address.clone()));
+        let missed = futures::future::join_all(join).await.into_iter().flatten().collect();
         let refresher =
             tokio::spawn(refresh(service.clone(), overlay.clone(), missed, config.bootstrap.clone()));
-        Ok(Self { service, overlay, drain: config.drain(), refresher, keeping })
+        Ok(Self { service, overlay, drain: config.drain(), refresher, keeping, _lock: lock })
     }
 
     /// Who this node is.
@@ -503,34 +520,22 @@ impl Service {
             let component = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
                 fetch_component(session, release.payload(), |_, _| {}).await
             });
-            let component = component.await.ok_or_else(|| unavailable(tried))?;
-            self.home.store().put_component(&component)?;
-        }
-        self.check_offer(offer, &release).await?;
-        Ok(LiveOffer { release, public: offer.public, callers: offer.callers.clone() })
-    }
-
-    /// Compiles an offer's component and checks that the author's release tells the truth about its functions.
-    async fn check_offer(&self, offer: &OfferConfig, release: &Signed<Release>) -> Result<(), NodeError> {
-        let id = release.payload().component;
-        let missing = || NodeError::Unavailable { offer: offer.release.clone(), tried: Vec::new() };
-        let component = self.home.store().component(&id)?.ok_or_else(missing)?;
-        let sandbox = self.provider.sandbox().clone();
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
-        let unusable = |why: String| NodeError::Unusable { offer: offer.release.clone(), why };
-        let loaded = loaded.map_err(|e| unusable(e.to_string()))?.map_err(|e| unusable(e.to_string()))?;
-        for declared in &release.payload().functions {
-            let same = loaded
-                .function(&declared.name)
-                .is_some_and(|f| f.params == declared.params && f.result == declared.result);
-            if !same {
-                return Err(unusable(format!(
-                    "its component has no function {} of that type",
-                    declared.name
-                )));
+            match component.await {
+                Some(component) => {
+                    self.home.store().put_component(&component)?;
+                }
+                None => tracing::warn!(
+                    offer = offer.release,
+                    tried = tried.join("; "),
+                    "the component is not here; it is fetched from the first caller who has it"
+                ),
             }
         }
-        Ok(())
+        if let Some(component) = self.home.store().component(&release.payload().component)? {
+            let unusable = |why| NodeError::Unusable { offer: offer.release.clone(), why };
+            self.provider.compile(&release, component).await.map_err(unusable)?;
+        }
+        Ok(LiveOffer { release, public: offer.public, callers: offer.callers.clone() })
     }
 
     /// The first answer that a bootstrap peer gives.
@@ -542,12 +547,12 @@ impl Service {
         ask: impl AsyncFn(&SessionHandle) -> Result<T, FetchError>,
     ) -> Option<T> {
         for address in bootstrap {
-            let answer = async {
+            let answer = tokio::time::timeout(FETCH_DEADLINE, async {
                 let peer = overlay.connect(address).await.map_err(|e| e.to_string())?;
                 let session = overlay.session_with(&peer).ok_or_else(|| "the session is gone".to_owned())?;
                 ask(&session).await.map_err(|e| e.to_string())
-            };
-            match answer.await {
+            });
+            match answer.await.unwrap_or_else(|_| Err(format!("more than {} s", FETCH_DEADLINE.as_secs()))) {
                 Ok(given) => return Some(given),
                 Err(why) => tried.push(format!("{address}: {why}")),
             }

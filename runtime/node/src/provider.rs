@@ -8,6 +8,7 @@ use crate::{
     home::Home,
     keeper::{Keeper, Keeping, Kept},
     node::NodeEvent,
+    resolve,
 };
 use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, Signed};
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
@@ -131,13 +132,16 @@ impl Provider {
         (provider, keeping)
     }
 
-    pub(crate) fn sandbox(&self) -> &Sandbox {
-        &self.sandbox
-    }
-
-    pub(crate) fn offer(&self, offer: LiveOffer) {
+    /// Offers a release; where its component is offered already, gives that offer's name and version instead.
+    pub(crate) fn offer(&self, offer: LiveOffer) -> Result<(), String> {
         let mut offers = self.offers.write().unwrap_or_else(PoisonError::into_inner);
-        offers.insert(offer.release.payload().component, Arc::new(offer));
+        let component = offer.release.payload().component;
+        if let Some(other) = offers.get(&component) {
+            let r = other.release.payload();
+            return Err(format!("{}@{}", r.name, r.version));
+        }
+        offers.insert(component, Arc::new(offer));
+        Ok(())
     }
 
     pub(crate) fn offers(&self) -> Vec<Arc<LiveOffer>> {
@@ -314,9 +318,21 @@ impl Provider {
                 component
             }
         };
+        let unusable = |why| Refusal::new(RefusalCode::NotOffered, why);
+        self.compile(release, component).await.map_err(unusable)
+    }
+
+    /// Compiles an offered component and checks that the author's release tells the truth about its functions; says why
+    /// it cannot be offered otherwise.
+    pub(crate) async fn compile(
+        &self,
+        release: &Signed<Release>,
+        component: Vec<u8>,
+    ) -> Result<Arc<Loaded>, String> {
         let sandbox = self.sandbox.clone();
         let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
-        loaded.map_err(internal)?.map_err(|e| Refusal::new(RefusalCode::BadRequest, e.to_string()))
+        let loaded = loaded.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        resolve::tells_the_truth(release.payload(), &loaded).map(|()| loaded)
     }
 
     async fn execute(

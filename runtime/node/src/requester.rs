@@ -8,10 +8,12 @@ use crate::{
     home::{Home, HomeError},
     invoke::{self, ArgsError, Choices},
     keeper::{Keeper, Keeping, Kept},
+    resolve,
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
 use actum_model::{
-    Did, Function, Page, Query, Receipt, Release, Signed, codec, receipt::Stdio, release::FunctionLookupError,
+    Did, Function, Page, Query, Receipt, Release, ReleaseId, Signed, codec, receipt::Stdio,
+    release::FunctionLookupError,
 };
 use actum_overlay::{
     ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
@@ -102,6 +104,14 @@ pub enum CallError {
         provider: Did,
         /// What happened.
         source: RequestError,
+    },
+    /// The release says of its component what is not so: the arguments may have been read otherwise than meant.
+    #[error("release {release} is not true: {why}")]
+    Untrue {
+        /// The release.
+        release: ReleaseId,
+        /// What is not so.
+        why: String,
     },
     /// What the provider sent contradicts itself or the action; nothing of it was kept.
     #[error("{provider} sent a receipt that does not hold")]
@@ -320,9 +330,6 @@ impl Requester {
         if let Some(provider) = provider {
             found.retain(|f| f.offer.descriptor().payload().iss == provider);
         }
-        // All candidates must be the same release, so that one set of arguments fits each.
-        let first = found.first().map(|f| f.offer.descriptor().payload().component);
-        found.retain(|f| Some(f.offer.descriptor().payload().component) == first);
         let not_found = || CallError::NotFound { target: target.to_owned() };
         // A person who names a provider gets it; otherwise its record decides.
         if provider.is_none() {
@@ -337,6 +344,10 @@ impl Requester {
             }
             found = choice.candidates.into_iter().map(|c| c.item).collect();
         }
+        // One release, so that one set of arguments means the same to each: another author's release of the same
+        // component may name its parameters otherwise.
+        let first = found.first().map(|f| f.offer.descriptor().payload().release);
+        found.retain(|f| Some(f.offer.descriptor().payload().release) == first);
         found.truncate(CANDIDATES);
         if found.is_empty() { Err(not_found()) } else { Ok(found) }
     }
@@ -484,22 +495,30 @@ impl Requester {
     }
 
     /// Fetches the component of a call from its provider, where this home lacks it, so that the receipt can be
-    /// replayed offline.
+    /// replayed offline; and checks that the release, by which the arguments were read, is true of it.
     pub async fn keep_component(&self, called: &Called) -> Result<(), CallError> {
         let release = called.release.payload();
-        if self.home.store().has_component(&release.component)? {
-            return Ok(());
-        }
         let provider = called.receipt.payload().iss;
         let unreachable = |why: String| CallError::Unreachable { tried: vec![format!("{provider}: {why}")] };
-        let session =
-            self.overlay.session_with(&provider).ok_or_else(|| unreachable("not connected".to_owned()))?;
-        let fetch = tokio::time::timeout(FETCH_DEADLINE, fetch_component(&session, release, |_, _| {})).await;
-        let component = fetch
-            .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
-            .map_err(|e: FetchError| unreachable(e.to_string()))?;
-        self.home.store().put_component(&component)?;
-        Ok(())
+        let component = match self.home.store().component(&release.component)? {
+            Some(component) => component,
+            None => {
+                let session = self.overlay.session_with(&provider);
+                let session = session.ok_or_else(|| unreachable("not connected".to_owned()))?;
+                let fetch = fetch_component(&session, release, |_, _| {});
+                let component = tokio::time::timeout(FETCH_DEADLINE, fetch)
+                    .await
+                    .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
+                    .map_err(|e: FetchError| unreachable(e.to_string()))?;
+                self.home.store().put_component(&component)?;
+                component
+            }
+        };
+        let sandbox = self.home.sandbox()?.clone();
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
+        let untrue = |why: String| CallError::Untrue { release: called.release.id(), why };
+        let loaded = loaded.map_err(|e| untrue(e.to_string()))?.map_err(|e| untrue(e.to_string()))?;
+        resolve::tells_the_truth(release, &loaded).map_err(untrue)
     }
 }
 

@@ -43,6 +43,14 @@ pub enum ResolveError {
         /// The missing component.
         component: ComponentId,
     },
+    /// The release says of its component what is not so.
+    #[error("release {release} is not true: {why}")]
+    Untrue {
+        /// The release.
+        release: ReleaseId,
+        /// What is not so.
+        why: String,
+    },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -157,6 +165,8 @@ pub fn resolve(home: &Home, target: &str) -> Result<Target, ResolveError> {
     let component = home.store().component(&id)?;
     let component = component.ok_or(ResolveError::NoComponent { release: release.id(), component: id })?;
     let loaded = load(home.sandbox()?, target, &component)?;
+    tells_the_truth(release.payload(), &loaded)
+        .map_err(|why| ResolveError::Untrue { release: release.id(), why })?;
     Ok(Target { loaded, component, release: Some(release) })
 }
 
@@ -173,11 +183,15 @@ pub fn find_release(home: &Home, target: &str) -> Result<Signed<Release>, Resolv
     let (name, version) = split_version(target);
     let name = name.parse().map_err(|_| not_found())?;
     let mut found = home.store().find_release(&name, version.as_ref())?;
-    let newest = found.iter().map(|r| r.payload().version.clone()).max().ok_or_else(not_found)?;
-    found.retain(|r| r.payload().version == newest);
-    // One's own release comes before another author's of the same name; two foreign ones must be told apart by id.
-    if found.len() > 1 && found.iter().filter(|r| r.payload().iss == home.did()).count() == 1 {
-        found.retain(|r| r.payload().iss == home.did());
+    // One's own come before anybody else's, whatever their version: nobody takes over a name here by being called once.
+    // Of one's own, the highest version counts, and of that the one published last.
+    if let Some(own) = found.iter().position(|r| r.payload().iss == home.did()) {
+        return Ok(found.swap_remove(own));
+    }
+    let newest = found.first().ok_or_else(not_found)?.payload();
+    let (author, newest) = (newest.iss, newest.version.clone());
+    if found.iter().all(|r| r.payload().iss == author) {
+        found.retain(|r| r.payload().version == newest);
     }
     match (found.pop(), found.is_empty()) {
         (Some(release), true) => Ok(release),
@@ -190,6 +204,19 @@ pub fn find_release(home: &Home, target: &str) -> Result<Signed<Release>, Resolv
             let releases = found.iter().chain([&last]).map(line).collect();
             Err(ResolveError::Ambiguous { target: target.to_owned(), releases })
         }
+    }
+}
+
+/// Whether a release says of its component's functions what they are; if not, which it does not.
+///
+/// A stranger may sign anything: parameters of one type under exchanged names would swap a caller's arguments.
+pub(crate) fn tells_the_truth(release: &Release, loaded: &Loaded) -> Result<(), String> {
+    let same = |f: &Function| {
+        loaded.function(&f.name).is_some_and(|is| is.params == f.params && is.result == f.result)
+    };
+    match release.functions.iter().find(|f| !same(f)) {
+        None => Ok(()),
+        Some(f) => Err(format!("its component has no function {f} as the release says")),
     }
 }
 

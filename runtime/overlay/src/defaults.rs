@@ -43,8 +43,9 @@ pub const LISTEN: Duration = Duration::from_secs(5);
 
 // Limits on connections.
 
-/// Connections to one peer: two when both dial at once, over two transports.
-pub const CONNECTIONS_PER_PEER: u32 = 4;
+/// Connections to one peer: two when both dial at once, over two transports; and one user's commands, run side by side,
+/// are one peer.
+pub const CONNECTIONS_PER_PEER: u32 = 32;
 /// Connections in all. At most about 1.2 MB each fresh, so 600 MB in the worst case.
 pub const CONNECTIONS: u32 = 512;
 /// Connections others opened. Less than all, so that strangers cannot keep us from dialling.

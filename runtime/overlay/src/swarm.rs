@@ -145,6 +145,7 @@ impl SwarmTask {
         };
         for address in task.config.listen.clone() {
             let refuse = |reason: String| OverlayError::Listen { address: address.to_string(), reason };
+            free(&address).map_err(|e| refuse(e.to_string()))?;
             let listener = task.swarm.listen_on(address.clone()).map_err(|e| refuse(chain(&e)))?;
             let confirmed = timeout(defaults::LISTEN, async {
                 loop {
@@ -449,5 +450,22 @@ impl SwarmTask {
         if matches!(ended.reason, CloseReason::Violation(_) | CloseReason::Stalled(_)) {
             self.swarm.close_connection(ended.connection);
         }
+    }
+}
+
+/// Whether nobody listens at an address of a chosen port. The transports share ports, so that two programs on one would
+/// each get some of the other's peers without a word; a socket that shares nothing finds out.
+fn free(address: &Multiaddr) -> std::io::Result<()> {
+    use libp2p::multiaddr::Protocol;
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => std::net::IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => std::net::UdpSocket::bind((ip, port)).map(drop),
+        _ => Ok(()),
     }
 }

@@ -1,17 +1,18 @@
-//! Blobs: bytes found by their digest. Large ones are files, small ones are rows; both are verified when read.
+//! Bytes found by their digest: blobs and, apart from them, components. Small blobs are rows, everything else is a
+//! file; both are verified when read.
 
-use crate::{ContentId, Store, StoreError, db};
+use crate::{ContentId, Store, StoreError, content::Shelf, db};
 use actum_model::{BlobId, ComponentId};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
-/// The largest blob kept, in bytes: 64 MiB, the largest component. Bounds the memory one read takes.
+/// The largest blob or component kept, in bytes: 64 MiB. Bounds the memory one read takes.
 pub const MAX_BLOB_BYTES: usize = 64 << 20;
 
 /// The largest blob kept as a row, in bytes: 16 KiB. It commits with the receipt that names it, without syncs of its own.
@@ -20,10 +21,11 @@ pub const INLINE_BYTES: usize = 16 << 10;
 /// How old a file in `tmp/` must be before it counts as left behind, in seconds: a day.
 const STALE_SECONDS: u64 = 86_400;
 
-/// The directories of the large blobs.
+/// The directories of what is kept as files.
 #[derive(Debug)]
 pub(crate) struct Files {
-    root: PathBuf,
+    blobs: PathBuf,
+    components: PathBuf,
     tmp: PathBuf,
 }
 
@@ -33,25 +35,40 @@ pub(crate) struct Unsynced(BTreeSet<PathBuf>);
 
 impl Files {
     pub(crate) fn open(store: &Path) -> Result<Self, StoreError> {
-        let files = Self { root: store.join("blobs"), tmp: store.join("tmp") };
-        db::create_dir(&files.root)?;
+        let files =
+            Self { blobs: store.join("blobs"), components: store.join("components"), tmp: store.join("tmp") };
+        db::create_dir(&files.blobs)?;
+        db::create_dir(&files.components)?;
         db::create_dir(&files.tmp)?;
         Ok(files)
     }
 
-    fn shard(&self, cid: &str) -> PathBuf {
-        self.root.join(cid.get(cid.len().saturating_sub(2)..).unwrap_or_default())
+    fn root(&self, shelf: Shelf) -> &Path {
+        match shelf {
+            Shelf::Blobs => &self.blobs,
+            Shelf::Components => &self.components,
+        }
     }
 
-    /// Writes a blob. It is durable once `unsynced` was synced.
-    fn write(&self, cid: &str, bytes: &[u8], unsynced: &mut Unsynced) -> Result<(), StoreError> {
-        let shard = self.shard(cid);
+    fn shard(&self, shelf: Shelf, cid: &str) -> PathBuf {
+        self.root(shelf).join(cid.get(cid.len().saturating_sub(2)..).unwrap_or_default())
+    }
+
+    /// Writes a file. It is durable once `unsynced` was synced.
+    fn write(
+        &self,
+        shelf: Shelf,
+        cid: &str,
+        bytes: &[u8],
+        unsynced: &mut Unsynced,
+    ) -> Result<(), StoreError> {
+        let shard = self.shard(shelf, cid);
         let path = shard.join(cid);
         // Present already, by this or another process: its name may not be on the disk yet. Present but damaged: replaced.
-        if self.read(cid)?.is_none_or(|found| found != bytes) {
+        if self.read(shelf, cid)?.is_none_or(|found| found != bytes) {
             if !shard.is_dir() {
                 db::create_dir(&shard)?;
-                unsynced.0.insert(self.root.clone());
+                unsynced.0.insert(self.root(shelf).to_owned());
             }
             let mut file = tempfile::NamedTempFile::new_in(&self.tmp)
                 .map_err(StoreError::io("create a file in", &self.tmp))?;
@@ -74,16 +91,28 @@ impl Files {
     }
 
     /// The bytes of a file as they are, unverified; at most one more than a blob may have.
-    fn read(&self, cid: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.shard(cid).join(cid);
-        let file = match File::open(&path) {
+    fn read(&self, shelf: Shelf, cid: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_range(shelf, cid, 0, MAX_BLOB_BYTES as u64 + 1)
+    }
+
+    /// At most `limit` bytes of a file from `offset` on, as they are, unverified; none past its end.
+    fn read_range(
+        &self,
+        shelf: Shelf,
+        cid: &str,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.shard(shelf, cid).join(cid);
+        let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io("open", path)(e)),
         };
         let mut bytes = Vec::new();
-        let bound = MAX_BLOB_BYTES as u64 + 1;
-        file.take(bound).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.take(limit).read_to_end(&mut bytes))
+            .map_err(StoreError::io("read", path))?;
         Ok(Some(bytes))
     }
 }
@@ -94,8 +123,8 @@ impl Store {
     /// Refuses more than [`MAX_BLOB_BYTES`]. On return the bytes survive a power cut.
     pub fn put<I: ContentId>(&self, bytes: &[u8]) -> Result<I, StoreError> {
         let id = I::of(bytes);
-        self.put_files(&[(I::KIND, id.text(), bytes)])?;
-        if bytes.len() <= INLINE_BYTES {
+        self.put_files(I::SHELF, &[(I::KIND, id.text(), bytes)])?;
+        if is_row(I::SHELF, bytes) {
             self.write(|tx| put_row(tx, &id.text(), bytes))?;
         }
         Ok(id)
@@ -106,14 +135,17 @@ impl Store {
     /// Bytes that no longer match their id are [`StoreError::Corrupt`].
     pub fn get<I: ContentId>(&self, id: &I) -> Result<Option<Vec<u8>>, StoreError> {
         let text = id.text();
-        let row = self.read(|db| {
-            db.prepare_cached("SELECT bytes FROM blobs WHERE id = ?1")?
-                .query_row([&text], |row| row.get(0))
-                .optional()
-        })?;
+        let row = match I::SHELF {
+            Shelf::Components => None,
+            Shelf::Blobs => self.read(|db| {
+                db.prepare_cached("SELECT bytes FROM blobs WHERE id = ?1")?
+                    .query_row([&text], |row| row.get(0))
+                    .optional()
+            })?,
+        };
         let found: Option<Vec<u8>> = match row {
             Some(bytes) => Some(bytes),
-            None => self.files().read(&text)?,
+            None => self.files().read(I::SHELF, &text)?,
         };
         match found {
             Some(bytes) if !id.names(&bytes) => Err(StoreError::Corrupt {
@@ -128,11 +160,14 @@ impl Store {
     /// Whether bytes of that id are here; they are verified only when read.
     pub fn has<I: ContentId>(&self, id: &I) -> Result<bool, StoreError> {
         let text = id.text();
-        let row = self.read(|db| {
-            db.prepare_cached("SELECT EXISTS(SELECT 1 FROM blobs WHERE id = ?1)")?
-                .query_row([&text], |row| row.get(0))
-        })?;
-        Ok(row || self.files().shard(&text).join(&text).is_file())
+        let row = match I::SHELF {
+            Shelf::Components => false,
+            Shelf::Blobs => self.read(|db| {
+                db.prepare_cached("SELECT EXISTS(SELECT 1 FROM blobs WHERE id = ?1)")?
+                    .query_row([&text], |row| row.get(0))
+            })?,
+        };
+        Ok(row || self.files().shard(I::SHELF, &text).join(&text).is_file())
     }
 
     /// Keeps arguments, an output or captured stdio. As [`Store::put`].
@@ -140,12 +175,13 @@ impl Store {
         self.put(bytes)
     }
 
-    /// Keeps a component's binary. As [`Store::put`].
+    /// Keeps a component's binary, apart from every blob: a blob of the same bytes is another entry. As [`Store::put`].
     pub fn put_component(&self, bytes: &[u8]) -> Result<ComponentId, StoreError> {
         self.put(bytes)
     }
 
-    /// A component's binary. As [`Store::get`].
+    /// A component's binary, if it was kept as a component; arguments, outputs and stdio are never found here. As
+    /// [`Store::get`].
     pub fn component(&self, id: &ComponentId) -> Result<Option<Vec<u8>>, StoreError> {
         self.get(id)
     }
@@ -153,6 +189,25 @@ impl Store {
     /// Whether a component is here. As [`Store::has`].
     pub fn has_component(&self, id: &ComponentId) -> Result<bool, StoreError> {
         self.has(id)
+    }
+
+    /// The `index`th piece of `chunk_bytes` bytes of a component, the last one shorter; `None` when the component is not
+    /// here or has no such piece.
+    ///
+    /// Only the piece is read, so it is not verified: whoever knows its digest compares.
+    pub fn component_chunk(
+        &self,
+        id: &ComponentId,
+        index: u32,
+        chunk_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let limit = chunk_bytes.min(MAX_BLOB_BYTES) as u64;
+        let offset = u64::from(index).saturating_mul(limit);
+        if offset >= MAX_BLOB_BYTES as u64 {
+            return Ok(None);
+        }
+        let read = self.files().read_range(Shelf::Components, &id.to_string(), offset, limit)?;
+        Ok(read.filter(|bytes| !bytes.is_empty()))
     }
 
     /// Removes files that a crash left half-written more than a day before `now` (seconds since the Unix epoch).
@@ -175,16 +230,25 @@ impl Store {
     }
 
     /// Checks sizes and writes the parts that are too large to be rows, durably. First of the two steps of every put.
-    pub(crate) fn put_files(&self, parts: &[(&'static str, String, &[u8])]) -> Result<(), StoreError> {
+    pub(crate) fn put_files(
+        &self,
+        shelf: Shelf,
+        parts: &[(&'static str, String, &[u8])],
+    ) -> Result<(), StoreError> {
         if let Some((what, _, bytes)) = parts.iter().find(|(_, _, b)| b.len() > MAX_BLOB_BYTES) {
             return Err(StoreError::TooLarge { what, actual: bytes.len(), limit: MAX_BLOB_BYTES });
         }
         let mut unsynced = Unsynced::default();
-        for (_, cid, bytes) in parts.iter().filter(|(_, _, b)| b.len() > INLINE_BYTES) {
-            self.files().write(cid, bytes, &mut unsynced)?;
+        for (_, cid, bytes) in parts.iter().filter(|(_, _, b)| !is_row(shelf, b)) {
+            self.files().write(shelf, cid, bytes, &mut unsynced)?;
         }
         Files::sync(unsynced)
     }
+}
+
+/// Whether these bytes are kept as a row rather than a file.
+pub(crate) fn is_row(shelf: Shelf, bytes: &[u8]) -> bool {
+    shelf == Shelf::Blobs && bytes.len() <= INLINE_BYTES
 }
 
 /// Writes a small blob as a row, inside the transaction that needs it. A damaged row is mended.

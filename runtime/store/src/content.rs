@@ -1,4 +1,4 @@
-//! The kinds of id whose bytes are kept as blobs.
+//! The kinds of id that name plain bytes, and where the bytes of each are kept.
 
 use actum_model::{BlobId, ComponentId, JournalId};
 
@@ -14,13 +14,29 @@ pub trait ContentId: Copy + sealed::Sealed {
     fn text(&self) -> String;
 }
 
+pub(crate) use sealed::Shelf;
+
 mod sealed {
-    pub trait Sealed {}
+    /// Where a kind of content is kept. Ids of different kinds may be equal as CIDs, and components are given to
+    /// strangers while arguments and outputs are not: so they share no place, and an id finds only its own kind.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Shelf {
+        /// Arguments, outputs, stdio, journals: small ones are rows.
+        Blobs,
+        /// Components: always files, so that a part can be read without the rest.
+        Components,
+    }
+
+    pub trait Sealed {
+        const SHELF: Shelf;
+    }
 }
 
 macro_rules! content_id {
-    ($id:ty, $kind:literal) => {
-        impl sealed::Sealed for $id {}
+    ($id:ty, $kind:literal, $shelf:ident) => {
+        impl sealed::Sealed for $id {
+            const SHELF: Shelf = Shelf::$shelf;
+        }
         impl ContentId for $id {
             const KIND: &'static str = $kind;
             fn of(bytes: &[u8]) -> Self {
@@ -36,6 +52,6 @@ macro_rules! content_id {
     };
 }
 
-content_id!(BlobId, "blob");
-content_id!(ComponentId, "component");
-content_id!(JournalId, "journal");
+content_id!(BlobId, "blob", Blobs);
+content_id!(ComponentId, "component", Components);
+content_id!(JournalId, "journal", Blobs);

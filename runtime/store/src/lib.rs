@@ -1,4 +1,4 @@
-//! Keeps what one home knows: blobs, receipts, releases, offers seen, peers and verdicts. No policy, no clock, no
+//! Keeps what one home knows: blobs, components, receipts, releases, offers seen, peers and verdicts. No policy, no clock, no
 //! network; everything signed comes in as [`actum_model::Signed`], so it was verified, and is kept as its exact bytes.
 //!
 //! # Several processes, one home
@@ -13,11 +13,16 @@
 //!   open.lock                      empty; locked while a process creates or upgrades the schema
 //!   actum.db  -wal  -shm           SQLite 3, application_id 0x4163746d ("Actm"), user_version = SCHEMA_VERSION
 //!   blobs/<last 2 of CID>/<CID>    one file a blob above INLINE_BYTES: exactly the bytes the CID names, nothing else
+//!   components/<last 2>/<CID>      one file a component, whatever its size: exactly its binary
 //!   tmp/                           files being written; a crash leaves them here, `sweep_temporary` removes them
 //! ```
 //!
 //! A blob of at most [`INLINE_BYTES`] is a row of the table `blobs` instead: it then commits together with the receipt
 //! that names it, in one sync of the disk rather than five. A reader looks in both places, so the boundary may move.
+//!
+//! A component has the same sort of CID as a blob, and unlike arguments and outputs it is given to strangers. So the
+//! two are kept apart: [`Store::component`] finds only what [`Store::put_component`] kept, and [`Store::get`] of a blob
+//! only blobs. The same bytes kept as both are two entries.
 //!
 //! | table | key | bytes kept |
 //! |---|---|---|
@@ -34,14 +39,15 @@
 //!
 //! # What a crash can do
 //!
-//! A blob file is written under `tmp/`, synced, renamed, and its directory synced, before any row that needs it is
+//! A file of a blob or component is written under `tmp/`, synced, renamed, and its directory synced, before any row that needs it is
 //! committed; a commit of receipts, releases or verdicts syncs the log (`synchronous = FULL`). So what was acknowledged survives a killed
-//! process and a power cut, and no row lacks its blobs; a crash may leave a blob without a row, which is harmless.
+//! process and a power cut, and no row lacks its blobs; a crash may leave a file without a row, which is harmless.
 //! Offers and peers are soft state: their commits survive a killed process, and a power cut may undo the newest.
 //!
 //! Assumed of the medium: a sync that returned is on it, a rename within one file system is atomic, and the file
 //! system is local (SQLite's WAL needs shared memory, which network file systems lack). Not assumed: that bytes stay
-//! as they were. Every blob and envelope is checked against its id when read, and damage is reported by name.
+//! as they were. Every blob, component and envelope is checked against its id when read, and damage is reported
+//! by name; [`Store::component_chunk`] alone leaves the check to its caller.
 
 mod blobs;
 mod content;

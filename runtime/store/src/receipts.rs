@@ -1,8 +1,9 @@
 //! Receipts and the evidence they name.
 
 use crate::{
-    ContentId, INLINE_BYTES, Store, StoreError,
-    blobs::put_row,
+    ContentId, Store, StoreError,
+    blobs::{is_row, put_row},
+    content::Shelf,
     db::{column, envelope},
 };
 use actum_model::{BlobId, Did, Receipt, ReceiptId, Release, Signed};
@@ -109,9 +110,9 @@ impl Store {
         }
         parts.sort_unstable_by(|a, b| a.1.cmp(&b.1));
         parts.dedup_by(|a, b| a.1 == b.1);
-        self.put_files(&parts)?;
+        self.put_files(Shelf::Blobs, &parts)?;
         self.write(|tx| {
-            for (_, id, bytes) in parts.iter().filter(|(_, _, b)| b.len() <= INLINE_BYTES) {
+            for (_, id, bytes) in parts.iter().filter(|(_, _, b)| is_row(Shelf::Blobs, b)) {
                 put_row(tx, id, bytes)?;
             }
             let mut insert = tx.prepare_cached(

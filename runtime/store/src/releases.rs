@@ -52,6 +52,11 @@ impl Store {
         Ok(self.select_releases("WHERE component = ?1 ORDER BY n LIMIT 1", [id.to_string()])?.pop())
     }
 
+    /// Every release that names a component, the one kept first first.
+    pub fn releases_of_component(&self, id: &ComponentId) -> Result<Vec<Signed<Release>>, StoreError> {
+        self.select_releases("WHERE component = ?1 ORDER BY n", [id.to_string()])
+    }
+
     fn select_releases(&self, rest: &str, params: impl Params) -> Result<Vec<Signed<Release>>, StoreError> {
         let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
             db.prepare_cached(&format!("SELECT id, bytes FROM releases {rest}"))?

@@ -31,6 +31,46 @@ fn blobs_of_every_size_come_back_and_absent_ones_are_none() {
 }
 
 #[test]
+fn a_blob_is_not_a_component_nor_a_component_a_blob() {
+    let (_home, store) = open();
+    for size in [8, 100_000] {
+        let made = Made::new(1, 1, size);
+        store.put_receipts(&[made.parts()]).unwrap();
+        for bytes in [&made.args, &made.output, &made.journal] {
+            let id = ComponentId::of(bytes);
+            assert_eq!(store.component(&id).unwrap(), None);
+            assert_eq!(store.get(&id).unwrap(), None);
+            assert!(!store.has_component(&id).unwrap());
+            assert_eq!(store.component_chunk(&id, 0, 256 << 10).unwrap(), None);
+        }
+        // The same bytes as both are two entries.
+        let id = store.put_component(&made.args).unwrap();
+        assert_eq!(store.component(&id).unwrap().unwrap(), made.args);
+        let only = vec![9; size];
+        store.put_component(&only).unwrap();
+        assert_eq!(store.get(&BlobId::of(&only)).unwrap(), None);
+        assert!(!store.has(&BlobId::of(&only)).unwrap());
+    }
+}
+
+#[test]
+fn a_component_by_the_chunk_is_the_component() {
+    let (_home, store) = open();
+    for size in [1, 999, 1_000, 2_500, 100_000] {
+        let bytes: Vec<u8> = (0..size).map(|n: usize| n as u8).collect();
+        let id = store.put_component(&bytes).unwrap();
+        for (index, chunk) in bytes.chunks(1_000).enumerate() {
+            assert_eq!(store.component_chunk(&id, index as u32, 1_000).unwrap().unwrap(), chunk);
+        }
+        let past = bytes.len().div_ceil(1_000) as u32;
+        for index in [past, past + 1, u32::MAX] {
+            assert_eq!(store.component_chunk(&id, index, 1_000).unwrap(), None);
+        }
+    }
+    assert_eq!(store.component_chunk(&ComponentId::of(b"absent"), 0, 1_000).unwrap(), None);
+}
+
+#[test]
 fn everything_is_there_after_reopening_and_nothing_is_outside_the_store() {
     let home = tempfile::tempdir().unwrap();
     let made = Made::new(1, 1, 100_000);
@@ -75,8 +115,9 @@ fn releases_by_id_name_version_component_and_newest_first() {
     let name = "words".parse().unwrap();
     assert_eq!(store.find_release(&name, None).unwrap(), [new, other.clone(), old.clone()]);
     let version = "1.9.0".parse().unwrap();
-    assert_eq!(store.find_release(&name, Some(&version)).unwrap(), [other, old.clone()]);
-    assert_eq!(store.release_of_component(&ComponentId::of(b"one")).unwrap(), Some(old));
+    assert_eq!(store.find_release(&name, Some(&version)).unwrap(), [other.clone(), old.clone()]);
+    assert_eq!(store.release_of_component(&ComponentId::of(b"one")).unwrap(), Some(old.clone()));
+    assert_eq!(store.releases_of_component(&ComponentId::of(b"one")).unwrap(), [old, other]);
     assert_eq!(store.release_of_component(&ComponentId::of(b"three")).unwrap(), None);
 }
 

@@ -46,6 +46,18 @@ fn a_blob_whose_file_was_changed() {
 }
 
 #[test]
+fn a_component_whose_file_was_changed() {
+    let (home, store) = open();
+    let bytes = vec![1; 100];
+    let id = store.put_component(&bytes).unwrap();
+    let cid = id.to_string();
+    fs::write(home.path().join("store/components").join(&cid[cid.len() - 2..]).join(cid), [2; 100]).unwrap();
+    assert!(matches!(store.component(&id), Err(StoreError::Corrupt { what: "component", .. })));
+    store.put_component(&bytes).unwrap();
+    assert_eq!(store.component(&id).unwrap(), Some(bytes), "putting it again mends it");
+}
+
+#[test]
 fn a_blob_whose_row_was_changed() {
     let (home, store) = open();
     let id = store.put_blob(b"small").unwrap();

@@ -8,7 +8,7 @@ use crate::{
 use actum_model::{Did, Judgement};
 use actum_node::{
     Config, audit,
-    requester::{CallProgress, CallRequest, Called, Requester},
+    requester::{CallError, CallProgress, CallRequest, Called, Requester},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -62,9 +62,16 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     if args.replay {
         let replayed = audit::replay(&home, &called.receipt.id().to_string(), None)?;
         output::talk(format!("replay: {}", replayed.judgement));
-        if replayed.judgement != Judgement::Identical {
-            let text = format!("{} did not tell the truth", called.receipt.payload().iss);
-            return Err(CliError::new(Kind::Verification, text));
+        let provider = called.receipt.payload().iss;
+        match replayed.judgement {
+            Judgement::Identical => {}
+            Judgement::Diverged(_) => {
+                return Err(CliError::new(Kind::Verification, format!("{provider} did not tell the truth")));
+            }
+            Judgement::NotReplayable(_) => {
+                let text = format!("whether {provider} told the truth could not be checked here");
+                return Err(CliError::new(Kind::Verification, text));
+            }
         }
     }
     printed
@@ -95,10 +102,12 @@ async fn call(requester: &Requester, args: &Args, progress: &Progress) -> Result
     let called = requester.call(prepared, request, &mut on_event).await?;
     // What was asked can be run again later, offline, only if the component is here too.
     progress.say("keeping the component for replay");
-    if let Err(e) = requester.keep_component(&called).await {
-        output::talk(format!(
+    match requester.keep_component(&called).await {
+        Ok(()) => {}
+        Err(e @ CallError::Untrue { .. }) => return Err(e.into()),
+        Err(e) => output::talk(format!(
             "the component could not be kept, so this receipt cannot be replayed offline yet: {e}"
-        ));
+        )),
     }
     Ok(called)
 }

@@ -56,8 +56,9 @@ pub(crate) struct Global {
 
 impl Global {
     pub(crate) fn home_path(&self) -> Result<PathBuf, CliError> {
-        if let Some(home) = &self.home {
-            return Ok(home.clone());
+        if let Some(home) = self.home.as_ref().filter(|h| !h.as_os_str().is_empty()) {
+            let failed = |e| CliError::new(Kind::Config, format!("cannot use {}: {e}", home.display()));
+            return std::path::absolute(home).map_err(failed);
         }
         use etcetera::BaseStrategy;
         let strategy = etcetera::choose_base_strategy().map_err(|e| {

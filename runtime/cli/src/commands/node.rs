@@ -50,7 +50,10 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let format = global.format;
     super::runtime()?.block_on(async move {
         let mut stop = StopSignal::listen()?;
-        let node = Node::start(home, config, None).await?;
+        let node = tokio::select! {
+            node = Node::start(home, config, None) => node?,
+            () = stop.next() => return Ok(()),
+        };
         announce(&node, format);
         let mut events = node.events();
         loop {
