@@ -32,7 +32,7 @@ pub enum DescribeError {
 
 /// The descriptor a provider signs to offer a release from `now` for `life` seconds.
 ///
-/// Docs are cut to their first line, docs and signatures to their bounds. If the signed descriptor would still exceed
+/// Docs are cut to their first line and a tab becomes a space; docs and signatures to their bounds. If the signed descriptor would still exceed
 /// its bound of 4 KiB, docs are left out first, then signatures, then whole functions, each from the last one backwards.
 pub fn descriptor_for(
     release: &Signed<Release>,
@@ -68,7 +68,7 @@ pub fn descriptor_for(
 fn offered(release: &Release) -> impl Iterator<Item = Offered> + '_ {
     release.functions.iter().map(|f| Offered {
         name: f.name.clone(),
-        docs: cut(f.docs.trim().lines().next().unwrap_or_default().trim_end(), DOCS_BYTES),
+        docs: cut(&f.docs.trim().lines().next().unwrap_or_default().trim_end().replace('\t', " "), DOCS_BYTES),
         signature: cut(&f.to_string(), SIGNATURE_BYTES),
     })
 }

@@ -1,6 +1,6 @@
 //! What a provider announces: the descriptor says what is offered, the lease says how things stand.
 
-use crate::{CapabilityName, ComponentId, DescriptorId, Did, LeaseId, Limits, ReleaseId, Signed, Statement};
+use crate::{CapabilityName, ComponentId, DescriptorId, Did, LeaseId, Limits, ReleaseId, Signed, Statement, text};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub struct Descriptor {
 pub struct Offered {
     /// Its full name.
     pub name: crate::FunctionName,
-    /// The first line of its doc comment, at most 120 bytes.
+    /// The first line of its doc comment, at most 120 bytes, without control characters.
     pub docs: String,
     /// Its signature as WIT writes it, at most 240 bytes; the release has the exact types.
     pub signature: String,
@@ -77,6 +77,12 @@ impl Statement for Descriptor {
             return Err(
                 "at most 16 functions, with docs of 120 and signatures of 240 bytes, are allowed".to_owned()
             );
+        }
+        text::one_line("intent", &self.intent)?;
+        self.tags.iter().try_for_each(|t| text::one_line("a tag", t))?;
+        for f in &self.functions {
+            text::one_line("docs", &f.docs)?;
+            text::one_line("a signature", &f.signature)?;
         }
         Ok(())
     }
@@ -122,7 +128,7 @@ impl Statement for Lease {
         if self.addrs.len() > 4 || self.addrs.iter().any(|a| a.len() > 96) {
             return Err("at most 4 addresses of 96 bytes are allowed".to_owned());
         }
-        Ok(())
+        self.addrs.iter().try_for_each(|a| text::one_line("an address", a))
     }
 }
 

@@ -88,13 +88,22 @@ fn envelope_bytes(signature: &[u8; 64], signed: &[u8]) -> Vec<u8> {
 }
 
 impl<T: Statement> Signed<T> {
-    /// Signs a statement.
+    /// Signs a statement that keeps its type's rules, where that is known; otherwise [`Self::try_sign`].
     ///
-    /// The caller holds the issuer's key; a statement signed with another key is refused by every reader.
+    /// The caller holds the issuer's key; a statement signed with another key is refused by every reader, as is one that
+    /// breaks the rules.
     pub fn sign(payload: T, key: &SecretKey) -> Self {
         let signed = signed_bytes(&payload);
         let bytes = envelope_bytes(&key.sign(&signed), &signed);
         Self { payload, bytes }
+    }
+
+    /// Signs a statement, unless every reader would refuse it: for its own rules, or for its size.
+    pub fn try_sign(payload: T, key: &SecretKey) -> Result<Self, DecodeError> {
+        payload.check().map_err(DecodeError::Invalid)?;
+        let signed = Self::sign(payload, key);
+        let (actual, limit) = (signed.bytes.len(), T::MAX_BYTES);
+        if actual > limit { Err(DecodeError::TooLarge { actual, limit }) } else { Ok(signed) }
     }
 
     /// Reads and verifies an envelope: canonical encoding, tag, issuer's signature, and the statement's own rules.

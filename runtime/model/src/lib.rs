@@ -20,6 +20,7 @@ pub mod profile;
 pub mod query;
 pub mod receipt;
 pub mod release;
+mod text;
 pub mod types;
 pub mod value;
 pub mod verdict;

@@ -29,7 +29,8 @@ pub enum Outcome {
     StdioTooLarge,
     /// The journal exceeded its limit.
     JournalTooLarge,
-    /// The component needs what was not granted: its imports outside the grant, sorted. It was not instantiated.
+    /// The component needs what was not granted: its imports outside the grant, sorted, each once: at most
+    /// [`Self::DENIED_NAMES`], each cut to [`Self::DENIED_NAME_BYTES`]. It was not instantiated.
     Denied(Vec<String>),
     /// The host's own wall-clock protection ended the action. Not replayable: another machine may be faster.
     TimedOut,
@@ -64,6 +65,24 @@ pub enum TrapCode {
 }
 
 impl Outcome {
+    /// The most imports a denial names: a hostile component may have thousands, and a receipt must stay small.
+    pub const DENIED_NAMES: usize = 64;
+    /// The most bytes of each import's name in a denial.
+    pub const DENIED_NAME_BYTES: usize = 128;
+
+    /// What the types alone cannot say: the order and the sizes of a denial's names.
+    pub fn check(&self) -> Result<(), String> {
+        let Self::Denied(names) = self else { return Ok(()) };
+        if names.len() > Self::DENIED_NAMES || names.iter().any(|n| n.len() > Self::DENIED_NAME_BYTES) {
+            let (names, bytes) = (Self::DENIED_NAMES, Self::DENIED_NAME_BYTES);
+            return Err(format!("a denial names at most {names} imports of {bytes} bytes"));
+        }
+        if !names.is_sorted_by(|a, b| a < b) {
+            return Err("a denial's imports are unsorted, or one occurs twice".to_owned());
+        }
+        Ok(())
+    }
+
     /// The stable code, as in receipts, JSON and metrics.
     pub fn code(&self) -> &'static str {
         match self {

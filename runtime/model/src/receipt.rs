@@ -36,6 +36,9 @@ impl Statement for Receipt {
     fn issuer(&self) -> Did {
         self.iss
     }
+    fn check(&self) -> Result<(), String> {
+        self.outcome.check()
+    }
 }
 
 impl Signed<Receipt> {

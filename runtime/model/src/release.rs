@@ -1,7 +1,7 @@
 //! The release: an author's signed statement of what a component is and how it is called.
 
 use crate::{
-    CapabilityName, ComponentId, Did, FunctionName, Permission, ReleaseId, Signed, Statement, WitType,
+    CapabilityName, ComponentId, Did, FunctionName, Permission, ReleaseId, Signed, Statement, WitType, text,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,9 @@ pub struct Release {
     pub name: CapabilityName,
     /// Its version.
     pub version: Version,
-    /// What it does, in one sentence of plain words. At most 512 bytes.
+    /// What it does, in one sentence of plain words. At most 512 bytes, on one line.
     pub intent: String,
-    /// Words to be found by. At most 16, of 32 bytes each.
+    /// Words to be found by. At most 16, of 32 bytes each, on one line.
     pub tags: Vec<String>,
     /// The component.
     pub component: ComponentId,
@@ -51,7 +51,7 @@ pub struct Release {
 pub struct Function {
     /// Its full name.
     pub name: FunctionName,
-    /// Its doc comment. Empty when it has none.
+    /// Its doc comment, without control characters but line feeds and tabs. Empty when it has none.
     pub docs: String,
     /// Its parameters, in order.
     pub params: Vec<Param>,
@@ -166,14 +166,18 @@ impl Statement for Release {
         if self.tags.len() > 16 || self.tags.iter().any(|t| t.is_empty() || t.len() > 32) {
             return Err("at most 16 tags of 1 to 32 bytes are allowed".to_owned());
         }
+        text::one_line("intent", &self.intent)?;
+        self.tags.iter().try_for_each(|t| text::one_line("a tag", t))?;
         if self.functions.is_empty() {
             return Err("no function is offered".to_owned());
         }
         for f in &self.functions {
             let in_function = |e| format!("function {}: {e}", f.name);
+            text::lines("docs", &f.docs).map_err(in_function)?;
             let mut names = BTreeSet::new();
             for p in &f.params {
                 p.ty.check().map_err(in_function)?;
+                text::one_line("a parameter's name", &p.name).map_err(in_function)?;
                 if p.name.is_empty() || !names.insert(&p.name) {
                     let e = format!("the parameter name {:?} is empty or occurs twice", p.name);
                     return Err(in_function(e));

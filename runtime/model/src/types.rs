@@ -3,6 +3,7 @@
 //! Source: component model, `WIT.md`. Resources, streams, futures and `error-context` have no value that can be
 //! written down, so a function that uses one is not offered and has no [`WitType`].
 
+use crate::text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -100,7 +101,7 @@ impl WitType {
     }
 
     /// Whether this can be a type of the component model, whose values then have one encoding each: names within a
-    /// type are unique and not empty, at least one of each, at most 32 flags, and no deeper than
+    /// type are unique, on one line and not empty, at least one of each, at most 32 flags, and no deeper than
     /// [`crate::value::MAX_DEPTH`].
     ///
     /// What a component declares always is; what a signed release claims may be anything.
@@ -143,6 +144,7 @@ fn unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
         if name.is_empty() || !seen.insert(name) {
             return Err(format!("in a {kind}, the name {name:?} is empty or occurs twice"));
         }
+        text::one_line(&format!("a name in a {kind}"), name)?;
     }
     if seen.is_empty() { Err(format!("a {kind} is empty")) } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use crate::execute::Way;
 use crate::world::{self, State};
 use crate::{command, fast};
 use actum_model::release::MAX_COMPONENT_BYTES;
-use actum_model::{ComponentId, Function, FunctionName, Param, Permission};
+use actum_model::{ComponentId, Function, FunctionName, Outcome, Param, Permission};
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,6 @@ use std::{fmt, str};
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
-
-/// The most imports a denial names: a hostile component may have thousands, and a receipt must stay small.
-const DENIED_NAMES: usize = 64;
-/// The most bytes of each import's name in a denial.
-const DENIED_NAME_BYTES: usize = 128;
 
 /// A component ready to run.
 pub struct Loaded {
@@ -101,10 +96,11 @@ impl Loaded {
         let _ = granted;
         let mut names: Vec<String> =
             self.imports.iter().filter(|i| !i.provided).map(|i| i.name.clone()).collect();
+        // Cut first: two long names may be the same one afterwards.
+        names.iter_mut().for_each(|n| n.truncate(n.floor_char_boundary(Outcome::DENIED_NAME_BYTES)));
         names.sort();
         names.dedup();
-        names.truncate(DENIED_NAMES);
-        names.iter_mut().for_each(|n| n.truncate(n.floor_char_boundary(DENIED_NAME_BYTES)));
+        names.truncate(Outcome::DENIED_NAMES);
         names
     }
 

@@ -2,7 +2,7 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Action, DecodeError, Descriptor, EnvelopeError, Journal, Lease, Page, Profile, Query, Receipt, Release,
+    Action, DecodeError, Descriptor, EnvelopeError, Journal, Lease, Outcome, Page, Profile, Query, Receipt, Release,
     SecretKey, Signed, Statement, Verdict, codec, envelope::VARSIG_ED25519_DAG_CBOR,
 };
 use ipld_core::ipld::Ipld;
@@ -228,4 +228,69 @@ fn a_release_with_types_that_no_component_has() {
     let mut release = samples::release();
     release.functions[0].params[0].name = "options".into();
     invalid(release, &author(), "occurs twice");
+}
+
+#[test]
+fn control_characters_in_text_that_is_shown() {
+    for c in ['\0', '\x07', '\x1b', '\r', '\n', '\t', '\x7f', '\u{85}', '\u{9b}'] {
+        let bad = format!("a{c}b");
+        type InRelease = fn(&mut Release, String);
+        let places: [InRelease; 4] = [
+            |r, bad| r.intent = bad,
+            |r, bad| r.tags.push(bad),
+            |r, bad| r.functions[0].params[0].name = bad,
+            |r, bad| r.functions[0].result = Some(actum_model::WitType::Enum(vec![bad])),
+        ];
+        for place in places {
+            let mut release = samples::release();
+            place(&mut release, bad.clone());
+            invalid(release, &author(), "control character");
+        }
+        let mut release = samples::release();
+        release.functions[0].docs = bad.clone();
+        if c == '\n' || c == '\t' {
+            Signed::<Release>::verify(Signed::sign(release, &author()).bytes()).unwrap();
+        } else {
+            invalid(release, &author(), "control character");
+        }
+        type InDescriptor = fn(&mut Descriptor, String);
+        let places: [InDescriptor; 4] = [
+            |d, bad| d.intent = bad,
+            |d, bad| d.tags.push(bad),
+            |d, bad| d.functions[0].docs = bad,
+            |d, bad| d.functions[0].signature = bad,
+        ];
+        for place in places {
+            let mut descriptor = samples::descriptor();
+            place(&mut descriptor, bad.clone());
+            invalid(descriptor, &provider(), "control character");
+        }
+        invalid(Lease { addrs: vec![bad], ..samples::lease() }, &provider(), "control character");
+    }
+}
+
+#[test]
+fn a_denial_unsorted_twice_the_same_too_many_or_too_long() {
+    let denied = |names: Vec<String>| Receipt { outcome: Outcome::Denied(names), ..samples::receipt() };
+    let numbered = |count: usize| (0..count).map(|n| format!("import-{n:0>121}")).collect::<Vec<_>>();
+    let signed = Signed::sign(denied(numbered(64)), &provider());
+    Signed::<Receipt>::verify(signed.bytes()).unwrap();
+    invalid(denied(numbered(65)), &provider(), "at most 64 imports");
+    invalid(denied(vec!["i".repeat(129)]), &provider(), "of 128 bytes");
+    invalid(denied(samples::names(&["b", "a"])), &provider(), "unsorted");
+    invalid(denied(samples::names(&["a", "a"])), &provider(), "occurs twice");
+}
+
+#[test]
+fn signing_what_no_reader_would_take() {
+    let key = author();
+    let signed = Signed::try_sign(samples::release(), &key).unwrap();
+    assert_eq!(signed, Signed::sign(samples::release(), &key));
+    let large = Release { wit: vec![0; Release::MAX_BYTES].into(), ..samples::release() };
+    match Signed::try_sign(large, &key) {
+        Err(DecodeError::TooLarge { actual, limit }) => assert!(actual > limit && limit == Release::MAX_BYTES),
+        other => panic!("{other:?}"),
+    }
+    let nameless = Release { intent: String::new(), ..samples::release() };
+    assert!(matches!(Signed::try_sign(nameless, &key), Err(DecodeError::Invalid(_))));
 }
