@@ -131,6 +131,31 @@ impl Store {
         })
     }
 
+    /// Keeps several receipts, together where that works, else each by itself, so that one which cannot be kept does
+    /// not take the others with it. Gives those that were not kept, by their place, and why.
+    ///
+    /// [`StoreError::Busy`] is about all of them: some may be kept, and doing it again with all is right.
+    pub fn put_receipts_each(
+        &self,
+        receipts: &[NewReceipt<'_>],
+    ) -> Result<Vec<(usize, StoreError)>, StoreError> {
+        match self.put_receipts(receipts) {
+            Ok(()) => return Ok(Vec::new()),
+            Err(e @ StoreError::Busy { .. }) => return Err(e),
+            Err(e) if receipts.len() == 1 => return Ok(vec![(0, e)]),
+            Err(_) => {}
+        }
+        let mut lost = Vec::new();
+        for (place, one) in receipts.iter().enumerate() {
+            match self.put_receipts(std::slice::from_ref(one)) {
+                Ok(()) => {}
+                Err(e @ StoreError::Busy { .. }) => return Err(e),
+                Err(e) => lost.push((place, e)),
+            }
+        }
+        Ok(lost)
+    }
+
     /// A receipt by its id.
     pub fn receipt(&self, id: &ReceiptId) -> Result<Option<Signed<Receipt>>, StoreError> {
         let id = id.to_string();

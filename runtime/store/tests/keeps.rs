@@ -140,6 +140,24 @@ fn receipts_by_id_time_provider_and_short_id() {
 }
 
 #[test]
+fn a_receipt_that_cannot_be_kept_does_not_take_its_batch_with_it() {
+    let (_home, store) = open();
+    let mut made: Vec<_> = (0..64).map(|n| Made::new(1, n, 8)).collect();
+    made.push(Made::new(1, 64, MAX_BLOB_BYTES));
+    let mut parts: Vec<_> = made.iter().map(Made::parts).collect();
+    parts[7].journal = b"another";
+    let lost = store.put_receipts_each(&parts).unwrap();
+    assert!(matches!(
+        lost.as_slice(),
+        [(7, StoreError::Mismatch { what: "journal", .. }), (64, StoreError::TooLarge { .. })]
+    ));
+    assert_eq!(store.receipts(None, 100, None).unwrap().len(), 63);
+    assert!(store.evidence(&made[63].receipt.id()).unwrap().is_some());
+    assert_eq!(store.put_receipts_each(&parts[7..8]).unwrap().len(), 1);
+    assert!(store.put_receipts_each(&parts[8..9]).unwrap().is_empty());
+}
+
+#[test]
 fn verdicts_by_receipt_and_provider() {
     let (_home, store) = open();
     let receipt = ReceiptId::of(b"receipt");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use actum_store::{INLINE_BYTES, Store};
+use actum_store::{INLINE_BYTES, Store, StoreError};
 use common::*;
 use std::{
     env,
@@ -114,6 +114,20 @@ fn stores_and_threads_share_a_home() {
         assert_eq!(store.peers().unwrap().len(), 60);
         assert_eq!(store.releases().unwrap().len(), 1);
     }
+}
+
+#[test]
+fn receipts_kept_from_a_locked_database_are_kept_once_it_is_free() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let made: Vec<_> = (0..3).map(|n| Made::new(1, n, 8)).collect();
+    let parts: Vec<_> = made.iter().map(Made::parts).collect();
+    let other = rusqlite::Connection::open(home.path().join("store/actum.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(matches!(store.put_receipts_each(&parts), Err(StoreError::Busy { .. })));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(store.put_receipts_each(&parts).unwrap().is_empty());
+    assert_eq!(store.receipts(None, 100, None).unwrap().len(), 3);
 }
 
 #[test]
