@@ -16,6 +16,10 @@ const A_COMMIT: usize = 64;
 const LOOKS: usize = 5;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// How often receipts are tried again while another process holds the database. Each try waits
+/// [`actum_store::BUSY_TIMEOUT`], so that receipts are given up after a minute.
+const BUSY_RETRIES: u32 = 5;
+
 /// A receipt with the bytes it names.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -61,13 +65,34 @@ fn store_all(home: &Home, mut inbox: mpsc::Receiver<Kept>) -> Result<(), StoreEr
             batch.push(kept);
         }
         let receipts: Vec<_> = batch.iter().map(Kept::as_new).collect();
-        if let Err(e) = home.store().put_receipts(&receipts) {
-            tracing::error!(count = receipts.len(), error = %e, "receipts could not be stored");
-            result = result.and(Err(e));
-        }
+        result = result.and(store_batch(home, &receipts));
         batch.clear();
     }
     result
+}
+
+/// Stores what can be stored, and says of each receipt that cannot which it is; gives the first failure.
+fn store_batch(home: &Home, receipts: &[NewReceipt<'_>]) -> Result<(), StoreError> {
+    let mut retries = 0;
+    let lost = loop {
+        match home.store().put_receipts_each(receipts) {
+            Err(StoreError::Busy { .. }) if retries < BUSY_RETRIES => retries += 1,
+            other => break other,
+        }
+    };
+    let say = |new: &NewReceipt<'_>, error: &StoreError| {
+        tracing::error!(receipt = %new.receipt.id(), %error, "a receipt could not be stored");
+    };
+    match lost {
+        Ok(lost) => lost.into_iter().fold(Ok(()), |result, (place, error)| {
+            receipts.get(place).into_iter().for_each(|new| say(new, &error));
+            result.and(Err(error))
+        }),
+        Err(error) => {
+            receipts.iter().for_each(|new| say(new, &error));
+            Err(error)
+        }
+    }
 }
 
 impl Kept {
