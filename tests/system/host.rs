@@ -72,8 +72,8 @@ fn a_component_that_went_missing_is_fetched_from_the_caller_who_has_it() {
     let component =
         stage.actum("author", &["--format", "json", "publish", "capabilities/json-query/json-query.wasm"]);
     let component = component.exits(0).json()["component"].as_str().expect("an id").to_owned();
-    let blobs = stage.path().join("host/store/blobs").join(&component[component.len() - 2..]);
-    std::fs::remove_file(blobs.join(&component)).expect("the component is a file of its own");
+    let components = stage.path().join("host/store/components").join(&component[component.len() - 2..]);
+    std::fs::remove_file(components.join(&component)).expect("the component is a file of its own");
     let host = stage.node("host", &["--offer", &release]);
     let call = |home: &str| {
         let args = r#"{"document": "{\"a\": 7}", "filter": ".a"}"#;

@@ -3,7 +3,7 @@
 //! ```text
 //! key.pem        the Ed25519 key, PKCS#8 PEM, readable by its owner only
 //! config.toml    what `actum node` offers and to whom (optional)
-//! store/         blobs, receipts, names (see actum-store)
+//! store/         blobs, components, receipts, names (see actum-store)
 //! cache/         compiled components, safe to delete
 //! node.lock      held by the home's running node
 //! ```
@@ -68,7 +68,7 @@ impl Home {
     pub fn open(root: &Path) -> Result<Self, HomeError> {
         create_private_dir(root)?;
         let key = open_key(&root.join("key.pem"))?;
-        let store = Store::open(&root.join("store"))?;
+        let store = Store::open(root)?;
         Ok(Self { root: root.to_owned(), key, store, sandbox: OnceLock::new() })
     }
 

@@ -260,6 +260,7 @@ impl Node {
             events.clone(),
         );
         let now = clock::now_secs();
+        home.store().sweep_temporary(now)?;
         let mut index = Index::default();
         for known in home.store().offers(now)? {
             let _ = index.observe_descriptor(known.descriptor, now);
