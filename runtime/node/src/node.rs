@@ -606,9 +606,7 @@ impl Handler for Answers {
                 }
                 Request::Release { id } => content::release(&service.home, &id),
                 Request::Chunk { component, index } => {
-                    let read =
-                        tokio::task::spawn_blocking(move || content::chunk(&service.home, &component, index));
-                    read.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                    content::chunk(service.home.clone(), component, index).await
                 }
             };
             answer.unwrap_or_else(Response::from)

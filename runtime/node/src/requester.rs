@@ -550,11 +550,7 @@ impl actum_overlay::Handler for Serves {
         let home = self.0.clone();
         Box::pin(async move {
             let answer = match request {
-                Request::Chunk { component, index } => {
-                    let read =
-                        tokio::task::spawn_blocking(move || crate::content::chunk(&home, &component, index));
-                    read.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
-                }
+                Request::Chunk { component, index } => crate::content::chunk(home, component, index).await,
                 Request::Release { id } => crate::content::release(&home, &id),
                 _ => Err(Refusal::new(RefusalCode::NotOffered, "this peer only asks")),
             };
