@@ -28,6 +28,16 @@ pub enum ArgsError {
         /// Where and why.
         source: ValueError,
     },
+    /// Encoded, they are more than a receipt's evidence may have.
+    #[error("the arguments of {function} have {actual} bytes encoded; at most {limit} are taken")]
+    TooLarge {
+        /// The function, as WIT writes it.
+        function: String,
+        /// Bytes given.
+        actual: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
 }
 
 /// What a caller may choose of an action beyond function and arguments.
@@ -51,8 +61,18 @@ pub fn encode_args(
 ) -> Result<Vec<u8>, ArgsError> {
     let values = json::params_from_json_with(&function.params, args, files)
         .map_err(|source| ArgsError::Json { function: function.to_string(), source })?;
-    value::encode_params(&function.params, &values)
-        .map_err(|source| ArgsError::Encode { function: function.to_string(), source })
+    let args = value::encode_params(&function.params, &values)
+        .map_err(|source| ArgsError::Encode { function: function.to_string(), source })?;
+    check_size(function, &args).map(|()| args)
+}
+
+/// Refuses arguments that could not be kept with the receipt, before anything is sent or run.
+pub(crate) fn check_size(function: &Function, args: &[u8]) -> Result<(), ArgsError> {
+    let (actual, limit) = (args.len(), actum_store::MAX_BLOB_BYTES);
+    if actual > limit {
+        return Err(ArgsError::TooLarge { function: function.to_string(), actual, limit });
+    }
+    Ok(())
 }
 
 /// The action that calls `function` of `component` with these encoded arguments.

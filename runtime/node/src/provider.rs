@@ -241,13 +241,20 @@ impl Provider {
         if action.requester != peer {
             return Err(bad("the action names another requester than the peer that sent it"));
         }
-        if BlobId::of(args) != action.args {
-            return Err(bad("the arguments are not those the action names"));
+        // More could not be kept with the receipt.
+        if args.len() > actum_store::MAX_BLOB_BYTES {
+            let text = format!(
+                "arguments of {} bytes are over this node's {}",
+                args.len(),
+                actum_store::MAX_BLOB_BYTES
+            );
+            return Err(Refusal::new(RefusalCode::OverLimit, text));
         }
-        let offers = self.offers.read().unwrap_or_else(PoisonError::into_inner);
         let not_offered = |what: String| Refusal::new(RefusalCode::NotOffered, what);
-        let offer = offers
-            .get(&action.component)
+        let offers = self.offers.read().unwrap_or_else(PoisonError::into_inner);
+        let offer = offers.get(&action.component).cloned();
+        drop(offers);
+        let offer = offer
             .ok_or_else(|| not_offered(format!("component {} is not offered here", action.component)))?;
         if !offer.release.payload().functions.iter().any(|f| f.name == action.function) {
             return Err(not_offered(format!("function {} is not offered", action.function)));
@@ -268,7 +275,11 @@ impl Provider {
             let text = format!("{limit} of {asked} is over this node's {allowed}");
             return Err(Refusal::new(RefusalCode::OverLimit, text));
         }
-        Ok((Arc::clone(offer), authority))
+        // Last, because it costs what the arguments weigh: a stranger with no business here gets no work done.
+        if BlobId::of(args) != action.args {
+            return Err(bad("the arguments are not those the action names"));
+        }
+        Ok((offer, authority))
     }
 
     /// Takes a place among the running and waiting, or says when to come back.

@@ -413,6 +413,7 @@ impl Requester {
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Called, CallError> {
         let Prepared { release, function, candidates } = prepared;
+        invoke::check_size(&function, &request.args)?;
         let (mut tried, mut refused) = (Vec::new(), None);
         for found in &candidates {
             let provider = found.offer.descriptor().payload().iss;
