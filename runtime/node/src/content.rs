@@ -2,7 +2,7 @@
 //! component is given only where a release kept here names it, and no blob is a component (see actum-store).
 
 use crate::home::Home;
-use actum_model::{ComponentId, ReleaseId, id::sha256, release::CHUNK_BYTES};
+use actum_model::{ComponentId, ReleaseId};
 use actum_overlay::{Refusal, RefusalCode, Response};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -33,22 +33,17 @@ pub(crate) async fn chunk(home: Arc<Home>, component: ComponentId, index: u32) -
 }
 
 fn read_chunk(home: &Home, component: &ComponentId, index: u32) -> Result<Response, Refusal> {
-    let unknown = |what: String| Refusal::new(RefusalCode::UnknownComponent, what);
-    let releases = home.store().releases_of_component(component).map_err(internal)?;
-    if releases.is_empty() {
-        return Err(unknown(format!("no release here names component {component}")));
+    match home.store().released_chunk(component, index) {
+        Ok(Some(bytes)) => Ok(Response::Chunk { bytes }),
+        Ok(None) => {
+            let text = format!("no chunk {index} of a released component {component} is here");
+            Err(Refusal::new(RefusalCode::UnknownComponent, text))
+        }
+        Err(e) => {
+            tracing::error!(%component, index, error = %e, "a chunk could not be given");
+            Err(internal(e))
+        }
     }
-    let bytes = home.store().component_chunk(component, index, CHUNK_BYTES).map_err(internal)?;
-    let missing = || unknown(format!("component {component} has no chunk {index} here"));
-    let bytes = bytes.ok_or_else(missing)?;
-    // A stranger's release may lie about the digests, so any that is kept here may confirm them.
-    let digest = sha256(&bytes);
-    let place = index as usize;
-    if releases.iter().any(|r| r.payload().chunks.get(place).is_some_and(|wanted| **wanted == digest)) {
-        return Ok(Response::Chunk { bytes });
-    }
-    tracing::error!(%component, index, "a stored chunk is not what any release here says; the disk may be damaged");
-    Err(internal(format!("chunk {index} of component {component} is damaged here")))
 }
 
 /// A failure of this peer, which is not the asker's fault.

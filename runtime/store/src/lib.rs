@@ -47,7 +47,7 @@
 //! Assumed of the medium: a sync that returned is on it, a rename within one file system is atomic, and the file
 //! system is local (SQLite's WAL needs shared memory, which network file systems lack). Not assumed: that bytes stay
 //! as they were. Every blob, component and envelope is checked against its id when read, and damage is reported
-//! by name; [`Store::component_chunk`] alone leaves the check to its caller.
+//! by name; [`Store::component_chunk`] alone leaves the check to its caller, as [`Store::released_chunk`] does it.
 
 mod blobs;
 mod content;

@@ -1,7 +1,9 @@
 //! Releases, found by id, by name and by component.
 
 use crate::{Store, StoreError, db::envelope};
-use actum_model::{CapabilityName, ComponentId, Release, ReleaseId, Signed};
+use actum_model::{
+    CapabilityName, ComponentId, Release, ReleaseId, Signed, id::sha256, release::CHUNK_BYTES,
+};
 use rusqlite::{Params, params};
 use semver::Version;
 
@@ -55,6 +57,30 @@ impl Store {
     /// Every release that names a component, the one kept first first.
     pub fn releases_of_component(&self, id: &ComponentId) -> Result<Vec<Signed<Release>>, StoreError> {
         self.select_releases("WHERE component = ?1 ORDER BY n", [id.to_string()])
+    }
+
+    /// A chunk of a component as a stranger may have it: only where a release kept here names the component, and
+    /// verified against that release's digest. `None` when there is no such release, component or chunk.
+    ///
+    /// Bytes that no release here bears out are [`StoreError::Corrupt`]. Any of several releases will do: a stranger's
+    /// may lie about the digests, and does not keep the others' from being right.
+    pub fn released_chunk(&self, id: &ComponentId, index: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let releases = self.releases_of_component(id)?;
+        if releases.is_empty() {
+            return Ok(None);
+        }
+        let Some(bytes) = self.component_chunk(id, index, CHUNK_BYTES)? else {
+            return Ok(None);
+        };
+        let (digest, place) = (sha256(&bytes), index as usize);
+        if releases.iter().any(|r| r.payload().chunks.get(place).is_some_and(|wanted| **wanted == digest)) {
+            return Ok(Some(bytes));
+        }
+        Err(StoreError::Corrupt {
+            what: "component",
+            id: id.to_string(),
+            why: format!("its chunk {index} has another digest than any release of it says"),
+        })
     }
 
     fn select_releases(&self, rest: &str, params: impl Params) -> Result<Vec<Signed<Release>>, StoreError> {

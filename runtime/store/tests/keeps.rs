@@ -54,6 +54,28 @@ fn a_blob_is_not_a_component_nor_a_component_a_blob() {
 }
 
 #[test]
+fn strangers_get_only_what_a_release_here_names() {
+    let (_home, store) = open();
+    let bytes: Vec<u8> = (0..600_000).map(|n: usize| (n / 1_000) as u8).collect();
+    let id = store.put_component(&bytes).unwrap();
+    assert_eq!(store.released_chunk(&id, 0).unwrap(), None, "no release names it");
+    // A stranger's release with wrong digests, kept first, does not stand in the way of the true one.
+    let mut lie = release(2, "lie", "1.0.0", &bytes).into_payload();
+    lie.chunks.reverse();
+    store.put_release(&Signed::sign(lie, &key(2))).unwrap();
+    store.put_release(&release(1, "words", "1.0.0", &bytes)).unwrap();
+    for (index, chunk) in bytes.chunks(release::CHUNK_BYTES).enumerate() {
+        assert_eq!(store.released_chunk(&id, index as u32).unwrap().unwrap(), chunk);
+    }
+    assert_eq!(store.released_chunk(&id, 3).unwrap(), None);
+    // A release that names somebody's arguments as its component gets nobody those arguments.
+    let made = Made::new(1, 1, 100);
+    store.put_receipts(&[made.parts()]).unwrap();
+    store.put_release(&release(2, "thief", "1.0.0", &made.args)).unwrap();
+    assert_eq!(store.released_chunk(&ComponentId::of(&made.args), 0).unwrap(), None);
+}
+
+#[test]
 fn a_component_by_the_chunk_is_the_component() {
     let (_home, store) = open();
     for size in [1, 999, 1_000, 2_500, 100_000] {

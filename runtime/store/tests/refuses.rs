@@ -51,7 +51,9 @@ fn a_component_whose_file_was_changed() {
     let bytes = vec![1; 100];
     let id = store.put_component(&bytes).unwrap();
     let cid = id.to_string();
+    store.put_release(&release(1, "words", "1.0.0", &bytes)).unwrap();
     fs::write(home.path().join("store/components").join(&cid[cid.len() - 2..]).join(cid), [2; 100]).unwrap();
+    assert!(matches!(store.released_chunk(&id, 0), Err(StoreError::Corrupt { what: "component", .. })));
     assert!(matches!(store.component(&id), Err(StoreError::Corrupt { what: "component", .. })));
     store.put_component(&bytes).unwrap();
     assert_eq!(store.component(&id).unwrap(), Some(bytes), "putting it again mends it");
