@@ -68,7 +68,10 @@ pub fn descriptor_for(
 fn offered(release: &Release) -> impl Iterator<Item = Offered> + '_ {
     release.functions.iter().map(|f| Offered {
         name: f.name.clone(),
-        docs: cut(&f.docs.trim().lines().next().unwrap_or_default().trim_end().replace('\t', " "), DOCS_BYTES),
+        docs: cut(
+            &f.docs.trim().lines().next().unwrap_or_default().trim_end().replace('\t', " "),
+            DOCS_BYTES,
+        ),
         signature: cut(&f.to_string(), SIGNATURE_BYTES),
     })
 }

@@ -1,18 +1,18 @@
 //! The index: what is known of each provider, while it lives.
 
-use crate::{LiveOffer, Refused, Text, live::alive};
+use crate::{LiveOffer, Refused, corpus::Postings, live::alive, rank::Text};
 use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement};
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 /// What an index may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexLimits {
-    /// Providers. Default 10,000: some 50 MB where each offers two capabilities. A new provider beyond it is refused
-    /// with `too-many-providers`. It bounds memory; it does not keep many false names out.
+    /// Providers. Default 10,000. A new provider beyond it is refused with `too-many-providers`. It bounds memory; it does
+    /// not keep many false names out.
     pub providers: usize,
+    /// Descriptors of all providers together. Default 20,000: at most some 300 MB, of which real ones need a third. One
+    /// more is refused with `index-full`, until another expires. It bounds memory, and what one query costs.
+    pub descriptors: usize,
     /// Descriptors of one provider. Default 64. Those of the lowest sequence number make room; a lower one is refused
     /// with `too-many-descriptors`.
     pub descriptors_per_provider: usize,
@@ -20,7 +20,7 @@ pub struct IndexLimits {
 
 impl Default for IndexLimits {
     fn default() -> Self {
-        Self { providers: 10_000, descriptors_per_provider: 64 }
+        Self { providers: 10_000, descriptors: 20_000, descriptors_per_provider: 64 }
     }
 }
 
@@ -39,12 +39,17 @@ pub enum Observed {
 
 /// Verified statements of many providers, alive and bounded.
 ///
-/// The same statements observed at one time in any order give the same index, unless there were more providers than it
-/// may hold.
+/// The same statements observed at one time in any order give the same index, unless there were more providers or
+/// descriptors than it may hold.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     limits: IndexLimits,
     providers: BTreeMap<Did, Provider>,
+    pub(crate) postings: Postings,
+    /// How many descriptors all providers have.
+    descriptors: usize,
+    /// Nothing held expires before this time: looking for it earlier is in vain.
+    first_end: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,13 +61,14 @@ struct Provider {
 #[derive(Clone, Debug)]
 struct Described {
     descriptor: Arc<Signed<Descriptor>>,
-    text: Arc<Text>,
+    /// Where its words are in the index's postings.
+    slot: u32,
 }
 
 impl Index {
     /// An empty index.
     pub fn new(limits: IndexLimits) -> Self {
-        Self { limits, providers: BTreeMap::new() }
+        Self { limits, ..Self::default() }
     }
 
     /// Takes in the bytes of a signed descriptor or a signed lease.
@@ -98,18 +104,19 @@ impl Index {
     ) -> Result<Observed, Refused> {
         let payload = descriptor.payload();
         alive(payload.nbf, payload.exp, now)?;
-        let (iss, release) = (payload.iss, payload.release);
-        let limit = self.limits.descriptors_per_provider;
-        let provider = self.provider(iss, now)?;
-        let known = provider.descriptors.get(&release);
+        let (iss, release, exp) = (payload.iss, payload.release, payload.exp);
+        let known = self.providers.get(&iss).and_then(|p| p.descriptors.get(&release));
         let observed = observed(known.map(|k| &*k.descriptor), &descriptor, |d| d.seq);
-        if observed == Observed::New && provider.descriptors.len() >= limit {
-            provider.make_room(iss, &descriptor, limit, now)?;
+        match observed {
+            Observed::Same | Observed::Older => return Ok(observed),
+            Observed::Newer => self.forget(iss, release),
+            Observed::New => self.make_room(&descriptor, now)?,
         }
-        if matches!(observed, Observed::New | Observed::Newer) {
-            let text = Arc::new(Text::of(descriptor.payload()));
-            provider.descriptors.insert(release, Described { descriptor: Arc::new(descriptor), text });
-        }
+        let slot = self.postings.insert(Text::of(descriptor.payload()));
+        self.descriptors += 1;
+        self.first_end = self.first_end.min(exp);
+        let described = Described { descriptor: Arc::new(descriptor), slot };
+        self.providers.entry(iss).or_default().descriptors.insert(release, described);
         Ok(observed)
     }
 
@@ -117,39 +124,62 @@ impl Index {
     pub fn observe_lease(&mut self, lease: Signed<Lease>, now: u64) -> Result<Observed, Refused> {
         let payload = lease.payload();
         alive(payload.nbf, payload.exp, now)?;
-        let provider = self.provider(payload.iss, now)?;
-        let observed = observed(provider.lease.as_deref(), &lease, |l| l.seq);
+        let (iss, exp) = (payload.iss, payload.exp);
+        let known = self.providers.get(&iss).and_then(|p| p.lease.as_deref());
+        let observed = observed(known, &lease, |l| l.seq);
         if matches!(observed, Observed::New | Observed::Newer) {
-            provider.lease = Some(Arc::new(lease));
+            self.admit(iss, now)?;
+            self.first_end = self.first_end.min(exp);
+            self.providers.entry(iss).or_default().lease = Some(Arc::new(lease));
         }
         Ok(observed)
     }
 
     /// The offers that can be called now, by provider, then release.
     pub fn offers(&self, now: u64) -> Vec<LiveOffer> {
-        let mut offers = Vec::new();
-        for provider in self.providers.values() {
-            let Some(lease) = &provider.lease else { continue };
-            for described in provider.descriptors.values() {
-                if LiveOffer::is_live(described.descriptor.payload(), lease.payload(), now) {
-                    offers.push(LiveOffer {
-                        descriptor: described.descriptor.clone(),
-                        lease: lease.clone(),
-                        text: described.text.clone(),
-                    });
-                }
-            }
-        }
-        offers
+        self.live(now).map(|live| live.offer()).collect()
+    }
+
+    /// The offers that can be called now, by provider, then release, where they lie.
+    pub(crate) fn live(&self, now: u64) -> impl Iterator<Item = Live<'_>> {
+        self.providers
+            .values()
+            .flat_map(move |provider| {
+                let lease = provider.lease.iter();
+                lease.flat_map(|lease| {
+                    provider.descriptors.values().map(move |Described { descriptor, slot }| Live {
+                        descriptor,
+                        lease,
+                        slot: *slot,
+                    })
+                })
+            })
+            .filter(move |l| LiveOffer::is_live(l.descriptor.payload(), l.lease.payload(), now))
     }
 
     /// Forgets what expired. Call it now and then: expired statements are never given out, and only take up room.
     pub fn expire(&mut self, now: u64) {
+        if now < self.first_end {
+            return;
+        }
+        let (postings, descriptors) = (&mut self.postings, &mut self.descriptors);
+        let mut first_end = u64::MAX;
         self.providers.retain(|_, provider| {
             provider.lease = provider.lease.take().filter(|l| l.payload().exp > now);
-            provider.descriptors.retain(|_, d| d.descriptor.payload().exp > now);
+            provider.descriptors.retain(|_, d| {
+                let payload = d.descriptor.payload();
+                if payload.exp <= now {
+                    postings.remove(d.slot, &Text::of(payload));
+                    *descriptors -= 1;
+                    return false;
+                }
+                first_end = first_end.min(payload.exp);
+                true
+            });
+            first_end = provider.lease.iter().map(|l| l.payload().exp).fold(first_end, u64::min);
             provider.lease.is_some() || !provider.descriptors.is_empty()
         });
+        self.first_end = first_end;
     }
 
     /// How many providers are held, expired ones included.
@@ -162,43 +192,86 @@ impl Index {
         self.providers.is_empty()
     }
 
-    fn provider(&mut self, did: Did, now: u64) -> Result<&mut Provider, Refused> {
+    /// Checks that there is room for this provider, if it is a new one.
+    fn admit(&mut self, provider: Did, now: u64) -> Result<(), Refused> {
         let limit = self.limits.providers;
-        if self.providers.len() >= limit && !self.providers.contains_key(&did) {
+        let fits = |index: &Self| index.providers.len() < limit || index.providers.contains_key(&provider);
+        if !fits(self) {
             self.expire(now);
-            if self.providers.len() >= limit {
-                return Err(Refused::TooManyProviders { limit });
-            }
         }
-        Ok(match self.providers.entry(did) {
-            Entry::Occupied(held) => held.into_mut(),
-            Entry::Vacant(free) => free.insert(Provider::default()),
-        })
+        if fits(self) { Ok(()) } else { Err(Refused::TooManyProviders { limit }) }
+    }
+
+    /// Makes room for a descriptor that is new. Where its provider has as many as it may, an expired one goes, else the
+    /// one of the lowest sequence number if that is lower than the newcomer's.
+    fn make_room(&mut self, newcomer: &Signed<Descriptor>, now: u64) -> Result<(), Refused> {
+        let provider = newcomer.payload().iss;
+        self.admit(provider, now)?;
+        let limit = self.limits.descriptors_per_provider;
+        let held = |index: &Self| index.providers.get(&provider).map_or(0, |p| p.descriptors.len());
+        if held(self) >= limit {
+            self.expire(now);
+        }
+        if held(self) >= limit {
+            let age = |d: &Descriptor| (d.seq, d.release);
+            let held = self.providers.get(&provider).into_iter().flat_map(|p| p.descriptors.values());
+            return match held.map(|d| age(d.descriptor.payload())).min() {
+                Some((seq, release)) if (seq, release) < age(newcomer.payload()) => {
+                    self.forget(provider, release);
+                    Ok(())
+                }
+                _ => Err(Refused::TooManyDescriptors { provider, limit }),
+            };
+        }
+        let limit = self.limits.descriptors;
+        if self.descriptors >= limit {
+            self.expire(now);
+        }
+        if self.descriptors < limit { Ok(()) } else { Err(Refused::Full { limit }) }
+    }
+
+    /// Forgets one descriptor. Its provider stays.
+    fn forget(&mut self, provider: Did, release: ReleaseId) {
+        let held = self.providers.get_mut(&provider).and_then(|p| p.descriptors.remove(&release));
+        if let Some(Described { descriptor, slot }) = held {
+            self.postings.remove(slot, &Text::of(descriptor.payload()));
+            self.descriptors -= 1;
+        }
     }
 }
 
-impl Provider {
-    /// Drops an expired descriptor, else the one of the lowest sequence number if that is lower than the newcomer's.
-    fn make_room(
-        &mut self,
-        provider: Did,
-        newcomer: &Signed<Descriptor>,
-        limit: usize,
-        now: u64,
-    ) -> Result<(), Refused> {
-        self.descriptors.retain(|_, d| d.descriptor.payload().exp > now);
-        if self.descriptors.len() < limit {
-            return Ok(());
-        }
-        let age = |d: &Descriptor| (d.seq, d.release);
-        let lowest = self.descriptors.values().map(|d| age(d.descriptor.payload())).min();
-        match lowest {
-            Some((seq, release)) if (seq, release) < age(newcomer.payload()) => {
-                self.descriptors.remove(&release);
-                Ok(())
-            }
-            _ => Err(Refused::TooManyDescriptors { provider, limit }),
-        }
+/// An offer that can be called now, where it lies in the index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Live<'a> {
+    descriptor: &'a Arc<Signed<Descriptor>>,
+    lease: &'a Arc<Signed<Lease>>,
+    /// Where its words are in the index's postings.
+    pub(crate) slot: u32,
+}
+
+impl<'a> Live<'a> {
+    pub(crate) fn descriptor(self) -> &'a Descriptor {
+        self.descriptor.payload()
+    }
+
+    pub(crate) fn lease(self) -> &'a Lease {
+        self.lease.payload()
+    }
+
+    /// The less busy first; then by provider and release, so that no two offers are equal.
+    pub(crate) fn by_readiness(self, other: Self) -> Ordering {
+        let (mine, theirs) = (self.lease(), other.lease());
+        // load / capacity, compared without dividing; no capacity at all comes last.
+        let busy = |a: &Lease, b: &Lease| u64::from(a.load) * u64::from(b.capacity);
+        (mine.capacity == 0)
+            .cmp(&(theirs.capacity == 0))
+            .then_with(|| busy(mine, theirs).cmp(&busy(theirs, mine)))
+            .then_with(|| mine.iss.cmp(&theirs.iss))
+            .then_with(|| self.descriptor().release.cmp(&other.descriptor().release))
+    }
+
+    pub(crate) fn offer(self) -> LiveOffer {
+        LiveOffer { descriptor: self.descriptor.clone(), lease: self.lease.clone() }
     }
 }
 

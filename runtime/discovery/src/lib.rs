@@ -11,6 +11,7 @@
 //! Times are seconds since the Unix epoch.
 
 mod announce;
+mod corpus;
 mod describe;
 mod index;
 mod live;
@@ -20,10 +21,11 @@ mod refused;
 mod search;
 
 pub use announce::{Announcement, Announcer, Lifetimes, Validity};
+pub use corpus::Corpus;
 pub use describe::{DescribeError, Disagreement, agrees, descriptor_for};
 pub use index::{Index, IndexLimits, Observed};
 pub use live::{CLOCK_SKEW, LiveOffer};
 pub use merge::{Answer, Merged, PageRefused, RefusedOffer, RefusedPage, merge};
-pub use rank::{Match, Ranker, Text, WordRanker};
+pub use rank::{Match, QUERY_TERMS, Ranker, Ranking, WordRanker};
 pub use refused::Refused;
 pub use search::{Found, Why};

@@ -1,8 +1,8 @@
 //! When a statement is alive, and an offer with both its halves.
 
-use crate::{Refused, Text};
+use crate::Refused;
 use actum_model::{Descriptor, Lease, Offer, Signed};
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 /// How far ahead of ours a provider's clock may be, in seconds: two minutes. It softens the beginning of a life only: a
 /// clock that is behind loses as much of a life's end, and a lease is refreshed long before that.
@@ -24,7 +24,6 @@ pub(crate) fn alive(nbf: u64, exp: u64, now: u64) -> Result<(), Refused> {
 pub struct LiveOffer {
     pub(crate) descriptor: Arc<Signed<Descriptor>>,
     pub(crate) lease: Arc<Signed<Lease>>,
-    pub(crate) text: Arc<Text>,
 }
 
 impl LiveOffer {
@@ -36,11 +35,6 @@ impl LiveOffer {
     /// How things stand with the provider.
     pub fn lease(&self) -> &Signed<Lease> {
         &self.lease
-    }
-
-    /// The descriptor's words, for a [`crate::Ranker`].
-    pub fn text(&self) -> &Text {
-        &self.text
     }
 
     /// The offer as pages carry it.
@@ -58,17 +52,5 @@ impl LiveOffer {
         alive(descriptor.nbf, descriptor.exp, now).is_ok()
             && alive(lease.nbf, lease.exp, now).is_ok()
             && descriptor.seq >= lease.descriptors_seq
-    }
-
-    /// The less busy first; then by provider and release, so that no two offers are equal.
-    pub(crate) fn by_readiness(&self, other: &Self) -> Ordering {
-        let (mine, theirs) = (self.lease.payload(), other.lease.payload());
-        // load / capacity, compared without dividing; no capacity at all comes last.
-        let busy = |a: &Lease, b: &Lease| u64::from(a.load) * u64::from(b.capacity);
-        (mine.capacity == 0)
-            .cmp(&(theirs.capacity == 0))
-            .then_with(|| busy(mine, theirs).cmp(&busy(theirs, mine)))
-            .then_with(|| mine.iss.cmp(&theirs.iss))
-            .then_with(|| self.descriptor.payload().release.cmp(&other.descriptor.payload().release))
     }
 }

@@ -2,28 +2,40 @@
 
 mod words;
 
-use crate::LiveOffer;
+use crate::Corpus;
 use actum_model::Descriptor;
-use std::collections::{BTreeMap, BTreeSet};
-use words::{synonyms, words};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use words::{Word, synonyms, words};
+
+/// The most different words of a query that count, stop words not among them: the first ones typed.
+pub const QUERY_TERMS: usize = 12;
 
 /// Judges offers against plain words.
 pub trait Ranker {
     /// The offers that match, in any order, each at most once.
     ///
     /// The same arguments must give the same answer on every machine. Called for each query; it must not block.
-    fn rank(&self, query: &str, offers: &[LiveOffer]) -> Vec<Match>;
+    fn rank(&self, query: &str, corpus: &Corpus<'_>) -> Ranking;
+}
+
+/// The offers that match, and what of the query they match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranking {
+    /// The query's words that counted, as they were typed, in lower case. At most 32.
+    pub words: Vec<String>,
+    /// The offers.
+    pub matches: Vec<Match>,
 }
 
 /// An offer that matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// Which of the offers.
+    /// Which of the offers, as [`Corpus::holding`] names it.
     pub offer: usize,
     /// How well, in thousandths of the ranker's own unit; more is better. Comparable within one answer only.
     pub score: u64,
-    /// The query's words that matched, as they were typed, in lower case.
-    pub words: Vec<String>,
+    /// Which of [`Ranking::words`] matched: bit 0 stands for the first.
+    pub words: u32,
 }
 
 /// What a word in a name is worth, against one in a doc comment.
@@ -37,16 +49,20 @@ const FUNCTION: u32 = 2;
 /// What a word of a doc comment or of an interface's name is worth.
 const DOCS: u32 = 1;
 
+/// The most different words of one descriptor that it can be found by: the first ones.
+const STEMS: usize = 256;
+
 /// A descriptor's words, stemmed, with their weights.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    weights: BTreeMap<String, u32>,
-    length: u32,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Text {
+    pub(crate) weights: BTreeMap<Box<str>, u32>,
+    /// The weight of all words, counted or not.
+    pub(crate) length: u32,
 }
 
 impl Text {
     /// The words of name, intent, tags, functions and their docs.
-    pub fn of(descriptor: &Descriptor) -> Self {
+    pub(crate) fn of(descriptor: &Descriptor) -> Self {
         let mut text = Self::default();
         text.add(descriptor.name.as_str(), NAME);
         text.add(&descriptor.intent, INTENT);
@@ -66,15 +82,22 @@ impl Text {
         text
     }
 
-    /// The weight of a stemmed word; 0 when it does not occur.
-    pub fn weight(&self, stem: &str) -> u32 {
-        self.weights.get(stem).copied().unwrap_or(0)
+    #[cfg(test)]
+    pub(crate) fn plain(words: &str) -> Self {
+        let mut text = Self::default();
+        text.add(words, DOCS);
+        text
     }
 
     fn add(&mut self, text: &str, weight: u32) {
         for word in words(text) {
-            *self.weights.entry(word.stem).or_default() += weight;
             self.length += weight;
+            let full = self.weights.len() >= STEMS;
+            match self.weights.entry(word.stem.into()) {
+                Entry::Occupied(mut held) => *held.get_mut() += weight,
+                Entry::Vacant(_) if full => {}
+                Entry::Vacant(free) => drop(free.insert(weight)),
+            }
         }
     }
 }
@@ -93,35 +116,65 @@ const B: f64 = 0.5;
 const SYNONYM: f64 = 0.5;
 
 impl Ranker for WordRanker {
-    fn rank(&self, query: &str, offers: &[LiveOffer]) -> Vec<Match> {
-        let mut matches: Vec<(f64, Vec<String>)> = vec![(0.0, Vec::new()); offers.len()];
-        let total: f64 = offers.iter().map(|o| f64::from(o.text.length)).sum();
-        let count = offers.len().max(1) as f64;
-        let average = (total / count).max(1.0);
-        let mut seen = BTreeSet::new();
-        for word in words(query) {
-            if !seen.insert(word.stem.clone()) {
-                continue;
-            }
-            let alike = synonyms(&word.stem);
-            let weight = |text: &Text| -> f64 {
-                let other = alike.iter().map(|s| text.weight(s)).max().unwrap_or(0);
-                f64::from(text.weight(&word.stem)).max(SYNONYM * f64::from(other))
-            };
-            let holding = offers.iter().filter(|o| weight(&o.text) > 0.0).count() as f64;
-            let rarity = log2(1.0 + (count - holding + 0.5) / (holding + 0.5));
-            for (offer, (score, matched)) in offers.iter().zip(&mut matches) {
-                let weight = weight(&offer.text);
-                if weight > 0.0 {
-                    let length = 1.0 - B + B * f64::from(offer.text.length) / average;
-                    *score += rarity * weight * (K1 + 1.0) / (weight + K1 * length);
-                    matched.push(word.typed.clone());
+    fn rank(&self, query: &str, corpus: &Corpus<'_>) -> Ranking {
+        let count = corpus.offers() as f64;
+        let average = corpus.average_length().max(1.0);
+        let mut ranked = vec![Ranked::default(); corpus.slots()];
+        let mut matching = Vec::new();
+        let terms = terms(query);
+        for (bit, term) in terms.iter().enumerate() {
+            let holding = holding(term, corpus, &mut ranked);
+            let held = holding.len() as f64;
+            let rarity = log2(1.0 + (count - held + 0.5) / (held + 0.5));
+            for (offer, length) in holding {
+                let Some(r) = ranked.get_mut(offer) else { continue };
+                let weight = std::mem::take(&mut r.weight);
+                let length = 1.0 - B + B * f64::from(length) / average;
+                if r.words == 0 {
+                    matching.push(offer);
                 }
+                r.score += rarity * weight * (K1 + 1.0) / (weight + K1 * length);
+                r.words |= 1 << bit;
             }
         }
-        let scored = matches.into_iter().enumerate().filter(|(_, (_, words))| !words.is_empty());
-        scored.map(|(offer, (score, words))| Match { offer, score: (score * 1000.0) as u64, words }).collect()
+        let matches = matching.into_iter().filter_map(|offer| {
+            let r = ranked.get(offer)?;
+            Some(Match { offer, score: (r.score * 1000.0) as u64, words: r.words })
+        });
+        Ranking { matches: matches.collect(), words: terms.into_iter().map(|t| t.typed).collect() }
     }
+}
+
+/// What is known of an offer so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ranked {
+    score: f64,
+    words: u32,
+    /// What the term at hand weighs there.
+    weight: f64,
+}
+
+/// The query's different words, as many as count.
+fn terms(query: &str) -> Vec<Word> {
+    let mut seen = BTreeSet::new();
+    words(query).filter(|w| seen.insert(w.stem.clone())).take(QUERY_TERMS).collect()
+}
+
+/// The offers that hold a term or a synonym of it, with the lengths of their texts. The weight goes into `ranked`.
+fn holding(term: &Word, corpus: &Corpus<'_>, ranked: &mut [Ranked]) -> Vec<(usize, u32)> {
+    let mut holding = Vec::new();
+    let mut take = |stem: &str, worth: f64| {
+        for (offer, weight, length) in corpus.holding(stem) {
+            let Some(r) = ranked.get_mut(offer) else { continue };
+            if r.weight == 0.0 {
+                holding.push((offer, length));
+            }
+            r.weight = r.weight.max(worth * f64::from(weight));
+        }
+    };
+    take(&term.stem, 1.0);
+    synonyms(&term.stem).iter().for_each(|stem| take(stem, SYNONYM));
+    holding
 }
 
 /// The binary logarithm of a number of at least 1, to twenty bits: `f64::ln` may differ between platforms.

@@ -31,6 +31,12 @@ pub enum Refused {
         /// How many it may hold.
         limit: usize,
     },
+    /// The index holds as many descriptors as it may. Expired ones make room with time.
+    #[error("the index is full: it holds {limit} descriptors")]
+    Full {
+        /// How many it may hold.
+        limit: usize,
+    },
     /// The provider has as many offers here as it may, all of a higher sequence number.
     #[error("{provider} has {limit} newer offers here, as many as one provider may")]
     TooManyDescriptors {
@@ -57,6 +63,7 @@ impl Refused {
             Self::Expired { .. } => "expired",
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::TooManyProviders { .. } => "too-many-providers",
+            Self::Full { .. } => "index-full",
             Self::TooManyDescriptors { .. } => "too-many-descriptors",
             Self::TwoProviders { .. } => "two-providers",
         }

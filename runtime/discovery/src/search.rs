@@ -1,6 +1,6 @@
 //! Answering a query: exact matches first, then by words.
 
-use crate::{Index, LiveOffer, Ranker, WordRanker};
+use crate::{Corpus, Index, LiveOffer, Match, Ranker, WordRanker, index::Live};
 use actum_model::{CapabilityName, ComponentId, Query, ReleaseId, name::split_version};
 use semver::Version;
 use std::cmp::Reverse;
@@ -64,8 +64,8 @@ impl Wanted {
     }
 
     /// Why this offer answers exactly, if it does.
-    fn exactly(&self, offer: &LiveOffer) -> Option<Why> {
-        let d = offer.descriptor.payload();
+    fn exactly(&self, offer: Live<'_>) -> Option<Why> {
+        let d = offer.descriptor();
         match self {
             Self::Release(id) => (d.release == *id).then_some(Why::Release),
             Self::Component(id) => (d.component == *id).then_some(Why::Component),
@@ -90,31 +90,47 @@ impl Index {
     /// As [`Index::search`], with another ranker for plain words.
     pub fn search_with(&self, ranker: &impl Ranker, query: &Query, now: u64) -> Vec<Found> {
         let wanted = Wanted::of(&query.text);
-        let (exact, rest): (Vec<_>, Vec<_>) =
-            self.offers(now).into_iter().partition(|offer| wanted.exactly(offer).is_some());
-        let exact = exact.into_iter().filter_map(|offer| {
-            let why = wanted.exactly(&offer)?;
-            Some(Found { offer, why, score: 0 })
-        });
-        let mut found: Vec<_> = exact.collect();
-        found.sort_by(|a, b| {
-            by_name(&a.offer).cmp(&by_name(&b.offer)).then_with(|| a.offer.by_readiness(&b.offer))
-        });
-        if let Wanted::Name(_) | Wanted::Words = wanted {
-            let matches = ranker.rank(&query.text, &rest).into_iter().filter_map(|m| {
-                Some(Found { offer: rest.get(m.offer)?.clone(), why: Why::Words(m.words), score: m.score })
-            });
-            let mut matches: Vec<_> = matches.collect();
-            matches.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.offer.by_readiness(&b.offer)));
-            found.append(&mut matches);
+        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let by_words = matches!(wanted, Wanted::Name(_) | Wanted::Words);
+        let mut exact = Vec::new();
+        let mut rest = vec![None; if by_words { self.postings.slots() } else { 0 }];
+        let mut corpus = Corpus::new(&self.postings);
+        for offer in self.live(now) {
+            if let Some(why) = wanted.exactly(offer) {
+                exact.push((offer, why));
+            } else if let Some(place) = rest.get_mut(offer.slot as usize) {
+                *place = Some(offer);
+                corpus.add(offer.slot);
+            }
         }
-        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        exact.sort_by(|(a, _), (b, _)| by_name(*a).cmp(&by_name(*b)).then_with(|| a.by_readiness(*b)));
+        let exact = exact.into_iter().map(|(offer, why)| Found { offer: offer.offer(), why, score: 0 });
+        let mut found: Vec<_> = exact.take(limit).collect();
+        if by_words && found.len() < limit {
+            let ranking = ranker.rank(&query.text, &corpus);
+            let place = |m: &Match| rest.get(m.offer).copied().flatten();
+            let mut matches: Vec<_> =
+                ranking.matches.iter().filter_map(|m| Some((m.score, m.words, place(m)?))).collect();
+            matches.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.by_readiness(b.2)));
+            let matches = matches.into_iter().take(limit - found.len());
+            found.extend(matches.map(|(score, words, offer)| Found {
+                offer: offer.offer(),
+                why: Why::Words(matched(&ranking.words, words)),
+                score,
+            }));
+        }
         found
     }
 }
 
+/// The words whose bits are set.
+fn matched(words: &[String], bits: u32) -> Vec<String> {
+    let set = words.iter().zip(0..u32::BITS).filter(|(_, bit)| bits >> bit & 1 == 1);
+    set.map(|(word, _)| word.clone()).collect()
+}
+
 /// By name, the highest version first.
-fn by_name(offer: &LiveOffer) -> (&CapabilityName, Reverse<&Version>) {
-    let d = offer.descriptor.payload();
+fn by_name(offer: Live<'_>) -> (&CapabilityName, Reverse<&Version>) {
+    let d = offer.descriptor();
     (&d.name, Reverse(&d.version))
 }

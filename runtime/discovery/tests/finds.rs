@@ -6,6 +6,7 @@ mod common;
 use actum_discovery::*;
 use actum_model::*;
 use common::*;
+use std::cell::Cell;
 
 fn ten() -> Index {
     let mut index = Index::default();
@@ -56,6 +57,69 @@ fn a_result_says_which_words_matched() {
     assert!(found.windows(2).all(|w| w[0].score >= w[1].score));
     assert!(ten().search(&query("xylophone"), NOW).is_empty());
     assert!(ten().search(&query("the of and"), NOW).is_empty());
+}
+
+/// Ranks as usual, and counts what was looked at and what was scored.
+#[derive(Default)]
+struct Counting {
+    looked_at: Cell<usize>,
+    scored: Cell<usize>,
+}
+
+impl Ranker for Counting {
+    fn rank(&self, query: &str, corpus: &Corpus<'_>) -> Ranking {
+        let ranking = WordRanker.rank(query, corpus);
+        self.looked_at.set(corpus.looked_at());
+        self.scored.set(ranking.matches.len());
+        ranking
+    }
+}
+
+#[test]
+fn a_long_query_over_many_offers_looks_only_at_those_that_hold_its_first_words() {
+    let mut index = Index::default();
+    for n in 0..5_000_usize {
+        let provider = u8::try_from(n / 64 + 1).unwrap();
+        let mut descriptor = plain(provider, &format!("c{n}"));
+        descriptor.intent =
+            format!("{} {}", "zebra ".repeat(60), if n % 1_000 == 0 { "xylophone" } else { "" });
+        index.observe_descriptor(sign(provider, descriptor), NOW).unwrap();
+    }
+    for provider in 1..=79 {
+        index.observe_lease(sign(provider, plain_lease(provider)), NOW).unwrap();
+    }
+    let count = |text: &str| {
+        let counting = Counting::default();
+        let found = index.search_with(&counting, &query(text), NOW).len();
+        (found, counting.scored.get(), counting.looked_at.get())
+    };
+    assert_eq!(count("xylophone"), (5, 5, 5));
+    assert_eq!(count("zebra"), (10, 5_000, 5_000));
+    // Each of a hundred words is different; those after the first twelve do not count.
+    let others = (0..QUERY_TERMS - 1).map(|n| format!("q{n} ")).collect::<String>();
+    let many = (0..88).map(|n| format!("r{n} ")).collect::<String>();
+    assert_eq!(count(&format!("{others} xylophone {many} zebra")), (5, 5, 5));
+    assert_eq!(count(&format!("{others} quiet xylophone {many} zebra")), (0, 0, 0));
+    // One word typed a hundred times is one term.
+    assert_eq!(count(&format!("{} xylophone", "zebra ".repeat(80))), (10, 5_000, 5_005));
+}
+
+#[test]
+fn what_was_replaced_or_forgotten_is_no_longer_found() {
+    let mut index = ten();
+    let say = |seq, intent: &str| Descriptor { seq, intent: intent.to_owned(), ..plain(1, "same") };
+    index.observe_descriptor(sign(1, say(1, "play the xylophone")), NOW).unwrap();
+    assert_eq!(names(&index.search(&query("xylophone"), NOW)), ["same"]);
+    index.observe_descriptor(sign(1, say(2, "play the trumpet")), NOW).unwrap();
+    assert!(index.search(&query("xylophone"), NOW).is_empty());
+    assert_eq!(names(&index.search(&query("trumpet"), NOW)), ["same"]);
+    index.expire(NOW + 3_600);
+    let again = Descriptor { nbf: NOW + 3_600, exp: NOW + 3_700, ..say(3, "play the drum") };
+    index.observe_descriptor(sign(1, again), NOW + 3_600).unwrap();
+    let lease = Lease { seq: 2, nbf: NOW + 3_600, exp: NOW + 3_700, ..plain_lease(1) };
+    index.observe_lease(sign(1, lease), NOW + 3_600).unwrap();
+    assert!(index.search(&query("trumpet"), NOW + 3_600).is_empty());
+    assert_eq!(names(&index.search(&query("drum"), NOW + 3_600)), ["same"]);
 }
 
 #[test]

@@ -79,6 +79,23 @@ fn one_descriptor_more_than_a_provider_may_have_unless_it_is_newer() {
 }
 
 #[test]
+fn one_descriptor_more_than_fit_until_another_expires() {
+    let mut index = Index::new(IndexLimits { descriptors: 3, ..IndexLimits::default() });
+    for (provider, name, exp) in [(1, "a", NOW + 60), (1, "b", NOW + 3_600), (2, "a", NOW + 3_600)] {
+        let descriptor = Descriptor { exp, ..plain(provider, name) };
+        assert_eq!(index.observe_descriptor(sign(provider, descriptor), NOW).unwrap(), Observed::New);
+    }
+    assert_eq!(code(index.observe_descriptor(sign(1, plain(1, "c")), NOW)), "index-full");
+    assert_eq!(code(index.observe_offer(&offer(3, plain(3, "c")), NOW)), "index-full");
+    assert_eq!(index.len(), 2);
+    let newer = Descriptor { seq: 2, ..plain(2, "a") };
+    assert_eq!(index.observe_descriptor(sign(2, newer), NOW).unwrap(), Observed::Newer);
+    index.observe_offer(&offer(3, plain(3, "c")), NOW + 60).unwrap();
+    assert_eq!(code(index.observe_offer(&offer(3, plain(3, "d")), NOW + 60)), "index-full");
+    assert_eq!(index.len(), 3);
+}
+
+#[test]
 fn an_offer_of_two_providers() {
     let mixed = Offer { lease: offer(2, plain(2, "words")).lease, ..offer(1, plain(1, "words")) };
     let mut index = Index::default();

@@ -1,6 +1,8 @@
 //! What a provider announces: the descriptor says what is offered, the lease says how things stand.
 
-use crate::{CapabilityName, ComponentId, DescriptorId, Did, LeaseId, Limits, ReleaseId, Signed, Statement, text};
+use crate::{
+    CapabilityName, ComponentId, DescriptorId, Did, LeaseId, Limits, ReleaseId, Signed, Statement, text,
+};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 

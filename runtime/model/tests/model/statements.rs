@@ -2,8 +2,8 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Action, DecodeError, Descriptor, EnvelopeError, Journal, Lease, Outcome, Page, Profile, Query, Receipt, Release,
-    SecretKey, Signed, Statement, Verdict, codec, envelope::VARSIG_ED25519_DAG_CBOR,
+    Action, DecodeError, Descriptor, EnvelopeError, Journal, Lease, Outcome, Page, Profile, Query, Receipt,
+    Release, SecretKey, Signed, Statement, Verdict, codec, envelope::VARSIG_ED25519_DAG_CBOR,
 };
 use ipld_core::ipld::Ipld;
 use std::collections::BTreeMap;
@@ -288,7 +288,9 @@ fn signing_what_no_reader_would_take() {
     assert_eq!(signed, Signed::sign(samples::release(), &key));
     let large = Release { wit: vec![0; Release::MAX_BYTES].into(), ..samples::release() };
     match Signed::try_sign(large, &key) {
-        Err(DecodeError::TooLarge { actual, limit }) => assert!(actual > limit && limit == Release::MAX_BYTES),
+        Err(DecodeError::TooLarge { actual, limit }) => {
+            assert!(actual > limit && limit == Release::MAX_BYTES)
+        }
         other => panic!("{other:?}"),
     }
     let nameless = Release { intent: String::new(), ..samples::release() };
