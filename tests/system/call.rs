@@ -127,6 +127,10 @@ fn limits_over_the_providers_are_refused_by_name() {
     let a = stage.node("a", &["--config", "a.toml"]);
     let ran = stage.actum("you", &["call", "text-stats", "count-words", "a b", "--peer", a.address("tcp")]);
     ran.exits(8).says("over-limit").says("fuel");
+    stage.write("big.txt", "word ".repeat(2_000_000));
+    let big =
+        ["call", "text-stats", "count-words", "@big.txt", "--fuel", "1000000", "--peer", a.address("tcp")];
+    stage.actum("you", &big).exits(8).says("over-limit").says("args_bytes");
     let ran = stage.actum(
         "you",
         &["call", "text-stats", "count-words", "a b", "--fuel", "1000000", "--peer", a.address("tcp")],

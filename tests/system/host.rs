@@ -115,6 +115,26 @@ fn running_actions_end_before_the_node_does() {
 }
 
 #[test]
+fn a_node_can_be_stopped_while_it_starts() {
+    let stage = Stage::new();
+    // Somebody who takes the connection and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().expect("an address").port());
+    let mut command = stage.command("a");
+    command.args(["node", "--bootstrap", &address]);
+    let mut child = command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let connection = silent.accept().expect("it dials while it starts");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is there");
+    assert!(child.wait().expect("it ends").success());
+    drop(connection);
+}
+
+#[test]
 fn a_configuration_that_is_wrong_is_refused_with_its_place() {
     let stage = Stage::new();
     stage.write("config.toml", "listen = [\"/ip4/127.0.0.1/tcp/0\"]\ncolour = 1\n");

@@ -20,3 +20,4 @@ mod guests;
 mod host;
 mod publish;
 mod readme;
+mod strangers;

@@ -1,12 +1,13 @@
 //! What went wrong, on which object, because of what, and what to do next: decided in this one place.
 
-use crate::output::{Format, talk};
+use crate::output::{Format, clean, json_line, talk};
 use actum_node::{
     ConfigError, HomeError,
     audit::AuditError,
     invoke::ArgsError,
     manifest::ManifestError,
     node::NodeError,
+    provider::ExecuteError,
     publish::PublishError,
     requester::{CallError, FindError},
     resolve::{BuildError, ResolveError},
@@ -106,17 +107,23 @@ impl CliError {
                 "kind": self.kind.name(), "exit_code": self.kind.exit_code(), "message": self.message,
                 "causes": self.causes, "hint": self.hint,
             }});
-            return talk(error.to_string());
+            return talk(json_line(&error));
         }
-        let mut text = format!("error: {}", self.message);
+        let mut text = format!("error: {}", one(&self.message));
         for cause in &self.causes {
-            let _ = write!(text, "\n  because: {cause}");
+            let _ = write!(text, "\n  because: {}", one(cause));
         }
         if let Some(hint) = &self.hint {
-            let _ = write!(text, "\n  try: {hint}");
+            let _ = write!(text, "\n  try: {}", one(hint));
         }
         talk(text);
     }
+}
+
+/// A part of an error, most of which may be a stranger's words: further lines are marked, so that none passes for ours.
+fn one(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(clean).collect();
+    lines.join("\n    | ")
 }
 
 impl From<HomeError> for CliError {
@@ -155,12 +162,11 @@ impl From<ManifestError> for CliError {
 
 impl From<BuildError> for CliError {
     fn from(e: BuildError) -> Self {
-        let kind = match &e {
-            BuildError::Start(_) => Kind::Config,
-            _ => Kind::Usage,
-        };
-        let target = "if the target is missing: rustup target add wasm32-wasip2";
-        Self::of(kind, &e).hint(target)
+        match &e {
+            BuildError::Start(_) => Self::of(Kind::Config, &e)
+                .hint("install Rust with rustup (https://rustup.rs), then run it again"),
+            _ => Self::of(Kind::Usage, &e).hint("if the target is missing: rustup target add wasm32-wasip2"),
+        }
     }
 }
 
@@ -235,6 +241,9 @@ impl From<RunError> for CliError {
     fn from(e: RunError) -> Self {
         match e {
             RunError::Home(e) => e.into(),
+            e @ RunError::Execute(ExecuteError::LimitTooHigh { .. } | ExecuteError::Args(_)) => {
+                Self::of(Kind::Usage, &e)
+            }
             e => Self::of(Kind::Internal, &e),
         }
     }
@@ -283,7 +292,7 @@ impl From<CallError> for CliError {
             CallError::Home(e) => e.into(),
             e => match &e {
                 CallError::NotFound { .. } => Self::of(Kind::NotFound, &e)
-                    .hint("`actum find` with other words, or ask another peer with --peer"),
+                    .hint("`actum find` with other words, or another peer with --peer; `actum run` for what is here"),
                 CallError::Inconsistent { .. } | CallError::Untrue { .. } => Self::of(Kind::Verification, &e),
                 CallError::Refused { .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(
                     "the provider's owner must list your did:key (`actum key show`) or make the offer public",

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let cli = commands::Cli::parse();
     let format = cli.global.format;
     init_tracing(cli.global.verbose);
-    match commands::dispatch(cli) {
+    match commands::dispatch(cli).and_then(|()| output::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.print(format);

@@ -132,14 +132,14 @@ pub fn show(home: &Home, id: &str) -> Result<Shown, AuditError> {
     let missing = || AuditError::NotFound { id: id.to_owned() };
     let evidence = home.store().evidence(&receipt.id())?.ok_or_else(missing)?;
     let action = &receipt.payload().action;
-    let of_release =
-        evidence.release.as_ref().and_then(|r| r.payload().function(&action.function.to_string()).ok());
-    let loaded = match (&of_release, &evidence.component) {
-        (None, Some(component)) => home.sandbox()?.load(component).ok(),
-        _ => None,
+    // The component's own types before a release's: anyone may have signed that.
+    let loaded = match &evidence.component {
+        Some(component) => home.sandbox()?.load(component).ok(),
+        None => None,
     };
-    let of_component = loaded.as_ref().and_then(|l| l.functions().iter().find(|f| f.name == action.function));
-    let function: Option<&Function> = of_release.or(of_component);
+    let of_component = loaded.as_ref().and_then(|l| l.function(&action.function));
+    let of_release = || evidence.release.as_ref()?.payload().function(&action.function.to_string()).ok();
+    let function: Option<&Function> = of_component.or_else(of_release);
     let args = function.and_then(|f| {
         let values = value::decode_params(&f.params, &evidence.args, evidence.args.len()).ok()?;
         Some(json::params_to_json(&f.params, &values))

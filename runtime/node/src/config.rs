@@ -37,8 +37,11 @@ pub struct Config {
     pub limits: Limits,
     /// Actions run at once. Default: the number of cores.
     pub parallel: Option<NonZeroU32>,
-    /// Actions that may wait for a turn; one more is answered `busy`. Default: 64.
+    /// Actions that may wait for a turn; one more is answered `busy`. Default: 32.
     pub queue: u32,
+    /// Bytes of an action's encoded arguments, at most 64 MiB; more is answered `over-limit`. Running and waiting actions hold
+    /// theirs in memory, a few times over. Default: 8 MiB.
+    pub args_bytes: u32,
     /// Wall-clock seconds an action may take before the host ends it as `timed-out`. Default: 60.
     pub wall_clock_seconds: NonZeroU32,
     /// Seconds that running actions get to end when the node stops. Default: 30.
@@ -53,7 +56,8 @@ impl Default for Config {
             offers: Vec::new(),
             limits: Limits::default(),
             parallel: None,
-            queue: 64,
+            queue: 32,
+            args_bytes: 8 << 20,
             wall_clock_seconds: NonZeroU32::MIN.saturating_add(59),
             drain_seconds: 30,
         }

@@ -70,6 +70,16 @@ pub enum NodeError {
         /// The earlier one.
         other: String,
     },
+    /// A configured limit is more than this machine's sandbox gives.
+    #[error("limits.{limit} is {asked}; the sandbox gives at most {ceiling}")]
+    Limit {
+        /// The limit's name.
+        limit: &'static str,
+        /// What the configuration says.
+        asked: u64,
+        /// What the sandbox gives.
+        ceiling: u64,
+    },
     /// Another node of this home is running.
     #[error("another node of this home is running")]
     AlreadyRunning,
@@ -251,12 +261,20 @@ impl Node {
             wall_clock: config.wall_clock(),
             ..SandboxConfig::default()
         })?;
+        if let Some((limit, asked, ceiling)) = config.limits.exceeds(&sandbox.ceiling()) {
+            return Err(NodeError::Limit { limit, asked, ceiling });
+        }
         let (events, _) = broadcast::channel(EVENTS);
         let (provider, keeping) = Provider::new(
             home.clone(),
             sandbox,
             executor.unwrap_or_else(|| Arc::new(Honest)),
-            ProviderConfig { limits: config.limits.clone(), parallel, queue: config.queue },
+            ProviderConfig {
+                limits: config.limits.clone(),
+                parallel,
+                queue: config.queue,
+                args_bytes: (config.args_bytes as usize).min(actum_store::MAX_BLOB_BYTES),
+            },
             events.clone(),
         );
         let now = clock::now_secs();

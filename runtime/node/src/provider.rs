@@ -74,6 +74,8 @@ pub(crate) struct ProviderConfig {
     pub(crate) limits: Limits,
     pub(crate) parallel: NonZeroU32,
     pub(crate) queue: u32,
+    /// At most what the store keeps.
+    pub(crate) args_bytes: usize,
 }
 
 /// Admits and executes actions.
@@ -241,13 +243,8 @@ impl Provider {
         if action.requester != peer {
             return Err(bad("the action names another requester than the peer that sent it"));
         }
-        // More could not be kept with the receipt.
-        if args.len() > actum_store::MAX_BLOB_BYTES {
-            let text = format!(
-                "arguments of {} bytes are over this node's {}",
-                args.len(),
-                actum_store::MAX_BLOB_BYTES
-            );
+        if args.len() > self.config.args_bytes {
+            let text = format!("args_bytes of {} is over this node's {}", args.len(), self.config.args_bytes);
             return Err(Refusal::new(RefusalCode::OverLimit, text));
         }
         let not_offered = |what: String| Refusal::new(RefusalCode::NotOffered, what);
@@ -363,7 +360,8 @@ impl Provider {
             let receipt = execution.receipt(action, home.did(), clock::now_secs(), authority, profile);
             let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
             Ok(Kept {
-                receipt: Signed::sign(receipt, home.key()),
+                receipt: Signed::try_sign(receipt, home.key())
+                    .map_err(|e| ExecuteError::Host { reason: e.to_string() })?,
                 args,
                 output: execution.output,
                 journal: execution.journal.bytes(),

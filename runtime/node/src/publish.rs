@@ -10,7 +10,7 @@ use crate::{
     resolve::{self, ResolveError},
 };
 use actum_model::{
-    Example, Function, FunctionName, Outcome, Release, Signed, Statement,
+    Example, Function, FunctionName, Outcome, Release, Signed,
     json::{self, JsonError},
     release::{FunctionLookupError, chunk_digests, find_function},
     value::{self, ValueError},
@@ -209,15 +209,7 @@ fn draft(
         permissions: manifest.permissions.clone(),
         examples,
     };
-    release.check().map_err(PublishError::Invalid)?;
-    let signed = Signed::sign(release, home.key());
-    if signed.bytes().len() > Release::MAX_BYTES {
-        let (bytes, limit) = (signed.bytes().len(), Release::MAX_BYTES);
-        return Err(PublishError::Invalid(format!(
-            "it has {bytes} bytes, at most {limit} are allowed; shorten the examples or the docs"
-        )));
-    }
-    Ok(signed)
+    Signed::try_sign(release, home.key()).map_err(|e| PublishError::Invalid(e.to_string()))
 }
 
 fn manifest_for(path: &Path, described: Described) -> Result<(Manifest, PathBuf), PublishError> {

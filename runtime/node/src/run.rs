@@ -6,7 +6,7 @@ use crate::{
     invoke::{self, Choices},
     resolve::Target,
 };
-use actum_model::{Authority, Function, Receipt, Signed};
+use actum_model::{Authority, DecodeError, Function, Receipt, Signed};
 use actum_sandbox::{ExecuteError, Execution};
 use actum_store::StoreError;
 
@@ -45,7 +45,8 @@ pub fn run(
     let execution = sandbox.execute(&target.loaded, &action, args)?;
     let payload =
         execution.receipt(action, home.did(), clock::now_secs(), Authority::Local, sandbox.profile().id());
-    let receipt = Signed::sign(payload, home.key());
+    let unreadable = |e: DecodeError| ExecuteError::Host { reason: e.to_string() };
+    let receipt = Signed::try_sign(payload, home.key()).map_err(unreadable)?;
     home.store().put_component(&target.component)?;
     let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
     let (output, journal) = (execution.output.as_deref(), execution.journal.bytes());

@@ -62,12 +62,12 @@ fn print(found: &[Found], format: Format) {
     for f in found {
         let d = f.offer.descriptor().payload();
         let access = if d.public { "public" } else { "listed callers only" };
-        output::line(format!("{}@{}  {}", d.name, d.version, d.intent));
+        output::line(format!("{}@{}  {}", d.name, d.version, output::clean(&d.intent)));
         for o in &d.functions {
-            output::line(format!("    {}", o.signature));
+            output::line(format!("    {}", output::clean(&o.signature)));
         }
         output::line(format!("    by {} ({access})", d.iss));
-        output::line(format!("    matched: {}", why(&f.why)));
+        output::line(format!("    matched: {}", output::clean(&why(&f.why))));
     }
 }
 
