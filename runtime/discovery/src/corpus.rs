@@ -1,7 +1,10 @@
 //! The words of all descriptors, by word: a query looks at the offers that hold its words, and at no others.
 
 use crate::rank::Text;
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// From each stem to the descriptors that hold it. A descriptor is known by its slot.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,23 @@ impl Postings {
             *length = 0;
         }
         self.free.push(slot);
+    }
+
+    /// Forgets the texts in these slots, in one pass over all words.
+    pub(crate) fn remove_all(&mut self, slots: &BTreeSet<u32>) {
+        if slots.is_empty() {
+            return;
+        }
+        let mut gone = vec![false; self.slots()];
+        for slot in slots {
+            if let (Some(gone), Some(length)) =
+                (gone.get_mut(*slot as usize), self.lengths.get_mut(*slot as usize))
+            {
+                (*gone, *length) = (true, 0);
+            }
+        }
+        self.weights.retain(|(_, slot), _| gone.get(*slot as usize) != Some(&true));
+        self.free.extend(slots);
     }
 
     /// How many slots there are, free ones included.
@@ -133,7 +153,8 @@ mod tests {
         postings.remove(slots[0], &a);
         assert_eq!(Corpus::new(&postings).slots(), 2);
         assert_eq!(postings.insert(a.clone()), slots[0]);
-        postings.remove(slots[0], &a);
+        postings.remove_all(&[slots[0]].into());
+        assert!(!postings.is_empty());
         postings.remove(slots[1], &b);
         assert!(postings.is_empty());
     }

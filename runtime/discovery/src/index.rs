@@ -2,7 +2,11 @@
 
 use crate::{LiveOffer, Refused, corpus::Postings, live::alive, rank::Text};
 use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement};
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What an index may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +14,7 @@ pub struct IndexLimits {
     /// Providers. Default 10,000. A new provider beyond it is refused with `too-many-providers`. It bounds memory; it does
     /// not keep many false names out.
     pub providers: usize,
-    /// Descriptors of all providers together. Default 20,000: at most some 300 MB, of which real ones need a third. One
+    /// Descriptors of all providers together. Default 20,000: at most some 400 MB, were all of the largest size. One
     /// more is refused with `index-full`, until another expires. It bounds memory, and what one query costs.
     pub descriptors: usize,
     /// Descriptors of one provider. Default 64. Those of the lowest sequence number make room; a lower one is refused
@@ -162,15 +166,14 @@ impl Index {
         if now < self.first_end {
             return;
         }
-        let (postings, descriptors) = (&mut self.postings, &mut self.descriptors);
+        let mut gone = BTreeSet::new();
         let mut first_end = u64::MAX;
         self.providers.retain(|_, provider| {
             provider.lease = provider.lease.take().filter(|l| l.payload().exp > now);
             provider.descriptors.retain(|_, d| {
                 let payload = d.descriptor.payload();
                 if payload.exp <= now {
-                    postings.remove(d.slot, &Text::of(payload));
-                    *descriptors -= 1;
+                    gone.insert(d.slot);
                     return false;
                 }
                 first_end = first_end.min(payload.exp);
@@ -180,6 +183,8 @@ impl Index {
             provider.lease.is_some() || !provider.descriptors.is_empty()
         });
         self.first_end = first_end;
+        self.descriptors -= gone.len();
+        self.postings.remove_all(&gone);
     }
 
     /// How many providers are held, expired ones included.
