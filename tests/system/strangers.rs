@@ -144,8 +144,9 @@ fn a_home_may_be_named_relatively() {
 #[test]
 fn a_denied_component_with_many_imports_leaves_a_receipt_that_can_be_read() {
     let stage = Stage::new();
-    let imports: String =
-        (0..400).map(|i| format!("(import \"wasi:sockets/number-{i}@0.2.0\" (instance))\n")).collect();
+    let imports: String = (0..400)
+        .map(|i| format!("(import \"wasi:sockets/number-{i}@0.2.0\" (instance (export \"f\" (func))))\n"))
+        .collect();
     stage.write(
         "many.wat",
         format!(

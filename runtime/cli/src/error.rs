@@ -255,7 +255,12 @@ impl From<NodeError> for CliError {
             NodeError::Home(e) => e.into(),
             NodeError::Offer(e) => e.into(),
             e => match &e {
-                NodeError::BadAddress { .. } => Self::of(Kind::Config, &e),
+                NodeError::BadAddress { .. } | NodeError::Limit { .. } => Self::of(Kind::Config, &e),
+                NodeError::Duplicate { .. } => Self::of(Kind::Config, &e).hint("offer it once"),
+                NodeError::AlreadyRunning => {
+                    Self::of(Kind::Config, &e).hint("stop it, or use another home with --home")
+                }
+                NodeError::Unusable { .. } => Self::of(Kind::Verification, &e),
                 NodeError::Unavailable { .. } => Self::of(Kind::NotFound, &e)
                     .hint("--bootstrap <address of a peer that has it>, or publish it here"),
                 NodeError::Overlay(_) => {

@@ -280,7 +280,7 @@ impl Requester {
         let query = |aud| Query {
             iss: self.home.did(),
             aud,
-            text: text.chars().take(512).collect(),
+            text: text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned(),
             limit: 50,
             nonce: ByteArray::new(clock::random()),
         };

@@ -202,7 +202,7 @@ impl Reader<'_> {
 
     fn offer(&self, interface: Option<&str>, function: &wit_parser::Function) -> Result<Function, String> {
         let name = FunctionName::new(interface, &function.name).map_err(|e| e.to_string())?;
-        let docs = function.docs.contents.clone().unwrap_or_default();
+        let docs = function.docs.contents.as_deref().unwrap_or_default().replace("\r\n", "\n");
         if function.kind.is_async() {
             return Err("it is async".to_owned());
         }

@@ -96,7 +96,7 @@ async fn call(requester: &Requester, args: &Args, progress: &Progress) -> Result
         }
         CallProgress::Running => progress.say("running"),
         CallProgress::FellBack { provider, why } => {
-            output::talk(format!("{} could not: {why}; asking the next", provider.short()));
+            output::talk(format!("{} could not: {}; asking the next", provider.short(), output::clean(&why)));
         }
     };
     let called = requester.call(prepared, request, &mut on_event).await?;

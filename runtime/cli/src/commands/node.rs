@@ -127,7 +127,7 @@ pub(super) fn announce(node: &Node, format: Format) {
 
 fn print_event(event: &NodeEvent, format: Format) {
     match format {
-        Format::Json => output::line(event.to_json().to_string()),
-        Format::Text => output::talk(event.to_string()),
+        Format::Json => output::line(output::json_line(&event.to_json())),
+        Format::Text => output::talk(output::clean(&event.to_string())),
     }
 }

@@ -146,6 +146,6 @@ fn show(shown: &audit::Shown) {
         ("journal", format!("{} entries", shown.journal_entries)),
     ];
     for (name, value) in lines {
-        output::line(format!("{name:<10} {value}"));
+        output::line(format!("{name:<10} {}", output::clean(&value)));
     }
 }

@@ -57,10 +57,10 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         match judgement {
             Judgement::Diverged(d) => {
                 output::line(format!("diverged at {}", d.at));
-                output::line(format!("  receipt: {}", d.receipt));
-                output::line(format!("  replay:  {}", d.replay));
+                output::line(format!("  receipt: {}", output::clean(&d.receipt)));
+                output::line(format!("  replay:  {}", output::clean(&d.replay)));
             }
-            other => output::line(other.to_string()),
+            other => output::line(output::clean(&other.to_string())),
         }
         let r = replayed.receipt.payload();
         output::talk(format!(
