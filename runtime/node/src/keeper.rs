@@ -5,10 +5,15 @@ use crate::home::Home;
 use actum_model::{Receipt, Signed};
 use actum_store::{NewReceipt, StoreError};
 use std::{sync::Arc, thread, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+};
 
 /// Receipts waiting to be stored. Full: actions wait for the disk.
 const WAITING: usize = 256;
+/// What the waiting receipts and the bytes they name may take, in KiB: 256 MiB. Full: actions wait for the disk.
+const WAITING_KIB: u32 = 256 << 10;
 /// The most receipts in one commit.
 const A_COMMIT: usize = 64;
 /// How long a receipt waits for others to share its commit, in looks: a commit of one costs the processor, and a disk
@@ -32,7 +37,16 @@ pub(crate) struct Kept {
 
 /// Takes receipts to store.
 #[derive(Debug)]
-pub(crate) struct Keeper(mpsc::Sender<Kept>);
+pub(crate) struct Keeper {
+    inbox: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+/// A receipt on its way, and the room it takes until it is stored.
+struct Waiting {
+    kept: Kept,
+    _room: OwnedSemaphorePermit,
+}
 
 /// The task behind a [`Keeper`]: it ends once the keeper is gone and everything is stored, with the first failure.
 pub(crate) type Keeping = JoinHandle<Result<(), StoreError>>;
@@ -40,16 +54,18 @@ pub(crate) type Keeping = JoinHandle<Result<(), StoreError>>;
 impl Keeper {
     pub(crate) fn start(home: Arc<Home>) -> (Self, Keeping) {
         let (sender, inbox) = mpsc::channel(WAITING);
-        (Self(sender), tokio::task::spawn_blocking(move || store_all(&home, inbox)))
+        let room = Arc::new(Semaphore::new(WAITING_KIB as usize));
+        (Self { inbox: sender, room }, tokio::task::spawn_blocking(move || store_all(&home, inbox)))
     }
 
     /// Hands a receipt over; false when nothing is stored any more.
     pub(crate) async fn keep(&self, kept: Kept) -> bool {
-        self.0.send(kept).await.is_ok()
+        let Ok(_room) = self.room.clone().acquire_many_owned(kept.kib()).await else { return false };
+        self.inbox.send(Waiting { kept, _room }).await.is_ok()
     }
 }
 
-fn store_all(home: &Home, mut inbox: mpsc::Receiver<Kept>) -> Result<(), StoreError> {
+fn store_all(home: &Home, mut inbox: mpsc::Receiver<Waiting>) -> Result<(), StoreError> {
     let (mut batch, mut result) = (Vec::with_capacity(A_COMMIT), Ok(()));
     while inbox.blocking_recv_many(&mut batch, A_COMMIT) > 0 {
         for _ in 0..LOOKS {
@@ -60,11 +76,11 @@ fn store_all(home: &Home, mut inbox: mpsc::Receiver<Kept>) -> Result<(), StoreEr
             thread::sleep(LOOK_EVERY);
         }
         while batch.len() < A_COMMIT
-            && let Ok(kept) = inbox.try_recv()
+            && let Ok(waiting) = inbox.try_recv()
         {
-            batch.push(kept);
+            batch.push(waiting);
         }
-        let receipts: Vec<_> = batch.iter().map(Kept::as_new).collect();
+        let receipts: Vec<_> = batch.iter().map(|w| w.kept.as_new()).collect();
         result = result.and(store_batch(home, &receipts));
         batch.clear();
     }
@@ -84,10 +100,14 @@ fn store_batch(home: &Home, receipts: &[NewReceipt<'_>]) -> Result<(), StoreErro
         tracing::error!(receipt = %new.receipt.id(), %error, "a receipt could not be stored");
     };
     match lost {
-        Ok(lost) => lost.into_iter().fold(Ok(()), |result, (place, error)| {
-            receipts.get(place).into_iter().for_each(|new| say(new, &error));
-            result.and(Err(error))
-        }),
+        Ok(lost) => {
+            let mut first = Ok(());
+            for (place, error) in lost {
+                receipts.get(place).into_iter().for_each(|new| say(new, &error));
+                first = first.and(Err(error));
+            }
+            first
+        }
         Err(error) => {
             receipts.iter().for_each(|new| say(new, &error));
             Err(error)
@@ -96,6 +116,14 @@ fn store_batch(home: &Home, receipts: &[NewReceipt<'_>]) -> Result<(), StoreErro
 }
 
 impl Kept {
+    /// The room it takes, in KiB, never more than there is.
+    fn kib(&self) -> u32 {
+        let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let parts = [self.args.len(), optional(&self.output), self.journal.len(), optional(&self.stdio)];
+        let bytes: usize = parts.iter().sum();
+        u32::try_from(bytes / 1024 + 1).unwrap_or(WAITING_KIB).min(WAITING_KIB)
+    }
+
     fn as_new(&self) -> NewReceipt<'_> {
         NewReceipt {
             receipt: &self.receipt,
