@@ -90,6 +90,8 @@ async fn serve(home: &Path) {
     let config = Config {
         listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
         offers: vec![OfferConfig { release: release.id().to_string(), public: true, callers: Vec::new() }],
+        // Room for the 64 in flight.
+        queue: 64,
         ..Config::default()
     };
     let answer = |_, mut stream: Stream| {
