@@ -5,9 +5,9 @@
 
 use crate::{
     clock,
+    events::NodeEvent,
     home::Home,
     keeper::{Keeper, Keeping, Kept},
-    node::NodeEvent,
     resolve,
 };
 use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, Signed};

@@ -5,30 +5,23 @@
 
 use crate::{
     clock,
-    home::{Home, HomeError},
-    invoke::{self, ArgsError, Choices},
+    home::Home,
+    invoke::{self, Choices},
     keeper::{Keeper, Keeping, Kept},
     resolve,
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
-use actum_model::{
-    Did, Function, Page, Query, Receipt, Release, ReleaseId, Signed, codec, receipt::Stdio,
-    release::FunctionLookupError,
-};
+use actum_model::{Did, Function, Page, Query, Receipt, Release, Signed, codec, receipt::Stdio};
 use actum_overlay::{
-    ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
-    Refusal, RefusalCode, Request, RequestError, Response, SessionHandle, Stream, StreamProtocol,
-    fetch_component, fetch_release,
+    ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, ProgressSender, Refusal, RefusalCode,
+    Request, RequestError, Response, SessionHandle, Stream, StreamProtocol, fetch_component, fetch_release,
 };
 use actum_store::StoreError;
-use actum_trust::{Asked, Candidate, Inconsistency, Standings, choose, consistency};
+use actum_trust::{Asked, Candidate, Standings, choose, consistency};
 use serde_bytes::ByteArray;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+pub use crate::failure::{CallError, FindError};
 pub use actum_discovery::{Found, Why};
 
 /// How long reaching one peer may take.
@@ -41,108 +34,6 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 const ASKED: usize = 8;
 /// The most candidates tried for one call.
 const CANDIDATES: usize = 5;
-
-/// Why nothing could be looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum FindError {
-    /// No peer's address is known here.
-    #[error("this home knows no peer to ask")]
-    NobodyToAsk,
-    /// Every peer that was asked failed.
-    #[error("no peer answered{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
-    NoAnswer {
-        /// Each peer, and what went wrong.
-        tried: Vec<String>,
-    },
-    /// The network could not be set up.
-    #[error("the network could not be set up")]
-    Overlay(#[from] OverlayError),
-    /// The home failed.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a call has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// Looking for a provider failed.
-    #[error(transparent)]
-    Find(#[from] FindError),
-    /// Nobody offers it.
-    #[error("nobody offers {target:?} now")]
-    NotFound {
-        /// What was asked for.
-        target: String,
-    },
-    /// The release has no such function.
-    #[error(transparent)]
-    Function(#[from] FunctionLookupError),
-    /// The arguments do not fit; nothing was sent.
-    #[error(transparent)]
-    Args(#[from] ArgsError),
-    /// No candidate could be reached or gave its release.
-    #[error("no provider could be reached{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
-    Unreachable {
-        /// Each candidate, and what went wrong.
-        tried: Vec<String>,
-    },
-    /// The provider refused, and no other candidate remained.
-    #[error("{provider} refused: {refusal}")]
-    Refused {
-        /// The provider.
-        provider: Did,
-        /// Its words.
-        refusal: Refusal,
-    },
-    /// The connection failed while the action may have been running.
-    #[error("{provider} did not answer")]
-    Lost {
-        /// The provider.
-        provider: Did,
-        /// What happened.
-        source: RequestError,
-    },
-    /// The release says of its component what is not so: the arguments may have been read otherwise than meant.
-    #[error("release {release} is not true: {why}")]
-    Untrue {
-        /// The release.
-        release: ReleaseId,
-        /// What is not so.
-        why: String,
-    },
-    /// What the provider sent contradicts itself or the action; nothing of it was kept.
-    #[error("{provider} sent a receipt that does not hold")]
-    Inconsistent {
-        /// The provider.
-        provider: Did,
-        /// Which check failed.
-        source: Box<Inconsistency>,
-    },
-    /// The provider answered with something that is not an answer to a call.
-    #[error("{provider} answered something else than a receipt: {what}")]
-    BadAnswer {
-        /// The provider.
-        provider: Did,
-        /// What is wrong.
-        what: String,
-    },
-    /// The home failed.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl CallError {
-    /// Whether somebody with authority said no.
-    pub fn is_denial(&self) -> bool {
-        matches!(self, Self::Refused { refusal, .. } if refusal.code == RefusalCode::NotAllowed)
-    }
-}
 
 /// How a call is coming along.
 #[derive(Clone, Debug)]
@@ -558,48 +449,4 @@ impl actum_overlay::Handler for Serves {
             answer.unwrap_or_else(Response::from)
         })
     }
-}
-
-/// A peer this home knows.
-#[derive(Debug, Default)]
-pub struct KnownPeer {
-    /// Who.
-    pub did: Option<Did>,
-    /// Where it was met or says it is.
-    pub addresses: Vec<String>,
-    /// What it offers now, as `name@version`.
-    pub offers: Vec<String>,
-    /// Its receipts that replayed identically here.
-    pub identical: u64,
-    /// Its receipts that did not.
-    pub diverged: u64,
-}
-
-/// The peers this home knows, by did:key.
-pub fn known_peers(home: &Home) -> Result<Vec<KnownPeer>, StoreError> {
-    let mut peers: BTreeMap<Did, KnownPeer> = BTreeMap::new();
-    for record in home.store().peers()? {
-        peers.entry(record.did).or_default().addresses.push(record.addr);
-    }
-    for offer in home.store().offers(clock::now_secs())? {
-        let d = offer.descriptor.payload();
-        let peer = peers.entry(d.iss).or_default();
-        peer.offers.push(format!("{}@{}", d.name, d.version));
-        if peer.addresses.is_empty() {
-            peer.addresses.clone_from(&offer.lease.payload().addrs);
-        }
-    }
-    peers.remove(&home.did());
-    let mut known = Vec::with_capacity(peers.len());
-    for (did, mut peer) in peers {
-        let mut standings = Standings::new([home.did()]);
-        for verdict in home.store().verdicts_about(&did)? {
-            standings.count(&verdict);
-        }
-        let standing = standings.of(&did);
-        peer.did = Some(did);
-        (peer.identical, peer.diverged) = (standing.identical, standing.diverged);
-        known.push(peer);
-    }
-    Ok(known)
 }

@@ -5,11 +5,7 @@ use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_node::{
-    Config,
-    config::OfferConfig,
-    node::{Node, NodeEvent},
-};
+use actum_node::{Config, config::OfferConfig, events::NodeEvent, node::Node};
 use std::{path::PathBuf, sync::Arc};
 
 /// Hosts what its configuration lists, until Ctrl-C; running actions get to end first.

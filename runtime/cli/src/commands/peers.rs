@@ -12,7 +12,7 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
     let home = global.open_home()?;
-    let peers = actum_node::requester::known_peers(&home)?;
+    let peers = actum_node::peers::known_peers(&home)?;
     if global.format == Format::Json {
         let peers = peers.iter().map(|p| {
             serde_json::json!({

@@ -1,0 +1,109 @@
+//! Why finding and calling fail, each remedy its own variant.
+
+use crate::{home::HomeError, invoke::ArgsError};
+use actum_model::{Did, ReleaseId, release::FunctionLookupError};
+use actum_overlay::{OverlayError, Refusal, RefusalCode, RequestError};
+use actum_store::StoreError;
+use actum_trust::Inconsistency;
+
+/// Why nothing could be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// No peer's address is known here.
+    #[error("this home knows no peer to ask")]
+    NobodyToAsk,
+    /// Every peer that was asked failed.
+    #[error("no peer answered{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
+    NoAnswer {
+        /// Each peer, and what went wrong.
+        tried: Vec<String>,
+    },
+    /// The network could not be set up.
+    #[error("the network could not be set up")]
+    Overlay(#[from] OverlayError),
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Looking for a provider failed.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Nobody offers it.
+    #[error("nobody offers {target:?} now")]
+    NotFound {
+        /// What was asked for.
+        target: String,
+    },
+    /// The release has no such function.
+    #[error(transparent)]
+    Function(#[from] FunctionLookupError),
+    /// The arguments do not fit; nothing was sent.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// No candidate could be reached or gave its release.
+    #[error("no provider could be reached{}", tried.iter().map(|t| format!("; {t}")).collect::<String>())]
+    Unreachable {
+        /// Each candidate, and what went wrong.
+        tried: Vec<String>,
+    },
+    /// The provider refused, and no other candidate remained.
+    #[error("{provider} refused: {refusal}")]
+    Refused {
+        /// The provider.
+        provider: Did,
+        /// Its words.
+        refusal: Refusal,
+    },
+    /// The connection failed while the action may have been running.
+    #[error("{provider} did not answer")]
+    Lost {
+        /// The provider.
+        provider: Did,
+        /// What happened.
+        source: RequestError,
+    },
+    /// The release says of its component what is not so: the arguments may have been read otherwise than meant.
+    #[error("release {release} is not true: {why}")]
+    Untrue {
+        /// The release.
+        release: ReleaseId,
+        /// What is not so.
+        why: String,
+    },
+    /// What the provider sent contradicts itself or the action; nothing of it was kept.
+    #[error("{provider} sent a receipt that does not hold")]
+    Inconsistent {
+        /// The provider.
+        provider: Did,
+        /// Which check failed.
+        source: Box<Inconsistency>,
+    },
+    /// The provider answered with something that is not an answer to a call.
+    #[error("{provider} answered something else than a receipt: {what}")]
+    BadAnswer {
+        /// The provider.
+        provider: Did,
+        /// What is wrong.
+        what: String,
+    },
+    /// The home failed.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CallError {
+    /// Whether somebody with authority said no.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.code == RefusalCode::NotAllowed)
+    }
+}
