@@ -435,24 +435,29 @@ impl Service {
         let unavailable = |tried| NodeError::Unavailable { offer: offer.release.clone(), tried };
         let Some(release) = release else { return Err(unavailable(tried)) };
         self.home.store().put_release(&release)?;
-        if !self.home.store().has_component(&release.payload().component)? {
-            let component = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
-                fetch_component(session, release.payload(), |_, _| {}).await
-            });
-            match component.await {
-                Some(component) => {
-                    self.home.store().put_component(&component)?;
+        let component = match self.home.store().component(&release.payload().component)? {
+            Some(component) => Some(component),
+            None => {
+                let fetched = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
+                    fetch_component(session, release.payload(), |_, _| {}).await
+                });
+                let fetched = fetched.await;
+                if let Some(component) = &fetched {
+                    self.home.store().put_component(component)?;
                 }
-                None => tracing::warn!(
-                    offer = offer.release,
-                    tried = tried.join("; "),
-                    "the component is not here; it is fetched from the first caller who has it"
-                ),
+                fetched
             }
-        }
-        if let Some(component) = self.home.store().component(&release.payload().component)? {
-            let unusable = |why| NodeError::Unusable { offer: offer.release.clone(), why };
-            self.provider.compile(&release, component).await.map_err(unusable)?;
+        };
+        match component {
+            Some(component) => {
+                let unusable = |why| NodeError::Unusable { offer: offer.release.clone(), why };
+                self.provider.compile(&release, component).await.map_err(unusable)?;
+            }
+            None => tracing::warn!(
+                offer = offer.release,
+                tried = tried.join("; "),
+                "the component is not here; it is fetched from the first caller who has it"
+            ),
         }
         Ok(LiveOffer { release, public: offer.public, callers: offer.callers.clone() })
     }
