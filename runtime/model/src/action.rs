@@ -1,9 +1,9 @@
 //! An action: one invocation asked for.
 
-use crate::{ActionId, BlobId, ComponentId, Did, FunctionName, Limits, codec};
+use crate::{ActionId, BlobId, ComponentId, Did, FunctionName, Limits, codec, permission::Granted};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::collections::BTreeSet;
 
 /// One invocation asked for: everything that decides how it ends, except the bytes its ids name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Action {
     /// The ceilings to run under.
     pub limits: Limits,
     /// What the guest is granted of the real world. Empty: nothing.
-    pub permissions: BTreeSet<Permission>,
+    pub permissions: BTreeSet<Granted>,
     /// The seed of the guest's randomness.
     pub seed: ByteArray<32>,
     /// Where the guest's clocks start, in nanoseconds since the Unix epoch.
@@ -46,40 +46,4 @@ pub enum Authority {
     Public,
     /// The provider's owner lists the requester as a caller of the offer.
     Listed,
-}
-
-/// A host permission, by name. Unknown names are errors wherever they are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Permission {
-    /// `wasi:sockets` and `wasi:http`: reaching other machines. No provider of this version grants it.
-    Network,
-}
-
-impl Permission {
-    /// Every permission there is.
-    pub const ALL: [Self; 1] = [Self::Network];
-
-    /// The permission's name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Network => "network",
-        }
-    }
-}
-
-impl fmt::Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Permission {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(Self::name).collect();
-            format!("unknown permission {text:?}; known: {}", known.join(", "))
-        })
-    }
 }

@@ -3,6 +3,7 @@
 use crate::{BlobId, JournalId, codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The answers one action was given. Empty for a pure action: the virtual world follows from the receipt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,16 +17,64 @@ pub struct Journal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JournalEntry {
-    /// The imported function, e.g. `wasi:keyvalue/store@0.2.0#get`.
+    /// The imported function, e.g. `wasi:keyvalue/store#get`.
     pub function: String,
-    /// The digest of the canonical encoding of what the guest asked.
-    pub asked: BlobId,
-    /// The canonical encoding of what it was told, a typed denial included.
+    /// The canonical encoding of what the guest asked, with large bodies by id.
+    pub asked: ByteBuf,
+    /// The canonical encoding of what it was told, a typed denial included, with large bodies by id.
     pub told: ByteBuf,
+    /// The bodies that question and answer name by id, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bodies: Vec<BlobId>,
+}
+
+/// Bytes inside a question or an answer: themselves where they are few, else their id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Body {
+    /// At most [`Body::MAX_INLINE`] bytes.
+    Bytes(ByteBuf),
+    /// More: a block beside the journal.
+    Id(BlobId),
+}
+
+/// The bodies of a journal, by their ids.
+pub type Bodies = BTreeMap<BlobId, Vec<u8>>;
+
+impl Body {
+    /// The most bytes that stand in an entry itself.
+    pub const MAX_INLINE: usize = 1 << 10;
+
+    /// The bytes themselves, or their id where they are many.
+    pub fn of(bytes: &[u8]) -> Self {
+        if bytes.len() <= Self::MAX_INLINE {
+            Self::Bytes(ByteBuf::from(bytes))
+        } else {
+            Self::Id(BlobId::of(bytes))
+        }
+    }
+
+    /// The bytes. `None` when they are beside the journal and not among `bodies`.
+    pub fn open<'a>(&'a self, bodies: &'a Bodies) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Id(id) => bodies.get(id).map(Vec::as_slice),
+        }
+    }
+}
+
+impl JournalEntry {
+    /// What the entry weighs against the limit `journal_bytes`, its bodies apart.
+    pub fn weight(&self) -> u64 {
+        const HEADS: usize = 64;
+        let ids = self.bodies.len().saturating_mul(40);
+        let bytes = self.function.len() + self.asked.len() + self.told.len() + ids + HEADS;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
 }
 
 impl Journal {
-    /// The largest encoded journal accepted, in bytes.
+    /// The largest encoded journal accepted, in bytes, its bodies apart: 16 MiB.
     pub const MAX_BYTES: usize = 16 << 20;
 
     /// The journal's canonical bytes.
@@ -36,5 +85,11 @@ impl Journal {
     /// The journal's root, as receipts carry it.
     pub fn id(&self) -> JournalId {
         JournalId::of(&self.bytes())
+    }
+
+    /// The ids of its bodies, each once, in the order of their first appearance.
+    pub fn bodies(&self) -> Vec<BlobId> {
+        let mut seen = BTreeSet::new();
+        self.entries.iter().flat_map(|e| &e.bodies).filter(|id| seen.insert(**id)).copied().collect()
     }
 }

@@ -16,16 +16,18 @@ pub mod limits;
 pub mod name;
 pub mod outcome;
 mod path;
+pub mod permission;
 pub mod profile;
 pub mod query;
 pub mod receipt;
 pub mod release;
 mod text;
+pub mod tree;
 pub mod types;
 pub mod value;
 pub mod verdict;
 
-pub use action::{Action, Authority, Permission};
+pub use action::{Action, Authority};
 pub use codec::DecodeError;
 pub use descriptor::{Descriptor, Lease};
 pub use envelope::{EnvelopeError, Signed, Statement};
@@ -33,11 +35,12 @@ pub use id::{
     ActionId, BlobId, ComponentId, DescriptorId, JournalId, LeaseId, ProfileId, ReceiptId, ReleaseId,
     VerdictId,
 };
-pub use journal::{Journal, JournalEntry};
+pub use journal::{Bodies, Body, Journal, JournalEntry};
 pub use key::{Did, SecretKey};
 pub use limits::Limits;
 pub use name::{CapabilityName, FunctionName};
 pub use outcome::{Outcome, TrapCode};
+pub use permission::{Granted, Permission};
 pub use profile::Profile;
 pub use query::{Offer, Page, Query};
 pub use receipt::Receipt;

@@ -1,6 +1,8 @@
 //! The receipt: the provider's signed statement of how an action ended.
 
-use crate::{Action, Authority, BlobId, Did, JournalId, Outcome, ProfileId, ReceiptId, Signed, Statement};
+use crate::{
+    Action, Authority, BlobId, Did, JournalId, Outcome, ProfileId, ReceiptId, Signed, Statement, permission,
+};
 use serde::{Deserialize, Serialize};
 
 /// This action, by this authority, under this profile, ended so.
@@ -37,6 +39,7 @@ impl Statement for Receipt {
         self.iss
     }
     fn check(&self) -> Result<(), String> {
+        permission::check_granted(&self.action.permissions)?;
         self.outcome.check()
     }
 }

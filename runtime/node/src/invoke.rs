@@ -2,7 +2,7 @@
 
 use crate::clock;
 use actum_model::{
-    Action, BlobId, ComponentId, Did, Function, Limits, Outcome, Permission,
+    Action, BlobId, ComponentId, Did, Function, Granted, Limits, Outcome,
     json::{self, JsonError},
     value::{self, ValueError},
 };
@@ -46,7 +46,7 @@ pub struct Choices {
     /// The ceilings to run under. Default: [`Limits::default`].
     pub limits: Limits,
     /// What is granted of the real world. Default: nothing.
-    pub permissions: BTreeSet<Permission>,
+    pub permissions: BTreeSet<Granted>,
     /// The seed of the guest's randomness. Default: fresh.
     pub seed: Option<[u8; 32]>,
     /// Where the guest's clocks start, in nanoseconds since the Unix epoch. Default: now.

@@ -7,7 +7,7 @@ use crate::execute::Way;
 use crate::world::{self, State};
 use crate::{command, fast};
 use actum_model::release::MAX_COMPONENT_BYTES;
-use actum_model::{ComponentId, Function, FunctionName, Outcome, Param, Permission};
+use actum_model::{ComponentId, Function, FunctionName, Granted, Outcome, Param, Permission};
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,7 +91,7 @@ impl Loaded {
     ///
     /// A component denied for `wasi:sockets` may never open one: some libcs import it always. It is refused all the
     /// same, since what is not provided cannot be linked.
-    pub fn denied(&self, granted: &BTreeSet<Permission>) -> Vec<String> {
+    pub fn denied(&self, granted: &BTreeSet<Granted>) -> Vec<String> {
         // No permission of this version has anything behind it, so being granted one changes nothing yet.
         let _ = granted;
         let mut names: Vec<String> =

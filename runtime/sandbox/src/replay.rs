@@ -244,7 +244,7 @@ fn journals(was: &Journal, is: &Journal) -> Option<Judgement> {
     let entry = |journal: &Journal, n: usize| {
         journal.entries.get(n).map_or_else(
             || "none".to_owned(),
-            |e| format!("{} asked {} told {}", e.function, e.asked, excerpt(&e.told, 0)),
+            |e| format!("{} asked {} told {}", e.function, excerpt(&e.asked, 0), excerpt(&e.told, 0)),
         )
     };
     let longest = was.entries.len().max(is.entries.len());

@@ -99,8 +99,9 @@ fn each_forgery_diverges_at_its_place() {
 
     let entry = JournalEntry {
         function: "wasi:keyvalue/store@0.2.0#get".into(),
-        asked: BlobId::of(b"q"),
+        asked: b"q".to_vec().into(),
         told: b"a".to_vec().into(),
+        bodies: vec![],
     };
     let journal = Journal { entries: vec![entry] };
     let mut receipt = case.receipt.clone();

@@ -8,7 +8,7 @@
 
 mod common;
 
-use actum_model::{Limits, Outcome, Permission, TrapCode, Value};
+use actum_model::{Granted, Limits, Outcome, TrapCode, Value};
 use actum_sandbox::{EngineKind, Execution};
 use common::{LIBC, action, limits, sandbox, timeless, wat};
 use std::time::Duration;
@@ -218,7 +218,7 @@ fn what_is_not_in_the_world_is_denied_by_name_and_sorted() {
         "wasi:sockets/tcp@0.2.0",
     ];
     for granted in [false, true] {
-        action.permissions = granted.then_some(Permission::Network).into_iter().collect();
+        action.permissions = granted.then_some(Granted::Network).into_iter().collect();
         let execution = sandbox.execute(&loaded, &action, &args).unwrap();
         assert_eq!(execution.outcome, Outcome::Denied(denied.map(str::to_owned).into()));
         assert_eq!((execution.fuel, execution.memory_bytes), (0, 0));

@@ -113,7 +113,7 @@ refuses! {
     another_function: Inconsistency::OtherAction { field: "function", .. } => |d| d.receipt.action.function = "x".parse().unwrap();
     other_arguments: Inconsistency::OtherAction { field: "args", .. } => |d| d.receipt.action.args = BlobId::of(b"x");
     other_limits: Inconsistency::OtherAction { field: "limits", .. } => |d| d.receipt.action.limits.fuel += 1;
-    other_permissions: Inconsistency::OtherAction { field: "permissions", .. } => |d| { d.receipt.action.permissions.insert(Permission::Network); };
+    other_permissions: Inconsistency::OtherAction { field: "permissions", .. } => |d| { d.receipt.action.permissions.insert(Granted::Network); };
     another_seed: Inconsistency::OtherAction { field: "seed", .. } => |d| d.receipt.action.seed[0] ^= 1;
     another_time_base: Inconsistency::OtherAction { field: "time_base", .. } => |d| d.receipt.action.time_base += 1;
     another_nonce: Inconsistency::OtherAction { field: "nonce", .. } => |d| d.receipt.action.nonce[0] ^= 1;
@@ -130,7 +130,7 @@ refuses! {
     a_journal_that_is_none: Inconsistency::MalformedJournal(_) => |d| d.take_journal(b"x".to_vec());
     a_stdio_that_is_none: Inconsistency::MalformedStdio(_) => |d| d.take_stdio(b"x".to_vec());
     a_journal_without_a_grant: Inconsistency::UngrantedJournal { entries: 1 } => |d| {
-        let entry = JournalEntry { function: "f".to_owned(), asked: BlobId::of(b""), told: Default::default() };
+        let entry = JournalEntry { function: "f".to_owned(), asked: Default::default(), told: Default::default(), bodies: vec![] };
         d.take_journal(Journal { entries: vec![entry] }.bytes());
     };
     a_denial_that_burned_fuel: Inconsistency::DeniedYetRan { fuel: 1, .. } => |d| d.deny(&["wasi:http"], 1);

@@ -4,7 +4,7 @@ use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{Function, Limits, Outcome, Permission, Receipt, Signed, Value, WitType, json, value};
+use actum_model::{Function, Granted, Limits, Outcome, Receipt, Signed, Value, WitType, json, value};
 use actum_node::invoke::{self, Choices};
 use serde_json::Value as Json;
 use std::{
@@ -26,7 +26,7 @@ pub(super) struct ActionOptions {
     memory: u64,
     /// Grant a permission
     #[arg(long, value_name = "NAME")]
-    grant: Vec<Permission>,
+    grant: Vec<Granted>,
     /// The seed of the guest's randomness, 64 hexadecimal digits [default: fresh]
     #[arg(long, value_name = "HEX", value_parser = parse_seed)]
     seed: Option<[u8; 32]>,
@@ -59,7 +59,7 @@ impl ActionOptions {
                 memory_bytes: self.memory.saturating_mul(1 << 20),
                 ..Limits::default()
             },
-            permissions: self.grant.iter().copied().collect(),
+            permissions: self.grant.iter().cloned().collect(),
             seed: self.seed,
             time_base: self.time_base,
         }

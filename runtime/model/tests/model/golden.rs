@@ -47,13 +47,13 @@ fn lease() {
 #[test]
 fn receipt() {
     let built: Signed<Receipt> = Signed::sign(samples::receipt(), &provider());
-    statement("receipt", &built, "bafyreihm43q6mhukbyaqduv37hgydz6v5lpzrxds6md6x7rwwn3ebn64va");
+    statement("receipt", &built, "bafyreibruppizcsigviroguqwb3h5xzyrcen6zqfr3owncm5wkldodzjuy");
 }
 
 #[test]
 fn verdict() {
     let built: Signed<Verdict> = Signed::sign(samples::verdict(), &requester());
-    statement("verdict", &built, "bafyreibbkv3dekzzzdwrtlmj2xn7tzf5d25aztupyxh3bxvunimki7iljq");
+    statement("verdict", &built, "bafyreibkm3l7p6apas2ripfqwvcwtn2joyvuxvnyg4dt5sk6aqfz2qcw3u");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn page() {
 
 #[test]
 fn journal() {
-    let id = "bafyreibdh5275qw6wqvw6lwgmyg3u3yqzrtpbojpsnfrbvfpep7ufwhgby";
+    let id = "bafyreihrsxwwg7va77baqxzaetxw4uxftaubcallw4dvmgkn2n3ozb2wii";
     let kept = golden("journal", &samples::journal().bytes(), id);
     let read: Journal = codec::decode(&kept, Journal::MAX_BYTES).unwrap();
     assert_eq!((read.bytes(), read.id()), (kept, id.parse::<JournalId>().unwrap()));

@@ -180,8 +180,9 @@ pub(crate) fn journal() -> Journal {
     Journal {
         entries: vec![JournalEntry {
             function: "wasi:keyvalue/store@0.2.0#get".into(),
-            asked: BlobId::of(b"\x81\x61k"),
+            asked: ByteBuf::from(*b"\x81\x61k"),
             told: ByteBuf::from(*b"\x43abc"),
+            bodies: vec![],
         }],
     }
 }
