@@ -257,6 +257,7 @@ fn replaying(sandbox: &Sandbox, name: &str, component: &[u8], function: &str, va
         args: &args,
         output: output.as_deref(),
         journal: &journal,
+        bodies: &Default::default(),
         stdio: None,
     };
     let (mut originals, mut replays) = (Vec::new(), Vec::new());

@@ -197,6 +197,7 @@ fn judge(bundle: &Bundle, sandbox: &Sandbox) -> Result<Judgement, AuditError> {
         args: &bundle.args,
         output: bundle.output.as_deref(),
         journal: &journal,
+        bodies: &actum_model::Bodies::new(),
         stdio: bundle.stdio.as_deref(),
     };
     Ok(replay::replay(sandbox, &evidence)?)

@@ -12,7 +12,7 @@ use crate::{
 };
 use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, Signed};
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
-pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox};
+pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
 use std::{
     collections::BTreeMap,
     num::NonZeroU32,
@@ -26,14 +26,15 @@ use tokio::sync::{Semaphore, broadcast};
 
 /// How an admitted action is executed. The sandbox is the honest way; a test of auditors has others.
 pub trait Executor: Send + Sync + 'static {
-    /// Executes on a blocking thread. `cancel` is set when nobody waits for the answer any more.
+    /// Executes on a blocking thread. `around` holds the host behind what the action is granted, and is cancelled when
+    /// nobody waits for the answer any more.
     fn execute(
         &self,
         sandbox: &Sandbox,
         loaded: &Loaded,
         action: &Action,
         args: &[u8],
-        cancel: &CancelToken,
+        around: &Surroundings,
     ) -> Result<Execution, ExecuteError>;
 }
 
@@ -48,9 +49,9 @@ impl Executor for Honest {
         loaded: &Loaded,
         action: &Action,
         args: &[u8],
-        cancel: &CancelToken,
+        around: &Surroundings,
     ) -> Result<Execution, ExecuteError> {
-        sandbox.execute_cancellable(loaded, action, args, cancel)
+        sandbox.execute_in(loaded, action, args, around)
     }
 }
 
@@ -353,9 +354,9 @@ impl Provider {
         progress: &ProgressSender,
     ) -> Result<Kept, Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
-        let cancel = admitted.cancel.clone();
+        let around = Surroundings { cancel: admitted.cancel.clone(), ..Surroundings::default() };
         let work = move || -> Result<Kept, ExecuteError> {
-            let execution = executor.execute(&sandbox, &loaded, &action, &args, &cancel)?;
+            let execution = executor.execute(&sandbox, &loaded, &action, &args, &around)?;
             let profile = sandbox.profile_id();
             let receipt = execution.receipt(action, home.did(), clock::now_secs(), authority, profile);
             let stdio = execution.stdio_block().map(|(_, bytes)| bytes);

@@ -241,9 +241,11 @@ fn manifest_for(path: &Path, described: Described) -> Result<(Manifest, PathBuf)
     Ok((manifest, dir.to_owned()))
 }
 
+/// Every import is in the virtual world, or stands behind a permission the manifest asks for.
 fn check_imports(loaded: &Loaded, manifest: &Manifest) -> Result<(), PublishError> {
-    for import in loaded.imports().iter().filter(|i| !i.provided) {
+    for import in loaded.imports() {
         match import.permission {
+            None if import.provided => {}
             None => return Err(PublishError::UnknownImport { import: import.name.clone() }),
             Some(p) if !manifest.permissions.contains(&p) => {
                 return Err(PublishError::PermissionNotAsked {

@@ -12,7 +12,7 @@
 mod common;
 
 use actum_model::value::encode_params;
-use actum_model::{Authority, BlobId, Journal, Limits, Receipt, SecretKey, Value, codec, value};
+use actum_model::{Authority, BlobId, Bodies, Journal, Limits, Receipt, SecretKey, Value, codec, value};
 use actum_sandbox::replay::{Evidence, replay};
 use actum_sandbox::{EngineKind, Sandbox, SandboxConfig};
 use common::{action, echo, sandbox, work};
@@ -162,6 +162,7 @@ fn measure(sandbox: &Sandbox, name: &str, component: &[u8], size: usize, rounds:
         args: &args,
         output: Some(&output),
         journal: &journal,
+        bodies: &Bodies::new(),
         stdio: None,
     };
     let original = || {

@@ -43,6 +43,14 @@ impl Clock {
         self.earliest.store(u64::MAX, Relaxed);
     }
 
+    /// How long until the earliest moment waited for since [`Self::begin_poll`], in nanoseconds; `u64::MAX` when none.
+    pub(crate) fn patience(&self) -> u64 {
+        match self.earliest.load(Relaxed) {
+            u64::MAX => u64::MAX,
+            at => at.saturating_sub(self.elapsed.load(Relaxed)),
+        }
+    }
+
     /// Moves the clocks to the earliest moment waited for since [`Self::begin_poll`].
     pub(crate) fn skip_to_earliest(&self) {
         self.elapsed.fetch_max(self.earliest.load(Relaxed), Relaxed);

@@ -8,8 +8,9 @@ use crate::clock::STEP;
 use crate::error::{SandboxError, chain};
 use crate::load::Shelf;
 use crate::random;
+use crate::toll;
 use crate::world::{self, MAX_HANDLES, State};
-use actum_model::{BlobId, Limits, Profile, ProfileId};
+use actum_model::{BlobId, Body, Limits, Profile, ProfileId};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -164,6 +165,11 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("wasi-random", Setting::Rule(|| "chacha20, key seed, streams 0 1 2".to_owned())),
     ("wasi-random-bytes", Setting::Number(random::MAX_BYTES as usize, |_, _| {})),
     ("wasi-handles", Setting::Number(MAX_HANDLES, |_, _| {})),
+    (
+        "fuel-host",
+        Setting::Rule(|| format!("{} a call, {} a byte, {} an item", toll::CALL, toll::BYTE, toll::ITEM)),
+    ),
+    ("journal", Setting::Rule(|| format!("1; bodies over {} bytes by id", Body::MAX_INLINE))),
     ("argv0", Setting::Rule(|| crate::command::ARGV0.to_owned())),
 ];
 

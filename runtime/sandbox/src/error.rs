@@ -120,6 +120,12 @@ pub(crate) enum Stop {
     Memory,
     #[error("captured output limit reached")]
     Stdio,
+    #[error("journal limit reached")]
+    Journal,
+    #[error("the guest asked what the journal does not have")]
+    Strayed,
+    #[error("no fuel left for the host's work")]
+    Fuel,
     #[error("wall-clock protection")]
     TimedOut,
     #[error("cancelled")]

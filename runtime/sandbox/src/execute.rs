@@ -3,21 +3,24 @@
 use crate::engine::{MAX_CROSSING_BYTES, Sandbox};
 use crate::error::{ExecuteError, Stop, chain};
 use crate::fast;
+use crate::host::{Host, NoHost};
 use crate::limits::Meter;
 use crate::load::{Export, Loaded};
+use crate::real::{Real, Recording, Source, Strayed, Tape, Watch};
 use crate::stdio::{Capture, Written};
 use crate::world::{Program, State};
 use crate::{command, convert};
 use actum_model::{
-    Action, Authority, BlobId, Did, Function, Journal, Limits, Outcome, ProfileId, Receipt, TrapCode, Value,
-    codec, receipt::Stdio, value,
+    Action, Authority, BlobId, Bodies, Did, Function, Journal, Limits, Outcome, ProfileId, Receipt, TrapCode,
+    Value, codec, receipt::Stdio, value,
 };
 use serde_bytes::ByteBuf;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wasmtime::component::{Func, Val};
-use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{CallHook, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 /// How a function is called.
 #[derive(Clone, Copy)]
@@ -55,8 +58,10 @@ pub struct Execution {
     pub fuel: u64,
     /// The most linear memory held at once, in bytes, summed over all memories.
     pub memory_bytes: u64,
-    /// The host answers the guest observed. Empty in this version: the virtual world follows from the receipt.
+    /// The host answers the guest observed, in the order it did. Empty for a pure action.
     pub journal: Journal,
+    /// The bodies the journal names by id.
+    pub bodies: Bodies,
     /// What a typed function wrote. Empty for a command that ended by itself: there it is the output.
     pub stdio: Stdio,
     /// How long it really took. Not part of a receipt.
@@ -96,6 +101,7 @@ impl Execution {
         }
     }
 
+    /// A denial: nothing was instantiated.
     fn denied(names: Vec<String>) -> Self {
         Self {
             outcome: Outcome::Denied(names),
@@ -103,10 +109,43 @@ impl Execution {
             fuel: 0,
             memory_bytes: 0,
             journal: Journal::default(),
+            bodies: Bodies::new(),
             stdio: Stdio::default(),
             wall: Duration::ZERO,
         }
     }
+}
+
+/// What is around one action: nothing of it can change a result but what the host answers, which is journalled.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The real world behind what the action is granted. Default: [`NoHost`].
+    pub host: Arc<dyn Host>,
+    /// Ends the action with [`ExecuteError::Cancelled`] soon after it is cancelled. Default: never.
+    pub cancel: CancelToken,
+    /// When the action is ended as `timed-out`, where that is before [`SandboxConfig::wall_clock`] has passed.
+    ///
+    /// [`SandboxConfig::wall_clock`]: crate::SandboxConfig::wall_clock
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { host: Arc::new(NoHost), cancel: CancelToken::default(), deadline: None }
+    }
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// A journal being replayed, and how the replay left it.
+pub(crate) struct Replayed {
+    pub(crate) execution: Execution,
+    /// The first question that is not the recorded one.
+    pub(crate) strayed: Option<Strayed>,
 }
 
 /// How the guest ended, before the outcome is made of it.
@@ -129,21 +168,21 @@ impl Sandbox {
     /// # Errors
     /// [`ExecuteError`] for the caller's mistakes and the host's failures. Whatever the guest does is an outcome.
     pub fn execute(&self, loaded: &Loaded, action: &Action, args: &[u8]) -> Result<Execution, ExecuteError> {
-        self.run(loaded, action, args, None, true)
+        self.execute_in(loaded, action, args, &Surroundings::default())
     }
 
-    /// As [`Self::execute`], and ends with [`ExecuteError::Cancelled`] soon after the token is cancelled.
+    /// As [`Self::execute`], with a host behind what the action is granted, and ways to end it early.
     ///
     /// # Errors
     /// As [`Self::execute`], and [`ExecuteError::Cancelled`].
-    pub fn execute_cancellable(
+    pub fn execute_in(
         &self,
         loaded: &Loaded,
         action: &Action,
         args: &[u8],
-        cancel: &CancelToken,
+        around: &Surroundings,
     ) -> Result<Execution, ExecuteError> {
-        self.run(loaded, action, args, Some(cancel), true)
+        Ok(self.run(loaded, action, args, around, Source::Live, true)?.execution)
     }
 
     /// As [`Self::execute`], always through dynamic values. For tests and measurements: the result is the same.
@@ -154,7 +193,18 @@ impl Sandbox {
         action: &Action,
         args: &[u8],
     ) -> Result<Execution, ExecuteError> {
-        self.run(loaded, action, args, None, false)
+        Ok(self.run(loaded, action, args, &Surroundings::default(), Source::Live, false)?.execution)
+    }
+
+    /// As [`Self::execute`], with answers from a journal and nowhere else.
+    pub(crate) fn execute_recorded(
+        &self,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        source: Source,
+    ) -> Result<Replayed, ExecuteError> {
+        self.run(loaded, action, args, &Surroundings::default(), source, true)
     }
 
     fn run(
@@ -162,9 +212,10 @@ impl Sandbox {
         loaded: &Loaded,
         action: &Action,
         args: &[u8],
-        cancel: Option<&CancelToken>,
+        around: &Surroundings,
+        source: Source,
         typed: bool,
-    ) -> Result<Execution, ExecuteError> {
+    ) -> Result<Replayed, ExecuteError> {
         if action.component != *loaded.id() {
             return Err(ExecuteError::WrongComponent {
                 asked: Box::new(action.component),
@@ -180,12 +231,13 @@ impl Sandbox {
             return Err(ExecuteError::LimitTooHigh { limit, asked, ceiling });
         }
         let given = Given::read(function, export.way, args, typed)?;
-        if loaded.ready.is_none() {
-            return Ok(Execution::denied(loaded.denied(&action.permissions)));
+        let denied = loaded.denied(&action.permissions);
+        if !denied.is_empty() || loaded.ready.is_none() {
+            return Ok(Replayed { execution: Execution::denied(denied), strayed: None });
         }
         let _turn = self.inner.turns.take();
-        let job = Job { sandbox: self, loaded, export, function, action, cancel };
-        job.run(given)
+        let job = Job { sandbox: self, loaded, export, function, action, around };
+        job.run(given, source)
     }
 }
 
@@ -196,7 +248,7 @@ struct Job<'a> {
     export: &'a Export,
     function: &'a Function,
     action: &'a Action,
-    cancel: Option<&'a CancelToken>,
+    around: &'a Surroundings,
 }
 
 /// The arguments, in the form the way of calling wants.
@@ -223,7 +275,7 @@ impl<'a> Given<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, mut given: Given<'_>) -> Result<Execution, ExecuteError> {
+    fn run(&self, mut given: Given<'_>, source: Source) -> Result<Replayed, ExecuteError> {
         let start = Instant::now();
         let limits = &self.action.limits;
         let is_command = matches!(self.export.way, Way::Command);
@@ -232,25 +284,30 @@ impl Job<'_> {
             _ => Program::default(),
         };
         let capture = Capture::new(if is_command { limits.output_bytes } else { limits.stdio_bytes });
-        let mut store = self.store(Meter::new(limits), capture.clone(), program, start)?;
+        let tape = Tape::new(source, limits.journal_bytes);
+        let real = self.real(tape, self.around.host.clone(), start);
+        let mut store = self.store(Meter::new(limits), capture.clone(), program, real)?;
         let end = self.call(&mut store, given)?;
         let left = store.get_fuel().map_err(host)?;
         let memory_bytes = store.data().meter.peak_memory();
+        let Recording { journal, bodies, strayed } = store.data_mut().real.tape.finish();
         drop(store); // everything the guest held is back in the pool before anything is encoded
         let (outcome, output, stdio) = conclude(self.function, limits, is_command, end, capture.take())?;
         let fuel = match outcome {
             Outcome::OutOfFuel => limits.fuel,
             _ => limits.fuel.saturating_sub(left),
         };
-        Ok(Execution {
-            outcome,
-            output,
-            fuel,
-            memory_bytes,
-            journal: Journal::default(),
-            stdio,
-            wall: start.elapsed(),
-        })
+        let wall = start.elapsed();
+        let execution = Execution { outcome, output, fuel, memory_bytes, journal, bodies, stdio, wall };
+        Ok(Replayed { execution, strayed })
+    }
+
+    /// The action's share of the real world.
+    fn real(&self, tape: Tape, host: Arc<dyn Host>, start: Instant) -> Real {
+        let own = start + self.sandbox.inner.wall_clock;
+        let deadline = self.around.deadline.map_or(own, |given| given.min(own));
+        let watch = Watch { deadline, cancel: self.around.cancel.clone() };
+        Real::new(self.action.permissions.clone(), tape, host, watch)
     }
 
     fn store(
@@ -258,26 +315,20 @@ impl Job<'_> {
         meter: Meter,
         capture: Capture,
         program: Program,
-        start: Instant,
+        real: Real,
     ) -> Result<Store<State>, ExecuteError> {
         let inner = &self.sandbox.inner;
-        let state = State::new(meter, capture, program, *self.action.seed, self.action.time_base);
+        let watch = real.watch.clone();
+        let state = State::new(meter, capture, program, *self.action.seed, self.action.time_base, real);
         let mut store = Store::new(&inner.engine, state);
         store.limiter(|state| &mut state.meter);
         store.set_fuel(self.action.limits.fuel).map_err(host)?;
         store.set_hostcall_fuel(MAX_CROSSING_BYTES);
         store.set_epoch_deadline(1);
-        let cancel = self.cancel.cloned();
-        let wall_clock = inner.wall_clock;
-        store.epoch_deadline_callback(move |_| {
-            if cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
-                Err(Stop::Cancelled.into())
-            } else if start.elapsed() >= wall_clock {
-                Err(Stop::TimedOut.into())
-            } else {
-                Ok(UpdateDeadline::Continue(1))
-            }
-        });
+        store.epoch_deadline_callback(move |_| watch.check().map(|()| UpdateDeadline::Continue(1)));
+        if !self.loaded.imports().is_empty() {
+            store.call_hook(pay);
+        }
         Ok(store)
     }
 
@@ -311,14 +362,30 @@ impl Job<'_> {
         // The engine gives no type to "too many instances". It is the limit if the component gets further without it.
         let limits = &self.action.limits;
         let again = Meter::without_instance_limit(limits);
-        let mut store =
-            self.store(again, Capture::new(limits.stdio_bytes), Program::default(), Instant::now())?;
+        let tape = Tape::new(Source::Live, limits.journal_bytes);
+        let real = self.real(tape, Arc::new(NoHost), Instant::now());
+        let mut store = self.store(again, Capture::new(limits.stdio_bytes), Program::default(), real)?;
         let Some(ready) = &self.loaded.ready else { return Err(unfit()) };
         match ready.instantiate(&mut store) {
             Ok(_) => Ok(End::Stopped(Outcome::TooManyInstances)),
             Err(other) if end(&other).is_some() => Ok(End::Stopped(Outcome::TooManyInstances)),
             Err(_) => Err(host_failure(error)),
         }
+    }
+}
+
+/// Takes the fuel that the host's work costs, when the host returns.
+fn pay(mut store: StoreContextMut<'_, State>, hook: CallHook) -> wasmtime::Result<()> {
+    if !matches!(hook, CallHook::ReturningFromHost) {
+        return Ok(());
+    }
+    let owed = store.data_mut().owed();
+    if owed == 0 {
+        return Ok(()); // The engine's own work, such as growing a memory: its price is the instruction's.
+    }
+    match store.get_fuel()?.checked_sub(owed) {
+        Some(left) => store.set_fuel(left),
+        None => Err(Stop::Fuel.into()),
     }
 }
 
@@ -368,6 +435,10 @@ fn end(error: &wasmtime::Error) -> Option<Result<End, ExecuteError>> {
         return Some(match stop {
             Stop::Memory => Ok(End::Stopped(Outcome::OutOfMemory)),
             Stop::Stdio => Ok(End::Stopped(Outcome::StdioTooLarge)),
+            Stop::Journal => Ok(End::Stopped(Outcome::JournalTooLarge)),
+            Stop::Fuel => Ok(End::Stopped(Outcome::OutOfFuel)),
+            // Whoever replays looks at how it strayed, not at this.
+            Stop::Strayed => Ok(End::Stopped(Outcome::Trap(TrapCode::Other))),
             Stop::TimedOut => Ok(End::Stopped(Outcome::TimedOut)),
             Stop::Fault(code) => Ok(End::Stopped(Outcome::Trap(*code))),
             Stop::Exit(status) => Ok(End::Exited(*status)),

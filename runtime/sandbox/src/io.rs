@@ -5,10 +5,13 @@
 
 use crate::clock::Clock;
 use crate::error::Stop;
+use crate::real::Real;
+use crate::toll::Toll;
 use actum_model::TrapCode;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
@@ -21,6 +24,8 @@ const BLOCKING_WRITE: usize = 4096;
 pub(crate) struct IoView<'a> {
     pub(crate) clock: &'a Arc<Clock>,
     pub(crate) table: &'a mut ResourceTable,
+    pub(crate) real: &'a mut Real,
+    pub(crate) toll: &'a mut Toll,
 }
 
 /// Names [`IoView`] to the linker.
@@ -51,26 +56,47 @@ fn at_once<T>(future: impl Future<Output = StreamResult<T>>) -> StreamResult<T> 
 }
 
 impl IoView<'_> {
-    /// Looks once; if nothing is ready, moves the clock to the earliest moment waited for and looks again.
+    /// Looks once; if nothing is ready, waits and looks again: for the real world, where that is looked at and as far
+    /// as the journal says, else by moving the clock to the earliest moment waited for.
+    ///
+    /// `waits`: whether to wait at all. An answer of the real world is ready when the guest is told so, which is
+    /// journalled; how long it took is not observed.
     fn wait<T>(
         &mut self,
+        waits: bool,
         mut look: impl FnMut(&mut ResourceTable) -> Option<wasmtime::Result<T>>,
     ) -> wasmtime::Result<T> {
         self.clock.begin_poll();
-        if let Some(answer) = look(self.table) {
+        self.real.flights.begin_poll();
+        let first = look(self.table);
+        let flying = self.real.flights.waited();
+        if !flying.is_empty() {
+            let patience = Duration::from_nanos(self.clock.patience());
+            let landed = self.real.land(&flying, waits && first.is_none(), patience)?;
+            if !landed.is_empty() {
+                return look(self.table).unwrap_or_else(stuck);
+            }
+        }
+        if let Some(answer) = first {
             return answer;
         }
         self.clock.skip_to_earliest();
-        look(self.table).unwrap_or_else(|| Err(Stop::Fault(TrapCode::Other).into()))
+        look(self.table).unwrap_or_else(stuck)
     }
+}
+
+/// Waiting for what can never be.
+fn stuck<T>() -> wasmtime::Result<T> {
+    Err(Stop::Fault(TrapCode::Other).into())
 }
 
 impl poll::Host for IoView<'_> {
     /// Gives everything ready now, sorted; when nothing is, everything ready at the earliest moment waited for.
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
         self.clock.observe();
+        self.toll.each(pollables.len());
         let reps: Vec<u32> = pollables.iter().map(Resource::rep).collect();
-        let mut ready = self.wait(|table| {
+        let mut ready = self.wait(true, |table| {
             let list = reps.iter().map(|rep| Resource::new_borrow(*rep)).collect();
             now(waiting::Host::poll(table, list))
         })?;
@@ -82,14 +108,14 @@ impl poll::Host for IoView<'_> {
 impl poll::HostPollable for IoView<'_> {
     fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
         self.clock.observe();
-        now(waiting::HostPollable::ready(self.table, pollable))
-            .unwrap_or_else(|| Err(Stop::Fault(TrapCode::Other).into()))
+        let rep = pollable.rep();
+        self.wait(false, |table| now(waiting::HostPollable::ready(table, Resource::new_borrow(rep))))
     }
 
     fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
         self.clock.observe();
         let rep = pollable.rep();
-        self.wait(|table| now(waiting::HostPollable::block(table, Resource::new_borrow(rep))))
+        self.wait(true, |table| now(waiting::HostPollable::block(table, Resource::new_borrow(rep))))
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
@@ -105,11 +131,13 @@ impl streams::Host for IoView<'_> {
 
 impl streams::HostInputStream for IoView<'_> {
     fn read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
-        plain::HostInputStream::read(self.table, stream, len)
+        let read = plain::HostInputStream::read(self.table, stream, len);
+        read.inspect(|bytes| self.toll.bytes(bytes.len()))
     }
 
     fn blocking_read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
-        at_once(plain::HostInputStream::blocking_read(self.table, stream, len))
+        let read = at_once(plain::HostInputStream::blocking_read(self.table, stream, len));
+        read.inspect(|bytes| self.toll.bytes(bytes.len()))
     }
 
     fn skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {

@@ -4,7 +4,7 @@ use crate::convert::{self, Budget};
 use crate::engine::Sandbox;
 use crate::error::{LoadError, chain};
 use crate::execute::Way;
-use crate::world::{self, State};
+use crate::world::{self, Source, State};
 use crate::{command, fast};
 use actum_model::release::MAX_COMPONENT_BYTES;
 use actum_model::{ComponentId, Function, FunctionName, Granted, Outcome, Param, Permission};
@@ -23,7 +23,7 @@ pub struct Loaded {
     left_out: Vec<LeftOut>,
     imports: Vec<Import>,
     exports: HashMap<FunctionName, Export>,
-    /// Linked, unless something it imports is never provided.
+    /// Linked, unless something it imports is never given.
     pub(crate) ready: Option<InstancePre<State>>,
 }
 
@@ -39,9 +39,9 @@ pub(crate) struct Export {
 pub struct Import {
     /// Its name, e.g. `wasi:http/outgoing-handler@0.2.0`.
     pub name: String,
-    /// The permission that stands for it, where there is one.
+    /// The permission it needs, where there is one.
     pub permission: Option<Permission>,
-    /// Whether the virtual world provides it, so that it needs no permission.
+    /// Whether it is there at all: in the virtual world, or for an action granted [`Self::permission`].
     pub provided: bool,
 }
 
@@ -87,15 +87,14 @@ impl Loaded {
         &self.imports
     }
 
-    /// The imports that no provider of this version grants, sorted: what a denial names. Empty when it can run.
+    /// The imports an action with these permissions does not get, sorted: what a denial names. Empty when it can run.
     ///
     /// A component denied for `wasi:sockets` may never open one: some libcs import it always. It is refused all the
     /// same, since what is not provided cannot be linked.
     pub fn denied(&self, granted: &BTreeSet<Granted>) -> Vec<String> {
-        // No permission of this version has anything behind it, so being granted one changes nothing yet.
-        let _ = granted;
-        let mut names: Vec<String> =
-            self.imports.iter().filter(|i| !i.provided).map(|i| i.name.clone()).collect();
+        let has = |p: &Permission| granted.iter().any(|g| g.permission() == *p);
+        let missing = |i: &&Import| !i.provided || !i.permission.as_ref().is_none_or(has);
+        let mut names: Vec<String> = self.imports.iter().filter(missing).map(|i| i.name.clone()).collect();
         // Cut first: two long names may be the same one afterwards.
         names.iter_mut().for_each(|n| n.truncate(n.floor_char_boundary(Outcome::DENIED_NAME_BYTES)));
         names.sort();
@@ -212,19 +211,19 @@ fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
 
 fn imports(engine: &Engine, component: &Component) -> Vec<Import> {
     let ty = component.component_type();
-    ty.imports(engine)
-        .map(|(name, item)| Import {
-            name: name.to_owned(),
-            permission: world::permission(name),
-            provided: match &item.ty {
-                ComponentItem::ComponentInstance(instance) => {
-                    world::provides(name)
-                        || instance.exports(engine).all(|(_, e)| matches!(e.ty, ComponentItem::Type(_)))
-                }
-                _ => false,
-            },
-        })
-        .collect()
+    let import = |name: &str, item: &ComponentItem| {
+        let (permission, provided) = match (item, world::source(name)) {
+            (ComponentItem::ComponentInstance(_), Source::Virtual) => (None, true),
+            (ComponentItem::ComponentInstance(_), Source::Granted(permission)) => (Some(permission), true),
+            (ComponentItem::ComponentInstance(instance), Source::Nowhere(permission)) => {
+                let types = instance.exports(engine).all(|(_, e)| matches!(e.ty, ComponentItem::Type(_)));
+                (permission.filter(|_| !types), types)
+            }
+            _ => (None, false),
+        };
+        Import { name: name.to_owned(), permission, provided }
+    };
+    ty.imports(engine).map(|(name, item)| import(name, &item.ty)).collect()
 }
 
 /// The functions of a component, callable and not.

@@ -4,6 +4,7 @@
 //! the key stream's, integers its next eight bytes, little-endian.
 
 use crate::error::Stop;
+use crate::toll::Toll;
 use actum_model::TrapCode;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -35,14 +36,21 @@ impl Randomness {
 pub(crate) struct HasRandomness;
 
 impl HasData for HasRandomness {
-    type Data<'a> = &'a mut Randomness;
+    type Data<'a> = Chance<'a>;
 }
 
-fn bytes(rng: &mut ChaCha20Rng, len: u64) -> wasmtime::Result<Vec<u8>> {
+/// The randomness of one action, and what it costs.
+pub(crate) struct Chance<'a> {
+    pub(crate) random: &'a mut Randomness,
+    pub(crate) toll: &'a mut Toll,
+}
+
+fn bytes(rng: &mut ChaCha20Rng, toll: &mut Toll, len: u64) -> wasmtime::Result<Vec<u8>> {
     let len = match usize::try_from(len) {
         Ok(n) if len <= MAX_BYTES => n,
         _ => return Err(Stop::Fault(TrapCode::Other).into()),
     };
+    toll.bytes(len);
     let mut out = vec![0; len];
     rng.fill_bytes(&mut out);
     Ok(out)
@@ -54,28 +62,28 @@ fn integer(rng: &mut ChaCha20Rng) -> u64 {
     u64::from_le_bytes(out)
 }
 
-impl random::Host for Randomness {
+impl random::Host for Chance<'_> {
     fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        bytes(&mut self.secure, len)
+        bytes(&mut self.random.secure, self.toll, len)
     }
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
-        Ok(integer(&mut self.secure))
+        Ok(integer(&mut self.random.secure))
     }
 }
 
-impl insecure::Host for Randomness {
+impl insecure::Host for Chance<'_> {
     fn get_insecure_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
-        bytes(&mut self.insecure, len)
+        bytes(&mut self.random.insecure, self.toll, len)
     }
 
     fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
-        Ok(integer(&mut self.insecure))
+        Ok(integer(&mut self.random.insecure))
     }
 }
 
-impl insecure_seed::Host for Randomness {
+impl insecure_seed::Host for Chance<'_> {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        Ok((integer(&mut self.seed), integer(&mut self.seed)))
+        Ok((integer(&mut self.random.seed), integer(&mut self.random.seed)))
     }
 }

@@ -5,9 +5,11 @@
 
 use crate::engine::Sandbox;
 use crate::error::{ExecuteError, LoadError};
-use crate::execute::Execution;
+use crate::execute::{Execution, Replayed};
+use crate::real::Source;
 use actum_model::receipt::Stdio;
-use actum_model::{BlobId, Divergence, Journal, Judgement, Outcome, Receipt, WitType, codec, value};
+use actum_model::{BlobId, Bodies, Divergence, Journal, Judgement, Outcome, Receipt, WitType, codec, value};
+use std::sync::Arc;
 
 /// A receipt with what is needed to run its action again.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,8 @@ pub struct Evidence<'a> {
     pub output: Option<&'a [u8]>,
     /// The journal.
     pub journal: &'a Journal,
+    /// The bodies the journal names by id.
+    pub bodies: &'a Bodies,
     /// The encoded [`Stdio`], where it is at hand.
     pub stdio: Option<&'a [u8]>,
 }
@@ -80,6 +84,17 @@ impl Evidence<'_> {
         named("component", Some(&receipt.action.component), actum_model::ComponentId::of(self.component))?;
         named("arguments", Some(&receipt.action.args), BlobId::of(self.args))?;
         named("journal", Some(&receipt.journal), self.journal.id())?;
+        for id in self.journal.bodies() {
+            let given = self.bodies.get(&id).map(|bytes| BlobId::of(bytes));
+            if given != Some(id) {
+                let given = given.map_or_else(|| "missing".to_owned(), |id| id.to_string());
+                return Err(ReplayError::NotNamed {
+                    what: "a body of the journal",
+                    named: id.to_string(),
+                    given,
+                });
+            }
+        }
         if let Some(stdio) = self.stdio {
             named("stdio", receipt.stdio.as_ref(), BlobId::of(stdio))?;
         }
@@ -104,6 +119,11 @@ pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, R
             return untried;
         }
     };
+    if let Some(judgement) = strayed(&again) {
+        evidence.check_output()?;
+        return Ok(judgement);
+    }
+    let again = again.execution;
     // The same bytes have the id just computed; comparing it with the receipt's is then all that is left to do.
     let same = evidence.output.is_some() && evidence.output == again.output.as_deref();
     if !same || again.outcome.output() != evidence.receipt.outcome.output() {
@@ -116,7 +136,7 @@ pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, R
 }
 
 /// Runs the receipt's action again, or says without running it what the judgement is.
-fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Execution, Result<Judgement, ReplayError>> {
+fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Judgement, ReplayError>> {
     let receipt = evidence.receipt;
     let untried = |why: String| Err(Ok(Judgement::NotReplayable(why)));
     if receipt.profile != sandbox.profile_id() {
@@ -142,7 +162,13 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Execution, Result<J
         }
         Err(refusal) => return Err(Ok(at("outcome", &receipt.outcome, format!("refused: {refusal}")))),
     };
-    sandbox.execute(&loaded, &receipt.action, evidence.args).or_else(|error| match error {
+    let source = Source::Recorded {
+        journal: Arc::new(evidence.journal.clone()),
+        bodies: Arc::new(evidence.bodies.clone()),
+        full: receipt.outcome == Outcome::JournalTooLarge,
+    };
+    let again = sandbox.execute_recorded(&loaded, &receipt.action, evidence.args, source);
+    again.or_else(|error| match error {
         ExecuteError::LimitTooHigh { limit, asked, ceiling } => {
             untried(format!("it needs {limit} of {asked}; this sandbox has {ceiling}"))
         }
@@ -151,6 +177,18 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Execution, Result<J
         }
         failure => Err(Err(ReplayError::Host(failure))),
     })
+}
+
+/// Whether the guest asked other questions than the journal has answers to.
+fn strayed(again: &Replayed) -> Option<Judgement> {
+    let strayed = again.strayed.as_ref()?;
+    let side = |function: &str, asked: &[u8]| format!("{function} asked {}", excerpt(asked, 0));
+    let recorded = match (&strayed.recorded, &strayed.why) {
+        (Some(entry), Some(why)) => format!("{} told {}: {why}", entry.function, excerpt(&entry.told, 0)),
+        (Some(entry), None) => side(&entry.function, &entry.asked),
+        (None, _) => "none".to_owned(),
+    };
+    Some(at(format!("journal entry {}", strayed.entry), recorded, side(&strayed.function, &strayed.asked)))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

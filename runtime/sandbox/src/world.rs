@@ -7,8 +7,10 @@ use crate::clock::{Clock, ClockView, HasClock};
 use crate::error::Stop;
 use crate::io::{HasIo, HasTable, IoView};
 use crate::limits::Meter;
-use crate::random::{HasRandomness, Randomness};
+use crate::random::{Chance, HasRandomness, Randomness};
+use crate::real::{self, Real, RealView};
 use crate::stdio::Capture;
+use crate::toll::Toll;
 use actum_model::Permission;
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
@@ -31,6 +33,8 @@ pub(crate) struct State {
     files: WasiFilesystemCtx,
     stdin: Option<MemoryInputPipe>,
     table: ResourceTable,
+    pub(crate) toll: Toll,
+    pub(crate) real: Real,
 }
 
 /// What a command program is given. Empty for a typed function.
@@ -47,6 +51,7 @@ impl State {
         program: Program,
         seed: [u8; 32],
         time_base: u64,
+        real: Real,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
@@ -60,31 +65,53 @@ impl State {
             files: WasiFilesystemCtx::default(),
             stdin: None,
             table,
+            toll: Toll::default(),
+            real,
         }
     }
 
+    /// The fuel owed for the host's work since this was last called.
+    pub(crate) fn owed(&mut self) -> u64 {
+        let bytes = self.real.tape.take_unpaid();
+        self.toll.bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.toll.take()
+    }
+
+    // Each of these is how one host call begins, so each pays for one.
+
+    pub(crate) fn real(&mut self) -> RealView<'_> {
+        self.toll.call();
+        RealView { real: &mut self.real, table: &mut self.table }
+    }
+
     fn clocks(&mut self) -> ClockView<'_> {
+        self.toll.call();
         ClockView { clock: &self.clock, table: &mut self.table }
     }
 
     fn io(&mut self) -> IoView<'_> {
-        IoView { clock: &self.clock, table: &mut self.table }
+        self.toll.call();
+        IoView { clock: &self.clock, table: &mut self.table, real: &mut self.real, toll: &mut self.toll }
     }
 
     fn table(&mut self) -> &mut ResourceTable {
+        self.toll.call();
         &mut self.table
     }
 
-    fn randomness(&mut self) -> &mut Randomness {
+    fn randomness(&mut self) -> Chance<'_> {
+        self.toll.call();
         let seed = self.seed;
-        self.random.get_or_insert_with(|| Randomness::new(seed))
+        Chance { random: self.random.get_or_insert_with(|| Randomness::new(seed)), toll: &mut self.toll }
     }
 
     fn files(&mut self) -> WasiFilesystemCtxView<'_> {
+        self.toll.call();
         WasiFilesystemCtxView { ctx: &mut self.files, table: &mut self.table }
     }
 
     fn itself(&mut self) -> &mut Self {
+        self.toll.call();
         self
     }
 }
@@ -220,35 +247,40 @@ const WORLD: &[(&str, Link)] = &[
     }),
 ];
 
-/// A linker holding the virtual world and nothing else.
+/// A linker holding the virtual world and everything that can be granted, and nothing else.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     for (_, link) in WORLD {
         link(&mut linker)?;
     }
+    real::link(&mut linker)?;
     Ok(linker)
 }
 
-/// Splits an interface's name from its version.
-fn versioned(import: &str) -> (&str, Option<&str>) {
-    match import.split_once('@') {
+/// How an import is had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// It is part of the virtual world.
+    Virtual,
+    /// It is there for an action that was granted this.
+    Granted(Permission),
+    /// Nobody gives it. The permission it would need, where there is a name for it.
+    Nowhere(Option<Permission>),
+}
+
+/// Where an import comes from, by its name and version.
+pub(crate) fn source(import: &str) -> Source {
+    let (name, version) = match import.split_once('@') {
         Some((name, version)) => (name, Some(version)),
         None => (import, None),
+    };
+    if let Some(permission) = real::permission(name, version) {
+        return Source::Granted(permission);
     }
-}
-
-/// Whether the virtual world has this interface: by name, in any release of WASI 0.2.
-pub(crate) fn provides(import: &str) -> bool {
-    let (name, version) = versioned(import);
     let release = version.and_then(|v| v.strip_prefix("0.2.")).unwrap_or_default();
-    !release.is_empty()
-        && release.bytes().all(|b| b.is_ascii_digit())
-        && WORLD.iter().any(|(known, _)| *known == name)
-}
-
-/// The permission that would let a component have this import, where there is one.
-pub(crate) fn permission(import: &str) -> Option<Permission> {
-    let (name, _) = versioned(import);
-    let network = name.starts_with("wasi:sockets/") || name.starts_with("wasi:http/");
-    network.then_some(Permission::Network)
+    let any_0_2 = !release.is_empty() && release.bytes().all(|b| b.is_ascii_digit());
+    if any_0_2 && WORLD.iter().any(|(known, _)| *known == name) {
+        return Source::Virtual;
+    }
+    Source::Nowhere(name.starts_with("wasi:sockets/").then_some(Permission::Network))
 }

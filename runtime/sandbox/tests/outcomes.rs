@@ -9,7 +9,7 @@
 mod common;
 
 use actum_model::{Limits, Outcome, TrapCode, Value};
-use actum_sandbox::{CancelToken, EngineKind, ExecuteError, Execution, Sandbox, SandboxConfig};
+use actum_sandbox::{CancelToken, EngineKind, ExecuteError, Execution, Sandbox, SandboxConfig, Surroundings};
 use common::{action, echo, limits, plain, run, sandbox, timeless, typed, wat, work};
 use std::time::Duration;
 
@@ -204,7 +204,9 @@ fn a_running_action_can_be_cancelled() {
     let (action, args) = action(&loaded, "run", &[], Limits { fuel: u64::MAX / 2, ..limits() });
     let token = CancelToken::default();
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| sandbox.execute_cancellable(&loaded, &action, &args, &token));
+        let around = Surroundings { cancel: token.clone(), ..Surroundings::default() };
+        let (sandbox, loaded, action, args) = (&sandbox, &loaded, &action, &args);
+        let running = scope.spawn(move || sandbox.execute_in(loaded, action, args, &around));
         token.cancel();
         assert!(matches!(running.join().unwrap(), Err(ExecuteError::Cancelled)));
     });

@@ -9,8 +9,8 @@
 mod common;
 
 use actum_model::{
-    Authority, BlobId, Divergence, Journal, JournalEntry, JournalId, Judgement, Limits, Outcome, ProfileId,
-    Receipt, SecretKey, Value,
+    Authority, BlobId, Bodies, Divergence, Journal, JournalEntry, JournalId, Judgement, Limits, Outcome,
+    ProfileId, Receipt, SecretKey, Value,
 };
 use actum_sandbox::replay::{Evidence, ReplayError, replay};
 use actum_sandbox::{EngineKind, Execution, Sandbox};
@@ -45,7 +45,8 @@ impl Case {
         journal: &Journal,
     ) -> Result<Judgement, ReplayError> {
         let (component, args) = (self.component.as_slice(), self.args.as_slice());
-        replay(sandbox, &Evidence { receipt, component, args, output, journal, stdio: None })
+        let bodies = &Bodies::new();
+        replay(sandbox, &Evidence { receipt, component, args, output, journal, bodies, stdio: None })
     }
 }
 
@@ -120,6 +121,7 @@ fn evidence_that_is_not_what_the_receipt_names_is_no_judgement() {
         args: &case.args,
         output: case.execution.output.as_deref(),
         journal: &case.execution.journal,
+        bodies: &case.execution.bodies,
         stdio: None,
     };
     let which = |evidence: &Evidence<'_>| match replay(&sandbox, evidence) {

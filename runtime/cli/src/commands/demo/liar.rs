@@ -1,7 +1,7 @@
 //! A provider that lies: it executes honestly, changes the result, and signs the receipt all the same.
 
 use actum_model::{Action, BlobId, Outcome, Value, WitType, value};
-use actum_node::provider::{CancelToken, ExecuteError, Execution, Executor, Honest, Loaded, Sandbox};
+use actum_node::provider::{ExecuteError, Execution, Executor, Honest, Loaded, Sandbox, Surroundings};
 
 /// Adds to the first number of every result.
 #[derive(Debug)]
@@ -14,9 +14,9 @@ impl Executor for Liar {
         loaded: &Loaded,
         action: &Action,
         args: &[u8],
-        cancel: &CancelToken,
+        around: &Surroundings,
     ) -> Result<Execution, ExecuteError> {
-        let mut execution = Honest.execute(sandbox, loaded, action, args, cancel)?;
+        let mut execution = Honest.execute(sandbox, loaded, action, args, around)?;
         let ty =
             loaded.functions().iter().find(|f| f.name == action.function).and_then(|f| f.result.as_ref());
         if let (Some(ty), Some(output), Outcome::Ok(_)) = (ty, &execution.output, &execution.outcome)

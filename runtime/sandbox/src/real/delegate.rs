@@ -1,0 +1,71 @@
+//! `actum:host/delegate`: another capability's function, run by the node as an action of its own.
+
+use super::RealView;
+use super::bindings::actum::host::delegate;
+use crate::host::{DelegateAsk, DelegateError, DelegateTold};
+use actum_model::Granted;
+
+/// The most bytes of a call's arguments, as JSON: 1 MiB.
+const MAX_ARGS_BYTES: usize = 1 << 20;
+/// The most delegated calls of one action.
+const MAX_CALLS: u64 = 256;
+
+impl delegate::Host for RealView<'_> {
+    fn call(
+        &mut self,
+        target: String,
+        function: String,
+        args: String,
+    ) -> wasmtime::Result<Result<delegate::Answer, delegate::Error>> {
+        let granted = self.real.granted.iter().find_map(|granted| match granted {
+            Granted::Delegate(delegate) if delegate.target == target => Some(delegate.clone()),
+            _ => None,
+        });
+        let number = self.real.calls;
+        self.real.calls = number.saturating_add(1);
+        let used = self.real.delegated.get(&target).copied().unwrap_or(0);
+        let (host, watch) = (self.real.host.clone(), self.real.watch.clone());
+        let question = (number, target.as_str(), function.as_str(), args.as_str());
+        let told: DelegateTold = self.real.tape.ask("actum:host/delegate#call", &question, |_| {
+            let Some(granted) = &granted else {
+                return Ok(Err(DelegateError::Denied(format!("no grant names {target:?}"))));
+            };
+            let fuel = granted.fuel.saturating_sub(used);
+            if number >= MAX_CALLS || fuel == 0 {
+                let what = if fuel == 0 { granted.fuel } else { MAX_CALLS };
+                let unit = if fuel == 0 { "fuel" } else { "calls" };
+                return Ok(Err(DelegateError::Exhausted(format!("all {what} {unit} are used"))));
+            }
+            if args.len() > MAX_ARGS_BYTES || function.len() > MAX_ARGS_BYTES {
+                return Ok(Err(DelegateError::Invalid(format!("at most {MAX_ARGS_BYTES} bytes are taken"))));
+            }
+            Ok(host.delegate(DelegateAsk {
+                number,
+                granted,
+                function: &function,
+                args: &args,
+                fuel,
+                deadline: watch.deadline,
+                cancel: watch.cancel.clone(),
+            }))
+        })?;
+        let burned = match &told {
+            Ok(answer) => answer.total_fuel,
+            Err(DelegateError::Failed { total_fuel, .. }) => *total_fuel,
+            Err(_) => 0,
+        };
+        self.real.delegated.insert(target, used.saturating_add(burned));
+        Ok(match told {
+            Ok(answer) => {
+                Ok(delegate::Answer { output: answer.output, receipt: answer.receipt, fuel: answer.fuel })
+            }
+            Err(DelegateError::Denied(why)) => Err(delegate::Error::Denied(why)),
+            Err(DelegateError::Exhausted(why)) => Err(delegate::Error::Exhausted(why)),
+            Err(DelegateError::Invalid(why)) => Err(delegate::Error::Invalid(why)),
+            Err(DelegateError::Unavailable(why)) => Err(delegate::Error::Unavailable(why)),
+            Err(DelegateError::Failed { outcome, receipt, fuel, .. }) => {
+                Err(delegate::Error::Failed(delegate::Failure { outcome, receipt, fuel }))
+            }
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! The tape: while recording it writes down each question and its answer, while replaying it gives the answers back and
+//! checks that the guest asks the same questions.
+
+use crate::error::Stop;
+use actum_model::{Bodies, Body, Journal, JournalEntry, codec};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+use std::sync::Arc;
+
+/// A replay that left the journal: the first question that is not the recorded one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strayed {
+    /// Which entry, counted from 1.
+    pub entry: usize,
+    /// The recorded entry; none when the guest asked more than was recorded.
+    pub recorded: Option<JournalEntry>,
+    /// The function the guest called instead.
+    pub function: String,
+    /// What it asked instead, encoded as an entry's `asked`.
+    pub asked: ByteBuf,
+    /// Why the recorded answer is none, where the question is the recorded one.
+    pub why: Option<String>,
+}
+
+/// Where answers come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// The host; they are recorded.
+    Live,
+    /// A journal and its bodies.
+    Recorded {
+        journal: Arc<Journal>,
+        bodies: Arc<Bodies>,
+        /// Whether the recording ended because the journal was full.
+        full: bool,
+    },
+}
+
+/// One action's tape.
+#[derive(Debug)]
+pub(crate) struct Tape {
+    source: Source,
+    limit: u64,
+    weight: u64,
+    entries: Vec<JournalEntry>,
+    bodies: Bodies,
+    /// The bodies of the entry being made.
+    named: Vec<actum_model::BlobId>,
+    strayed: Option<Strayed>,
+    /// Bytes asked and told since they were last paid for.
+    unpaid: u64,
+}
+
+/// What a tape holds at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    pub(crate) journal: Journal,
+    pub(crate) bodies: Bodies,
+    pub(crate) strayed: Option<Strayed>,
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+impl Tape {
+    /// A tape that takes at most `limit` bytes, bodies included.
+    pub(crate) fn new(source: Source, limit: u64) -> Self {
+        Self {
+            source,
+            limit,
+            weight: 0,
+            entries: Vec::new(),
+            bodies: Bodies::new(),
+            named: Vec::new(),
+            strayed: None,
+            unpaid: 0,
+        }
+    }
+
+    /// The most bytes the tape takes.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes asked and told since this was last called.
+    pub(crate) fn take_unpaid(&mut self) -> u64 {
+        std::mem::take(&mut self.unpaid)
+    }
+
+    /// Bytes as a question or an answer holds them; many are kept beside the journal.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Body {
+        let body = Body::of(bytes);
+        if let Body::Id(id) = &body {
+            self.named.push(*id);
+            self.bodies.entry(*id).or_insert_with(|| bytes.to_vec());
+        }
+        body
+    }
+
+    /// The bytes of a body that was kept, or that the journal names.
+    pub(crate) fn open(&self, body: &Body) -> wasmtime::Result<Vec<u8>> {
+        let found = body.open(&self.bodies).or_else(|| match &self.source {
+            Source::Recorded { bodies, .. } => body.open(bodies),
+            Source::Live => None,
+        });
+        found
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| Stop::Host("a body of the journal is missing".to_owned()).into())
+    }
+
+    /// Asks: the answer of `answer`, recorded, or the recorded one.
+    ///
+    /// `answer` decides about authority too: a denial is an answer, and on replay nothing is decided again.
+    pub(crate) fn ask<Q, A>(
+        &mut self,
+        function: &str,
+        question: &Q,
+        answer: impl FnOnce(&mut Self) -> wasmtime::Result<A>,
+    ) -> wasmtime::Result<A>
+    where
+        Q: Serialize + ?Sized,
+        A: Serialize + DeserializeOwned,
+    {
+        let asked = codec::encode(question);
+        let recorded = match &self.source {
+            Source::Live => None,
+            Source::Recorded { journal, full, .. } => {
+                let entry = journal.entries.get(self.entries.len()).cloned();
+                if entry.is_none() && *full {
+                    return Err(Stop::Journal.into());
+                }
+                Some(entry)
+            }
+        };
+        match recorded {
+            None => {
+                let told = answer(self)?;
+                let told_bytes = codec::encode(&told);
+                let bodies = std::mem::take(&mut self.named);
+                let entry = JournalEntry {
+                    function: function.to_owned(),
+                    asked: ByteBuf::from(asked),
+                    told: ByteBuf::from(told_bytes),
+                    bodies,
+                };
+                self.take(entry)?;
+                Ok(told)
+            }
+            Some(entry) => {
+                self.named.clear();
+                self.play(function, asked, entry)
+            }
+        }
+    }
+
+    fn play<A: Serialize + DeserializeOwned>(
+        &mut self,
+        function: &str,
+        asked: Vec<u8>,
+        entry: Option<JournalEntry>,
+    ) -> wasmtime::Result<A> {
+        let same = entry.as_ref().filter(|e| e.function == function && e.asked == asked);
+        let told = same.map(|e| codec::decode::<A>(&e.told, Journal::MAX_BYTES));
+        match (told, entry) {
+            (Some(Ok(told)), Some(entry)) => {
+                self.take(entry)?;
+                Ok(told)
+            }
+            (told, recorded) => {
+                let why = told.and_then(Result::err).map(|e| e.to_string());
+                self.strayed = Some(Strayed {
+                    entry: self.entries.len() + 1,
+                    recorded,
+                    function: function.to_owned(),
+                    asked: ByteBuf::from(asked),
+                    why,
+                });
+                Err(Stop::Strayed.into())
+            }
+        }
+    }
+
+    /// Takes an entry, if there is room for it and its bodies.
+    fn take(&mut self, entry: JournalEntry) -> wasmtime::Result<()> {
+        let length = |id| match &self.source {
+            Source::Recorded { bodies, .. } => bodies.get(id).or_else(|| self.bodies.get(id)).map(Vec::len),
+            Source::Live => self.bodies.get(id).map(Vec::len),
+        };
+        let carried: u64 = entry.bodies.iter().filter_map(length).map(count).sum();
+        let weight = self.weight.saturating_add(entry.weight()).saturating_add(carried);
+        if weight > self.limit {
+            return Err(Stop::Journal.into());
+        }
+        self.weight = weight;
+        let bytes = count(entry.asked.len()).saturating_add(count(entry.told.len())).saturating_add(carried);
+        self.unpaid = self.unpaid.saturating_add(bytes);
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Ends the tape.
+    pub(crate) fn finish(&mut self) -> Recording {
+        let entries = std::mem::take(&mut self.entries);
+        let journal = Journal { entries };
+        let named: std::collections::BTreeSet<_> = journal.bodies().into_iter().collect();
+        let mut bodies = std::mem::take(&mut self.bodies);
+        // What was kept for an entry that was never made belongs to nothing.
+        bodies.retain(|id, _| named.contains(id));
+        Recording { journal, bodies, strayed: self.strayed.take() }
+    }
+}
