@@ -232,8 +232,7 @@ pub struct DelegateAsk<'a> {
 pub type DelegateTold = Result<DelegateAnswer, DelegateError>;
 
 /// A call that returned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelegateAnswer {
     /// The result as JSON.
     pub output: String,

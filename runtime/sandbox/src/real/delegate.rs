@@ -2,8 +2,19 @@
 
 use super::RealView;
 use super::bindings::actum::host::delegate;
-use crate::host::{DelegateAsk, DelegateError, DelegateTold};
-use actum_model::Granted;
+use crate::host::{DelegateAnswer, DelegateAsk, DelegateError};
+use actum_model::{Body, Granted};
+use serde::{Deserialize, Serialize};
+
+/// An answer as the journal holds it, with a large output by id.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    output: Body,
+    receipt: String,
+    fuel: u64,
+    total_fuel: u64,
+}
 
 /// The most bytes of a call's arguments, as JSON: 1 MiB.
 const MAX_ARGS_BYTES: usize = 1 << 20;
@@ -25,30 +36,38 @@ impl delegate::Host for RealView<'_> {
         self.real.calls = number.saturating_add(1);
         let used = self.real.delegated.get(&target).copied().unwrap_or(0);
         let (host, watch) = (self.real.host.clone(), self.real.watch.clone());
-        let question = (number, target.as_str(), function.as_str(), args.as_str());
-        let told: DelegateTold = self.real.tape.ask("actum:host/delegate#call", &question, |_| {
-            let Some(granted) = &granted else {
-                return Ok(Err(DelegateError::Denied(format!("no grant names {target:?}"))));
-            };
-            let fuel = granted.fuel.saturating_sub(used);
-            if number >= MAX_CALLS || fuel == 0 {
-                let what = if fuel == 0 { granted.fuel } else { MAX_CALLS };
-                let unit = if fuel == 0 { "fuel" } else { "calls" };
-                return Ok(Err(DelegateError::Exhausted(format!("all {what} {unit} are used"))));
-            }
-            if args.len() > MAX_ARGS_BYTES || function.len() > MAX_ARGS_BYTES {
-                return Ok(Err(DelegateError::Invalid(format!("at most {MAX_ARGS_BYTES} bytes are taken"))));
-            }
-            Ok(host.delegate(DelegateAsk {
-                number,
-                granted,
-                function: &function,
-                args: &args,
-                fuel,
-                deadline: watch.deadline,
-                cancel: watch.cancel.clone(),
-            }))
-        })?;
+        let text = self.real.tape.keep(args.as_bytes());
+        let question = (number, target.as_str(), function.as_str(), text);
+        let told: Result<Answer, DelegateError> =
+            self.real.tape.ask("actum:host/delegate#call", &question, |tape| {
+                let Some(granted) = &granted else {
+                    return Ok(Err(DelegateError::Denied(format!("no grant names {target:?}"))));
+                };
+                let fuel = granted.fuel.saturating_sub(used);
+                if number >= MAX_CALLS || fuel == 0 {
+                    let what = if fuel == 0 { granted.fuel } else { MAX_CALLS };
+                    let unit = if fuel == 0 { "fuel" } else { "calls" };
+                    return Ok(Err(DelegateError::Exhausted(format!("all {what} {unit} are used"))));
+                }
+                if args.len() > MAX_ARGS_BYTES || function.len() > MAX_ARGS_BYTES {
+                    return Ok(Err(DelegateError::Invalid(format!(
+                        "at most {MAX_ARGS_BYTES} bytes are taken"
+                    ))));
+                }
+                let told = host.delegate(DelegateAsk {
+                    number,
+                    granted,
+                    function: &function,
+                    args: &args,
+                    fuel,
+                    deadline: watch.deadline,
+                    cancel: watch.cancel.clone(),
+                });
+                Ok(told.map(|DelegateAnswer { output, receipt, fuel, total_fuel }| {
+                    let output = tape.keep(output.as_bytes());
+                    Answer { output, receipt, fuel, total_fuel }
+                }))
+            })?;
         let burned = match &told {
             Ok(answer) => answer.total_fuel,
             Err(DelegateError::Failed { total_fuel, .. }) => *total_fuel,
@@ -56,8 +75,11 @@ impl delegate::Host for RealView<'_> {
         };
         self.real.delegated.insert(target, used.saturating_add(burned));
         Ok(match told {
-            Ok(answer) => {
-                Ok(delegate::Answer { output: answer.output, receipt: answer.receipt, fuel: answer.fuel })
+            Ok(Answer { output, receipt, fuel, .. }) => {
+                let output = self.real.tape.open(&output)?;
+                // What the host gave was text; a forged journal's need not be.
+                let output = String::from_utf8_lossy(&output).into_owned();
+                Ok(delegate::Answer { output, receipt, fuel })
             }
             Err(DelegateError::Denied(why)) => Err(delegate::Error::Denied(why)),
             Err(DelegateError::Exhausted(why)) => Err(delegate::Error::Exhausted(why)),

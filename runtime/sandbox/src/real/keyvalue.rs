@@ -155,7 +155,8 @@ impl RealView<'_> {
         let count = keys.len();
         match self.ask_bucket(function, bucket, KeyvalueAsk::Get(keys))? {
             Ok(Told::Values(values)) if values.len() == count => {
-                let open = |v: &Option<Body>| v.as_ref().map(|v| self.real.tape.open(v)).transpose();
+                let tape = &mut self.real.tape;
+                let open = |v: &Option<Body>| v.as_ref().map(|v| tape.open(v)).transpose();
                 Ok(Ok(values.iter().map(open).collect::<wasmtime::Result<_>>()?))
             }
             Ok(_) => misfit(),

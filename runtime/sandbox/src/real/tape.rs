@@ -98,15 +98,24 @@ impl Tape {
         body
     }
 
-    /// The bytes of a body that was kept, or that the journal names.
-    pub(crate) fn open(&self, body: &Body) -> wasmtime::Result<Vec<u8>> {
+    /// The bytes of a body of the last answer. A journal whose answer names what is not among its bodies is left here.
+    pub(crate) fn open(&mut self, body: &Body) -> wasmtime::Result<Vec<u8>> {
         let found = body.open(&self.bodies).or_else(|| match &self.source {
             Source::Recorded { bodies, .. } => body.open(bodies),
             Source::Live => None,
         });
-        found
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| Stop::Host("a body of the journal is missing".to_owned()).into())
+        if let Some(bytes) = found {
+            return Ok(bytes.to_vec());
+        }
+        let recorded = self.entries.last().cloned();
+        self.strayed = recorded.map(|entry| Strayed {
+            entry: self.entries.len(),
+            function: entry.function.clone(),
+            asked: entry.asked.clone(),
+            recorded: Some(entry),
+            why: Some("it names a body that is not there".to_owned()),
+        });
+        Err(Stop::Strayed.into())
     }
 
     /// Asks: the answer of `answer`, recorded, or the recorded one.
