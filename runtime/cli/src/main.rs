@@ -2,6 +2,8 @@
 //!
 //! One file per verb under `commands`, no logic of its own. Data goes to stdout, talk to stderr.
 
+#![forbid(unsafe_code)]
+
 mod commands;
 mod error;
 mod output;

@@ -10,6 +10,8 @@
 //!
 //! Times are seconds since the Unix epoch.
 
+#![forbid(unsafe_code)]
+
 mod announce;
 mod corpus;
 mod describe;

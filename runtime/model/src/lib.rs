@@ -3,6 +3,8 @@
 //! Nothing here does I/O, reads a clock or awaits: the same bytes give the same answer on every machine. What needs
 //! a wasm engine, a disk or a network belongs to the crates above.
 
+#![forbid(unsafe_code)]
+
 pub mod action;
 pub mod bundle;
 pub mod codec;

@@ -25,6 +25,9 @@ pub enum Outcome {
     TooManyInstances,
     /// The result's encoding exceeded the output limit.
     OutputTooLarge,
+    /// What the guest gave in one call, its result included, is more than the profile lets cross to the host at once. Not
+    /// the output limit: that one is the action's, and of what is encoded.
+    ValuesTooLarge,
     /// Captured stdout and stderr exceeded their limit.
     StdioTooLarge,
     /// The journal exceeded its limit.
@@ -94,6 +97,7 @@ impl Outcome {
             Self::StackOverflow => "stack-overflow",
             Self::TooManyInstances => "too-many-instances",
             Self::OutputTooLarge => "output-too-large",
+            Self::ValuesTooLarge => "values-too-large",
             Self::StdioTooLarge => "stdio-too-large",
             Self::JournalTooLarge => "journal-too-large",
             Self::Denied(_) => "denied",

@@ -5,13 +5,14 @@
 //! config.toml    what `actum node` offers and to whom (optional)
 //! store/         blobs, components, receipts, names (see actum-store)
 //! cache/         compiled components, safe to delete
+//! cache.key      the secret that makes what lies in cache/ believable, readable by its owner only; safe to delete
 //! node.lock      held by the home's running node
 //! ```
 //! Nothing is written elsewhere.
 
 use crate::clock;
 use actum_model::{Did, SecretKey, key::KeyError};
-use actum_sandbox::{EngineKind, Sandbox, SandboxConfig, SandboxError};
+use actum_sandbox::{CacheKey, CompileCache, EngineKind, Sandbox, SandboxConfig, SandboxError};
 use actum_store::{Store, StoreError};
 use std::{
     fs, io,
@@ -124,9 +125,8 @@ impl Home {
 
     /// A sandbox as configured, with this home's compile cache.
     pub(crate) fn sandbox_from(&self, config: SandboxConfig) -> Result<Sandbox, HomeError> {
-        let cache = self.root.join("cache");
-        create_private_dir(&cache)?;
-        Ok(Sandbox::new(SandboxConfig { cache_dir: Some(cache), ..config })?)
+        let cache = CompileCache::new(self.root.join("cache"), open_cache_key(&self.root.join("cache.key"))?);
+        Ok(Sandbox::new(SandboxConfig { cache: Some(cache), ..config })?)
     }
 }
 
@@ -142,25 +142,50 @@ fn create_private_dir(path: &Path) -> Result<(), HomeError> {
     builder.create(path).map_err(io_error(path))
 }
 
-/// Reads the key, or makes one. Two processes that start together agree on whichever was linked first.
-fn open_key(path: &Path) -> Result<SecretKey, HomeError> {
-    if !path.exists() {
-        write_new_key(path, &SecretKey::from_seed(&clock::random()))?;
+/// Reads the secret of the compile cache, or makes one. One that others could have read, or that is none, is replaced:
+/// nothing is lost by it but the time to compile again.
+fn open_cache_key(path: &Path) -> Result<CacheKey, HomeError> {
+    for _ in 0..2 {
+        match fs::read(path).map(<[u8; 32]>::try_from) {
+            Ok(Ok(secret)) if mode(path)? & 0o077 == 0 => return Ok(CacheKey::from(secret)),
+            Ok(_) => fs::remove_file(path).map_err(io_error(path))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error(path)(e)),
+        }
+        write_secret(path, &clock::random::<32>())?;
     }
+    Err(io_error(path)(io::Error::other("it is replaced all the time")))
+}
+
+/// A file's permission bits; none where the system has none.
+fn mode(path: &Path) -> Result<u32, HomeError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(path).map_err(io_error(path))?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(HomeError::KeyExposed { path: path.to_owned(), mode });
-        }
+        Ok(fs::metadata(path).map_err(io_error(path))?.permissions().mode() & 0o777)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(0)
+    }
+}
+
+/// Reads the key, or makes one. Two processes that start together agree on whichever was linked first.
+fn open_key(path: &Path) -> Result<SecretKey, HomeError> {
+    if !path.exists() {
+        write_secret(path, SecretKey::from_seed(&clock::random()).to_pem().as_bytes())?;
+    }
+    let mode = mode(path)?;
+    if mode & 0o077 != 0 {
+        return Err(HomeError::KeyExposed { path: path.to_owned(), mode });
     }
     let pem = fs::read_to_string(path).map_err(io_error(path))?;
     SecretKey::from_pem(&pem).map_err(|source| HomeError::BadKey { path: path.to_owned(), source })
 }
 
-/// Writes a key whole or not at all, and never over another.
-fn write_new_key(path: &Path, key: &SecretKey) -> Result<(), HomeError> {
+/// Writes a secret whole or not at all, readable by its owner only, and never over another.
+fn write_secret(path: &Path, secret: &[u8]) -> Result<(), HomeError> {
     let suffix: [u8; 8] = clock::random();
     let temporary = path.with_extension(format!("{:016x}.tmp", u64::from_be_bytes(suffix)));
     let mut options = fs::OpenOptions::new();
@@ -169,7 +194,7 @@ fn write_new_key(path: &Path, key: &SecretKey) -> Result<(), HomeError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let write = || -> io::Result<()> {
         let mut file = options.open(&temporary)?;
-        file.write_all(key.to_pem().as_bytes())?;
+        file.write_all(secret)?;
         file.sync_all()?;
         match fs::hard_link(&temporary, path) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),

@@ -7,6 +7,8 @@
 //! This crate reads the clock and the system's randomness (in [`clock`], nowhere else). It never reads the
 //! environment, the terminal or a default directory: those are the caller's to choose.
 
+#![forbid(unsafe_code)]
+
 pub mod audit;
 pub mod clock;
 pub mod config;

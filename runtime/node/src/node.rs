@@ -7,7 +7,7 @@ use crate::{
     events::NodeEvent,
     home::{Home, HomeError},
     keeper::Keeping,
-    provider::{Executor, Honest, LiveOffer, Provider, ProviderConfig},
+    provider::{CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
     resolve::{self, ResolveError},
 };
 use actum_discovery::{Announcer, Index, Lifetimes, descriptor_for};
@@ -450,8 +450,12 @@ impl Service {
         };
         match component {
             Some(component) => {
-                let unusable = |why| NodeError::Unusable { offer: offer.release.clone(), why };
-                self.provider.compile(&release, component).await.map_err(unusable)?;
+                let unusable = |why: Unusable| NodeError::Unusable {
+                    offer: offer.release.clone(),
+                    why: why.to_string(),
+                };
+                let never = CancelToken::default();
+                self.provider.compile(&release, component, never).await.map_err(unusable)?;
             }
             None => tracing::warn!(
                 offer = offer.release,

@@ -12,6 +12,7 @@ use crate::{
 };
 use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, Signed};
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
+use actum_sandbox::LoadError;
 pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
 use std::{
     collections::BTreeMap,
@@ -63,6 +64,37 @@ pub(crate) struct LiveOffer {
     pub(crate) callers: Vec<Did>,
 }
 
+/// Why an offered component cannot be run here, or not now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    /// It could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The release says of it what is not so.
+    #[error("{0}")]
+    Untrue(String),
+}
+
+impl From<Unusable> for Refusal {
+    fn from(unusable: Unusable) -> Self {
+        let text = unusable.to_string();
+        match unusable {
+            Unusable::Load(LoadError::CompileTooSlow { .. } | LoadError::CompilersBusy { .. }) => {
+                Self::new(RefusalCode::Busy, text).retry_after_ms(COMPILING_RETRY_MS)
+            }
+            Unusable::Load(LoadError::Cancelled) => stopping(),
+            Unusable::Load(LoadError::Host { .. }) => Self::new(RefusalCode::Internal, text),
+            Unusable::Load(_) | Unusable::Untrue(_) => Self::new(RefusalCode::NotOffered, text),
+        }
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(RefusalCode::ShuttingDown, "this node is stopping")
+}
+
+/// When a provider whose compiler is slow suggests asking again: the compilation goes on meanwhile.
+const COMPILING_RETRY_MS: u64 = 30_000;
 /// When a busy provider suggests asking again.
 const BUSY_RETRY_MS: u64 = 1_000;
 /// An action that ends sooner is not announced as running: its answer is the news.
@@ -87,6 +119,8 @@ pub(crate) struct Provider {
     config: ProviderConfig,
     offers: RwLock<BTreeMap<ComponentId, Arc<LiveOffer>>>,
     turns: Arc<Semaphore>,
+    /// Components being fetched or compiled for an action: as many as there are turns.
+    loads: Semaphore,
     /// Actions admitted and not yet answered, running or waiting, by arrival.
     admitted: Mutex<BTreeMap<u64, CancelToken>>,
     arrivals: AtomicU64,
@@ -123,6 +157,7 @@ impl Provider {
             home,
             sandbox,
             executor,
+            loads: Semaphore::new(config.parallel.get() as usize),
             turns: Arc::new(Semaphore::new(config.parallel.get() as usize)),
             config,
             offers: RwLock::default(),
@@ -198,16 +233,16 @@ impl Provider {
     ) -> Result<Response, Refusal> {
         let (offer, authority) = self.authorise(peer, &action, &args)?;
         let admitted = self.admit()?;
+        // Before the turn, so that components that are slow to come or to compile hold up nobody whose own is here.
+        let loaded = self.load(&offer.release, &admitted.cancel, session, progress).await?;
         let turn = match self.turns.try_acquire() {
             Ok(turn) => turn,
             Err(_) => {
                 let ahead = self.running().saturating_sub(self.config.parallel.get()).saturating_sub(1);
                 progress.send(Event::Queued { ahead });
-                let closed = |_| Refusal::new(RefusalCode::ShuttingDown, "this node is stopping");
-                self.turns.acquire().await.map_err(closed)?
+                self.turns.acquire().await.map_err(|_| stopping())?
             }
         };
-        let loaded = self.load(&offer.release, session, progress).await?;
         let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
         let kept = self.execute(&admitted, loaded, action, args, authority, progress).await?;
         drop(turn);
@@ -283,7 +318,7 @@ impl Provider {
     /// Takes a place among the running and waiting, or says when to come back.
     fn admit(&self) -> Result<Admitted<'_>, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
-            return Err(Refusal::new(RefusalCode::ShuttingDown, "this node is stopping"));
+            return Err(stopping());
         }
         let places = self.config.parallel.get().saturating_add(self.config.queue);
         let mut admitted = self.admitted();
@@ -301,6 +336,7 @@ impl Provider {
     async fn load(
         &self,
         release: &Signed<Release>,
+        cancel: &CancelToken,
         session: &SessionHandle,
         progress: &ProgressSender,
     ) -> Result<Arc<Loaded>, Refusal> {
@@ -308,6 +344,8 @@ impl Provider {
         if let Some(loaded) = self.sandbox.loaded(&id) {
             return Ok(loaded);
         }
+        // Each may hold a whole component in memory.
+        let _place = self.loads.acquire().await.map_err(|_| stopping())?;
         let stored = self.home.store().component(&id).map_err(internal)?;
         let component = match stored {
             Some(component) => component,
@@ -327,21 +365,22 @@ impl Provider {
                 component
             }
         };
-        let unusable = |why| Refusal::new(RefusalCode::NotOffered, why);
-        self.compile(release, component).await.map_err(unusable)
+        self.compile(release, component, cancel.clone()).await.map_err(Refusal::from)
     }
 
-    /// Compiles an offered component and checks that the author's release tells the truth about its functions; says why
-    /// it cannot be offered otherwise.
+    /// Compiles an offered component and checks that the author's release tells the truth about its functions. Waits no
+    /// longer than the sandbox's bound on compiling, and only until `cancel`.
     pub(crate) async fn compile(
         &self,
         release: &Signed<Release>,
         component: Vec<u8>,
-    ) -> Result<Arc<Loaded>, String> {
+        cancel: CancelToken,
+    ) -> Result<Arc<Loaded>, Unusable> {
         let sandbox = self.sandbox.clone();
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
-        let loaded = loaded.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        resolve::tells_the_truth(release.payload(), &loaded).map(|()| loaded)
+        let loading = tokio::task::spawn_blocking(move || sandbox.load_cancellable(&component, &cancel));
+        let loaded = loading.await.map_err(|e| LoadError::Host { reason: e.to_string() })??;
+        resolve::tells_the_truth(release.payload(), &loaded).map_err(Unusable::Untrue)?;
+        Ok(loaded)
     }
 
     async fn execute(

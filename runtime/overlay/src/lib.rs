@@ -7,6 +7,8 @@
 //! Two things are open on purpose: other planes bring their own protocols on the same connections
 //! ([`OverlayConfig::raw_protocols`]), and a connection is dialled without a session until one is asked for.
 
+#![forbid(unsafe_code)]
+
 mod behaviour;
 mod config;
 pub mod defaults;

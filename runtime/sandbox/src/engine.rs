@@ -4,23 +4,26 @@
 //! What only changes speed (the compiler or the interpreter, the pool, caches, the wall-clock protection) is not in the
 //! table: the same action costs the same fuel under each.
 
+use crate::bounds::{self, Bound};
+use crate::cache::{Cache, CompileCache};
 use crate::clock::STEP;
+use crate::compile::Compilers;
 use crate::error::{SandboxError, chain};
-use crate::load::Shelf;
 use crate::random;
+use crate::shelf::Shelf;
 use crate::toll;
+use crate::turns::Turns;
 use crate::world::{self, MAX_HANDLES, State};
+use actum_model::release::MAX_COMPONENT_BYTES;
 use actum_model::{BlobId, Body, Limits, Profile, ProfileId};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
-    Strategy, WasmFeatures,
+    Config, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, Strategy, WasmFeatures,
 };
 
 /// The profile's name and version.
@@ -89,9 +92,15 @@ const INSTANCES: u32 = 1_000;
 pub struct SandboxConfig {
     /// Compiler or interpreter. Default [`EngineKind::Cranelift`].
     pub engine: EngineKind,
-    /// Where compiled components are kept between processes; absent: nowhere. What lies there is trusted as code, so
-    /// nobody else may be able to write to it. Must be absolute.
-    pub cache_dir: Option<PathBuf>,
+    /// Where compiled components are kept between processes; absent: nowhere.
+    pub cache: Option<CompileCache>,
+    /// Components compiled at the same time; further ones wait. Against strangers who would have every core compile for
+    /// them. One compilation uses all cores; the second lets a small component past a large one. Default 2.
+    pub compilations: NonZeroUsize,
+    /// How long a compilation is waited for, and how long its turn. Against components that are within every bound and
+    /// still slow: the compiler cannot be interrupted, so such a one goes on in the background, in its place among
+    /// [`Self::compilations`], and is kept when it ends. Does not bound the CPU it takes. Default 120 s.
+    pub compile_wall_clock: Duration,
     /// The longest an action may run before the host ends it, to protect itself. Default 60 s.
     pub wall_clock: Duration,
     /// Compiled components kept in memory; the least recently used goes first. Default 64.
@@ -104,7 +113,9 @@ impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
             engine: EngineKind::default(),
-            cache_dir: None,
+            cache: None,
+            compilations: NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN),
+            compile_wall_clock: Duration::from_secs(120),
             wall_clock: Duration::from_secs(60),
             loaded: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             pool: Pool::default(),
@@ -117,6 +128,8 @@ enum Setting {
     Switch(bool, fn(&mut Config, bool)),
     Number(usize, fn(&mut Config, usize)),
     Rule(fn() -> String),
+    /// Several settings, named as the bounds are.
+    Bounds(&'static [&'static Bound]),
 }
 
 /// Every setting that can change a result. Changing a line changes the profile's id.
@@ -170,6 +183,8 @@ const SETTINGS: &[(&str, Setting)] = &[
         Setting::Rule(|| format!("{} a call, {} a byte, {} an item", toll::CALL, toll::BYTE, toll::ITEM)),
     ),
     ("journal", Setting::Rule(|| format!("1; bodies over {} bytes by id", Body::MAX_INLINE))),
+    ("load-bytes", Setting::Number(MAX_COMPONENT_BYTES, |_, _| {})),
+    ("load-bounds", Setting::Bounds(&bounds::ALL)),
     ("argv0", Setting::Rule(|| crate::command::ARGV0.to_owned())),
 ];
 
@@ -183,13 +198,16 @@ fn fuel_costs() -> String {
 pub(crate) fn profile() -> Profile {
     let settings: BTreeMap<String, String> = SETTINGS
         .iter()
-        .map(|(name, setting)| {
+        .flat_map(|(name, setting)| {
             let value = match setting {
                 Setting::Switch(on, _) => if *on { "on" } else { "off" }.to_owned(),
                 Setting::Number(n, _) => n.to_string(),
                 Setting::Rule(text) => text(),
+                Setting::Bounds(all) => {
+                    return all.iter().map(|b| (b.name.to_owned(), b.most.to_string())).collect();
+                }
             };
-            ((*name).to_owned(), value)
+            vec![((*name).to_owned(), value)]
         })
         .collect();
     Profile { name: PROFILE.to_owned(), engine: ENGINE.to_owned(), settings }
@@ -203,7 +221,7 @@ fn config(wanted: &SandboxConfig) -> Result<Config, SandboxError> {
         match setting {
             Setting::Switch(on, apply) => apply(&mut config, *on),
             Setting::Number(n, apply) => apply(&mut config, *n),
-            Setting::Rule(_) => {}
+            Setting::Rule(_) | Setting::Bounds(_) => {}
         }
     }
     config.operator_cost(OperatorCost::default());
@@ -213,12 +231,6 @@ fn config(wanted: &SandboxConfig) -> Result<Config, SandboxError> {
         config.target("pulley64").map_err(refused)?;
     }
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(&wanted.pool)));
-    if let Some(dir) = &wanted.cache_dir {
-        let mut cache = CacheConfig::new();
-        cache.with_directory(dir);
-        let cache = Cache::new(cache).map_err(|e| SandboxError::Cache { reason: format!("{e:#}") })?;
-        config.cache(Some(cache));
-    }
     Ok(config)
 }
 
@@ -256,6 +268,8 @@ pub(crate) struct Inner {
     pub(crate) shelf: Shelf,
     pub(crate) wall_clock: Duration,
     pub(crate) turns: Turns,
+    pub(crate) compilers: Compilers,
+    pub(crate) cache: Option<Cache>,
     pool: Pool,
     profile: Profile,
     profile_id: ProfileId,
@@ -275,6 +289,7 @@ impl Sandbox {
         let watcher = watch(&engine)?;
         let profile = profile();
         let profile_id = profile.id();
+        let cache = config.cache.map(|cache| Cache::open(cache, &engine, profile_id)).transpose()?;
         let inner = Inner {
             engine,
             kind: config.engine,
@@ -282,6 +297,8 @@ impl Sandbox {
             shelf: Shelf::new(config.loaded),
             wall_clock: config.wall_clock,
             turns: Turns::new(config.pool.actions.get()),
+            compilers: Compilers::new(config.compilations, config.compile_wall_clock),
+            cache,
             pool: config.pool,
             profile,
             profile_id,
@@ -341,38 +358,4 @@ fn watch(engine: &Engine) -> Result<SyncSender<()>, SandboxError> {
         })
         .map_err(SandboxError::Watcher)?;
     Ok(stop)
-}
-
-/// Lets only so many actions run at once: the pool has a slot for each.
-pub(crate) struct Turns {
-    free: Mutex<u32>,
-    returned: Condvar,
-}
-
-impl Turns {
-    fn new(actions: u32) -> Self {
-        Self { free: Mutex::new(actions), returned: Condvar::new() }
-    }
-
-    /// Waits for a turn. It ends when the guard is dropped.
-    pub(crate) fn take(&self) -> Turn<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free =
-            self.returned.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free = free.saturating_sub(1);
-        Turn { turns: self }
-    }
-}
-
-/// One action's turn.
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut free = self.turns.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.saturating_add(1);
-        self.turns.returned.notify_one();
-    }
 }

@@ -50,6 +50,16 @@ pub enum LoadError {
         /// Where the incomplete section begins.
         at: usize,
     },
+    /// Within the size limit, but made of more than this profile compiles. Nothing was compiled.
+    #[error("{limit} is {asked}, but this profile compiles at most {allowed}")]
+    OverBound {
+        /// The bound's name, as in the profile's settings, e.g. `load-functions`.
+        limit: &'static str,
+        /// What the component needs, as far as it was counted.
+        asked: u64,
+        /// What is allowed.
+        allowed: u64,
+    },
     /// Not valid, or uses a feature or a size this profile does not have.
     #[error("not a component this profile runs: {reason}")]
     Invalid {
@@ -68,6 +78,51 @@ pub enum LoadError {
         /// What the linker said.
         reason: String,
     },
+    /// It was not compiled in time. The compilation goes on, and is kept when it ends: asking later may find it done.
+    #[error("compiling it takes longer than {seconds} s; it goes on in the background")]
+    CompileTooSlow {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Others were being compiled all the time.
+    #[error("{running} other components are being compiled, and none was done within {seconds} s")]
+    CompilersBusy {
+        /// How many are compiled at once.
+        running: usize,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The caller cancelled the load.
+    #[error("cancelled while waiting for the compiler")]
+    Cancelled,
+    /// The host failed: a thread, the compiler itself. It says nothing about the component.
+    #[error("the host failed: {reason}")]
+    Host {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl LoadError {
+    /// Whether it is about this host and this moment, not about the component: another host, or a later moment, may
+    /// load the same bytes.
+    pub fn is_of_the_host(&self) -> bool {
+        match self {
+            Self::CompileTooSlow { .. }
+            | Self::CompilersBusy { .. }
+            | Self::Cancelled
+            | Self::Host { .. } => true,
+            Self::TooLarge { .. }
+            | Self::NotWasm
+            | Self::Text
+            | Self::CoreModule
+            | Self::Truncated { .. }
+            | Self::OverBound { .. }
+            | Self::Invalid { .. }
+            | Self::NothingCallable { .. }
+            | Self::Unlinkable { .. } => false,
+        }
+    }
 }
 
 /// Why an action could not be run at all: the caller's mistake or the host's failure. No receipt comes of these.

@@ -235,7 +235,7 @@ impl Sandbox {
         if !denied.is_empty() || loaded.ready.is_none() {
             return Ok(Replayed { execution: Execution::denied(denied), strayed: None });
         }
-        let _turn = self.inner.turns.take();
+        let _turn = self.inner.turns.take(Some(&around.cancel))?;
         let job = Job { sandbox: self, loaded, export, function, action, around };
         job.run(given, source)
     }
@@ -451,6 +451,9 @@ fn end(error: &wasmtime::Error) -> Option<Result<End, ExecuteError>> {
     }
     if error.downcast_ref::<wasmtime::component::ResourceTableError>().is_some() {
         return Some(Ok(End::Stopped(Outcome::Trap(TrapCode::Other))));
+    }
+    if crate::crossing::exhausted(error) {
+        return Some(Ok(End::Stopped(Outcome::ValuesTooLarge)));
     }
     if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
         return Some(Err(host_failure(error)));

@@ -6,10 +6,14 @@
 //! Calls are synchronous and may take as long as [`SandboxConfig::wall_clock`]: make them from a blocking thread, with
 //! at least 1 MiB of stack left.
 
+mod bounds;
+mod cache;
 mod clock;
 mod command;
+mod compile;
 pub mod contract;
 mod convert;
+mod crossing;
 mod engine;
 mod error;
 mod execute;
@@ -21,11 +25,15 @@ mod load;
 mod random;
 mod real;
 pub mod replay;
+mod shelf;
 mod stdio;
 mod toll;
+mod turns;
 mod world;
 
 pub use actum_model::receipt::Stdio;
+pub use cache::{CacheKey, CompileCache};
+pub use compile::CompileCounts;
 pub use contract::{Contract, ContractError, Disagreement};
 pub use engine::{EngineKind, Pool, Sandbox, SandboxConfig};
 pub use error::{ExecuteError, LoadError, SandboxError};

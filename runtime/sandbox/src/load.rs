@@ -1,16 +1,18 @@
 //! Loading: bytes from anywhere become a compiled component whose id is the digest of those very bytes.
 
+use crate::bounds;
+use crate::cache;
 use crate::convert::{self, Budget};
 use crate::engine::Sandbox;
 use crate::error::{LoadError, chain};
-use crate::execute::Way;
+use crate::execute::{CancelToken, Way};
 use crate::world::{self, Source, State};
 use crate::{command, fast};
 use actum_model::release::MAX_COMPONENT_BYTES;
 use actum_model::{ComponentId, Function, FunctionName, Granted, Outcome, Param, Permission};
 use std::collections::{BTreeSet, HashMap};
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::{fmt, str};
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -118,31 +120,49 @@ impl fmt::Debug for Loaded {
 impl Sandbox {
     /// Validates and compiles a component, or gives the one already compiled from the same bytes.
     ///
-    /// Two loads of the same bytes at once compile once. Blocks for as long as compiling takes: seconds for megabytes.
+    /// Two loads of the same bytes at once compile once. Blocks for as long as compiling takes: seconds for megabytes,
+    /// and never longer than its turn and itself may take, [`SandboxConfig::compile_wall_clock`] each.
+    ///
+    /// [`SandboxConfig::compile_wall_clock`]: crate::SandboxConfig::compile_wall_clock
     ///
     /// # Errors
     /// [`LoadError`], each refusal told apart. Nothing larger than
     /// [`MAX_COMPONENT_BYTES`](actum_model::release::MAX_COMPONENT_BYTES) is looked at.
     pub fn load(&self, component: &[u8]) -> Result<Arc<Loaded>, LoadError> {
-        if component.len() > MAX_COMPONENT_BYTES {
-            return Err(LoadError::TooLarge { actual: component.len(), limit: MAX_COMPONENT_BYTES });
-        }
-        self.load_named(ComponentId::of(component), component)
+        self.load_from(component, None)
     }
 
-    /// As [`Self::load`], for bytes whose id has just been computed.
-    pub(crate) fn load_named(&self, id: ComponentId, component: &[u8]) -> Result<Arc<Loaded>, LoadError> {
-        if component.len() > MAX_COMPONENT_BYTES {
-            return Err(LoadError::TooLarge { actual: component.len(), limit: MAX_COMPONENT_BYTES });
+    /// As [`Self::load`], and ends with [`LoadError::Cancelled`] soon after the token is cancelled. A compilation that has
+    /// begun goes on all the same, for whoever asks next.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`LoadError::Cancelled`].
+    pub fn load_cancellable(&self, component: &[u8], cancel: &CancelToken) -> Result<Arc<Loaded>, LoadError> {
+        self.load_from(component, Some(cancel))
+    }
+
+    fn load_from(&self, component: &[u8], cancel: Option<&CancelToken>) -> Result<Arc<Loaded>, LoadError> {
+        within_size(component)?;
+        self.load_named(ComponentId::of(component), component, cancel)
+    }
+
+    /// As [`Self::load_cancellable`], for bytes whose id has just been computed.
+    pub(crate) fn load_named(
+        &self,
+        id: ComponentId,
+        component: &[u8],
+        cancel: Option<&CancelToken>,
+    ) -> Result<Arc<Loaded>, LoadError> {
+        within_size(component)?;
+        if let Some(loaded) = self.loaded(&id) {
+            return Ok(loaded);
         }
-        let place = self.inner.shelf.place(id);
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = &*place {
-            return Ok(Arc::clone(loaded));
+        if let Some(compiled) = self.cached(&id) {
+            return Ok(self.inner.shelf.put(Arc::new(self.describe(id, &compiled)?)));
         }
-        let loaded = Arc::new(self.compile(id, component)?);
-        *place = Some(Arc::clone(&loaded));
-        Ok(loaded)
+        recognise(component)?;
+        bounds::check(component)?;
+        self.have_compiled(id, component, cancel)
     }
 
     /// A component that is loaded now, by its id. Never waits for one being compiled.
@@ -150,19 +170,46 @@ impl Sandbox {
         self.inner.shelf.get(id)
     }
 
-    fn compile(&self, id: ComponentId, bytes: &[u8]) -> Result<Loaded, LoadError> {
-        recognise(bytes)?;
+    /// What the cache on disk has of a component. It was within every bound when it was compiled: the profile, and the
+    /// bounds with it, is in what the file is bound to.
+    fn cached(&self, id: &ComponentId) -> Option<Component> {
+        let compilers = &self.inner.compilers;
+        match self.inner.cache.as_ref()?.find(&self.inner.engine, id) {
+            cache::Found::Compiled(compiled) => {
+                compilers.cached.fetch_add(1, Ordering::Relaxed);
+                Some(compiled)
+            }
+            cache::Found::Disbelieved => {
+                compilers.disbelieved.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            cache::Found::Nothing => None,
+        }
+    }
+
+    /// Compiles a component that is within every bound, and keeps what comes of it.
+    pub(crate) fn compile(&self, id: ComponentId, bytes: &[u8]) -> Result<Loaded, LoadError> {
+        let compiled = Component::from_binary(&self.inner.engine, bytes)
+            .map_err(|e| LoadError::Invalid { reason: chain(&e) })?;
+        self.inner.compilers.compiled.fetch_add(1, Ordering::Relaxed);
+        let loaded = self.describe(id, &compiled)?;
+        if let Some(cache) = &self.inner.cache {
+            cache.keep(&id, &compiled);
+        }
+        Ok(loaded)
+    }
+
+    /// Links a compiled component and says what it offers and asks for.
+    fn describe(&self, id: ComponentId, component: &Component) -> Result<Loaded, LoadError> {
         let engine = &self.inner.engine;
-        let component =
-            Component::from_binary(engine, bytes).map_err(|e| LoadError::Invalid { reason: chain(&e) })?;
-        let imports = imports(engine, &component);
+        let imports = imports(engine, component);
         let mut found = Found::default();
-        found.collect(engine, &component);
+        found.collect(engine, component);
         if found.functions.is_empty() {
             return Err(LoadError::NothingCallable { left_out: found.left_out });
         }
         let ready = if imports.iter().all(|i| i.provided) {
-            let linked = self.inner.linker.instantiate_pre(&component);
+            let linked = self.inner.linker.instantiate_pre(component);
             Some(linked.map_err(|e| LoadError::Unlinkable { reason: chain(&e) })?)
         } else {
             None
@@ -170,6 +217,13 @@ impl Sandbox {
         let Found { functions, left_out, exports } = found;
         Ok(Loaded { id, functions, left_out, imports, exports, ready })
     }
+}
+
+fn within_size(component: &[u8]) -> Result<(), LoadError> {
+    if component.len() > MAX_COMPONENT_BYTES {
+        return Err(LoadError::TooLarge { actual: component.len(), limit: MAX_COMPONENT_BYTES });
+    }
+    Ok(())
 }
 
 /// Tells what is not even the beginning of a whole component.
@@ -304,60 +358,5 @@ impl Found {
         self.exports.insert(function.name.clone(), Export { index, function: self.functions.len(), way });
         self.functions.push(function);
         Ok(())
-    }
-}
-
-/// One component's place on the shelf: locked while it is being compiled.
-type Place = Arc<Mutex<Option<Arc<Loaded>>>>;
-
-/// The compiled components in memory, at most so many, the least recently used leaving first.
-pub(crate) struct Shelf {
-    most: NonZeroUsize,
-    places: Mutex<Places>,
-}
-
-#[derive(Default)]
-struct Places {
-    now: u64,
-    by_id: HashMap<ComponentId, (Place, u64)>,
-}
-
-impl Shelf {
-    pub(crate) fn new(most: NonZeroUsize) -> Self {
-        Self { most, places: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The place of a component, made if need be.
-    fn place(&self, id: ComponentId) -> Place {
-        let mut places = self.lock();
-        places.now += 1;
-        let now = places.now;
-        if let Some((place, used)) = places.by_id.get_mut(&id) {
-            *used = now;
-            return Arc::clone(place);
-        }
-        if places.by_id.len() >= self.most.get() {
-            let oldest = places.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
-            if let Some(oldest) = oldest {
-                places.by_id.remove(&oldest);
-            }
-        }
-        let place = Place::default();
-        places.by_id.insert(id, (Arc::clone(&place), now));
-        place
-    }
-
-    fn get(&self, id: &ComponentId) -> Option<Arc<Loaded>> {
-        let mut places = self.lock();
-        places.now += 1;
-        let now = places.now;
-        let (place, used) = places.by_id.get_mut(id)?;
-        *used = now;
-        let place = place.try_lock().ok()?;
-        place.clone()
     }
 }

@@ -154,11 +154,14 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
             "the provider's wall-clock protection ended it; another machine may be faster".to_owned(),
         );
     }
-    let loaded = match sandbox.load_named(receipt.action.component, evidence.component) {
+    let loaded = match sandbox.load_named(receipt.action.component, evidence.component, None) {
         Ok(loaded) => loaded,
         // What a host can hold is not in the profile; everything else about a component is.
         Err(LoadError::Invalid { reason }) => {
             return untried(format!("this engine refuses the component: {reason}"));
+        }
+        Err(failure) if failure.is_of_the_host() => {
+            return Err(Err(ReplayError::Host(ExecuteError::Host { reason: failure.to_string() })));
         }
         Err(refusal) => return Err(Ok(at("outcome", &receipt.outcome, format!("refused: {refusal}")))),
     };

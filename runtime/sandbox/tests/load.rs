@@ -10,7 +10,7 @@ mod common;
 
 use actum_model::release::MAX_COMPONENT_BYTES;
 use actum_sandbox::{Contract, EngineKind, LoadError, Sandbox, SandboxConfig};
-use common::{echo, plain, sandbox, typed, wat};
+use common::{echo, plain, sandbox, wat};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -119,17 +119,4 @@ fn the_least_recently_used_leaves_first() {
     sandbox.load(&c).unwrap();
     assert!(sandbox.loaded(a.id()).is_some());
     assert!(sandbox.loaded(b.id()).is_none());
-}
-
-#[test]
-fn a_cache_directory_serves_another_sandbox() {
-    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let _ = std::fs::remove_dir_all(&dir);
-    let component = typed("(result u32)", "(result i32) (i32.const 7)");
-    for _ in 0..2 {
-        let config = SandboxConfig { cache_dir: Some(dir.clone()), ..SandboxConfig::default() };
-        let sandbox = Sandbox::new(config).unwrap();
-        assert_eq!(common::run(&sandbox, &component, &[], common::limits()).output.unwrap(), [7]);
-    }
-    assert!(std::fs::read_dir(&dir).unwrap().next().is_some());
 }

@@ -49,6 +49,8 @@
 //! as they were. Every blob, component and envelope is checked against its id when read, and damage is reported
 //! by name; [`Store::component_chunk`] alone leaves the check to its caller, as [`Store::released_chunk`] does it.
 
+#![forbid(unsafe_code)]
+
 mod blobs;
 mod content;
 mod db;

@@ -5,6 +5,8 @@
 //! [`Standings`] counts what came of it, and [`choose`] orders the next candidates by it. Re-execution itself comes
 //! in through [`Replayer`].
 
+#![forbid(unsafe_code)]
+
 mod choose;
 mod consistency;
 mod standing;
