@@ -23,7 +23,8 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, Strategy, WasmFeatures,
+    Config, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
+    WasmFeatures,
 };
 
 /// The profile's name and version.
@@ -53,6 +54,18 @@ impl EngineKind {
             Self::Pulley => "pulley",
         }
     }
+}
+
+/// How much work the compiler puts into the code. It changes how fast a guest runs, never what it does or costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Optimise {
+    /// Compiles soonest, runs slowest.
+    Nothing,
+    /// Runs fastest.
+    #[default]
+    Speed,
+    /// Runs fast, in less code.
+    SpeedAndSize,
 }
 
 /// How many actions run at once, and how large each may be. Address space is reserved for all of it, memory is not.
@@ -92,6 +105,8 @@ const INSTANCES: u32 = 1_000;
 pub struct SandboxConfig {
     /// Compiler or interpreter. Default [`EngineKind::Cranelift`].
     pub engine: EngineKind,
+    /// What the compiler optimises for. Default [`Optimise::Speed`].
+    pub optimise: Optimise,
     /// Where compiled components are kept between processes; absent: nowhere.
     pub cache: Option<CompileCache>,
     /// Components compiled at the same time; further ones wait. Against strangers who would have every core compile for
@@ -113,6 +128,7 @@ impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
             engine: EngineKind::default(),
+            optimise: Optimise::default(),
             cache: None,
             compilations: NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN),
             compile_wall_clock: Duration::from_secs(120),
@@ -226,6 +242,11 @@ fn config(wanted: &SandboxConfig) -> Result<Config, SandboxError> {
     }
     config.operator_cost(OperatorCost::default());
     config.strategy(Strategy::Cranelift).epoch_interruption(true);
+    config.cranelift_opt_level(match wanted.optimise {
+        Optimise::Nothing => OptLevel::None,
+        Optimise::Speed => OptLevel::Speed,
+        Optimise::SpeedAndSize => OptLevel::SpeedAndSize,
+    });
     config.wasm_backtrace_max_frames(NonZeroUsize::new(1));
     if wanted.engine == EngineKind::Pulley {
         config.target("pulley64").map_err(refused)?;

@@ -35,7 +35,7 @@ pub use actum_model::receipt::Stdio;
 pub use cache::{CacheKey, CompileCache};
 pub use compile::CompileCounts;
 pub use contract::{Contract, ContractError, Disagreement};
-pub use engine::{EngineKind, Pool, Sandbox, SandboxConfig};
+pub use engine::{EngineKind, Optimise, Pool, Sandbox, SandboxConfig};
 pub use error::{ExecuteError, LoadError, SandboxError};
 pub use execute::{CancelToken, Execution, Surroundings};
 pub use host::{Host, NoHost};

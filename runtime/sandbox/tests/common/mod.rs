@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
+pub mod draw;
+
 use actum_model::value::encode_params;
 use actum_model::{Action, BlobId, Limits, SecretKey, Value};
 use actum_sandbox::{EngineKind, Execution, Loaded, Sandbox, SandboxConfig};
