@@ -8,7 +8,7 @@ use actum_model::{BlobId, permission::Delegate, permission::Origin};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The effects behind the host interfaces, for one action. Calls block the action's thread; [`Host::http`] does not.
@@ -65,7 +65,8 @@ pub struct HttpRequest {
     pub method: String,
     /// Path and query, beginning with `/`.
     pub path: String,
-    /// The fields, in the guest's order. None of them concerns the connection.
+    /// The fields, in the guest's order. None of them concerns the connection, and none is `content-length`: that follows
+    /// from the body.
     pub headers: Vec<(String, ByteBuf)>,
     /// The body.
     pub body: Vec<u8>,
@@ -114,7 +115,9 @@ pub enum HttpError {
     TlsCertificateError,
     /// The request's body is over the grant's bound, in bytes.
     HttpRequestBodySize(u64),
-    /// The method is not one.
+    /// The request's trailers are over the bound, in bytes, which is none.
+    HttpRequestTrailerSectionSize(u64),
+    /// The method is not one that can be asked for.
     HttpRequestMethodInvalid,
     /// Scheme, authority or path are not those of a URI.
     HttpRequestUriInvalid,
@@ -131,52 +134,110 @@ pub enum HttpError {
 /// The answer to a request.
 pub type HttpAnswer = Result<HttpResponse, HttpError>;
 
-/// Where the answer to one request goes.
+/// Where the answer to one request goes. One that is dropped without an answer says so to the guest.
 #[derive(Debug)]
 pub struct Landing {
     number: u64,
-    field: Arc<Airfield>,
+    /// Gone once the action has ended.
+    field: Weak<Airfield>,
+    landed: bool,
 }
 
 impl Landing {
     /// Gives the answer.
-    pub fn land(self, answer: HttpAnswer) {
-        self.field.lock().insert(self.number, answer);
-        self.field.landed.notify_all();
+    pub fn land(mut self, answer: HttpAnswer) {
+        self.give(answer);
+    }
+
+    /// Whether anybody still waits for the answer. Where not, the request may as well be given up.
+    pub fn is_awaited(&self) -> bool {
+        self.field.upgrade().is_some_and(|field| field.lock().aloft.get(&self.number) == Some(&true))
+    }
+
+    fn give(&mut self, answer: HttpAnswer) {
+        self.landed = true;
+        if let Some(field) = self.field.upgrade() {
+            let mut state = field.lock();
+            if state.aloft.remove(&self.number) == Some(true) {
+                state.answers.insert(self.number, answer);
+            }
+            drop(state);
+            field.landed.notify_all();
+        }
     }
 }
 
-/// The answers that came in and the guest has not seen yet.
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.give(Err(HttpError::InternalError("the host lost the request".to_owned())));
+        }
+    }
+}
+
+/// The requests under way and the answers that came in, as they really are: nothing the guest observes before the tape
+/// says so. While replaying it stays empty.
 #[derive(Debug, Default)]
 pub(crate) struct Airfield {
-    answers: Mutex<BTreeMap<u64, HttpAnswer>>,
+    state: Mutex<Sky>,
     landed: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct Sky {
+    /// Requests the host has not answered, and whether the guest still wants the answer.
+    aloft: BTreeMap<u64, bool>,
+    /// Answers the guest has not taken.
+    answers: BTreeMap<u64, HttpAnswer>,
+}
+
 impl Airfield {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, HttpAnswer>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Sky> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn landing(self: &Arc<Self>, number: u64) -> Landing {
-        Landing { number, field: Arc::clone(self) }
+    /// Lets a request depart, unless so many are aloft or not taken. Those the guest has dropped count until the host
+    /// has done with them.
+    pub(crate) fn depart(
+        self: &Arc<Self>,
+        at_most: usize,
+        number: u64,
+        send: impl FnOnce(Landing),
+    ) -> Result<(), HttpError> {
+        let mut state = self.lock();
+        if state.aloft.len().saturating_add(state.answers.len()) >= at_most {
+            return Err(HttpError::ConnectionLimitReached);
+        }
+        state.aloft.insert(number, true);
+        drop(state);
+        send(Landing { number, field: Arc::downgrade(self), landed: false });
+        Ok(())
     }
 
     /// Which of these have an answer now.
     pub(crate) fn ready(&self, numbers: &[u64]) -> Vec<u64> {
-        let answers = self.lock();
-        numbers.iter().filter(|n| answers.contains_key(n)).copied().collect()
+        let state = self.lock();
+        numbers.iter().filter(|n| state.answers.contains_key(n)).copied().collect()
     }
 
     /// Waits until one of these has an answer, at most so long.
     pub(crate) fn wait(&self, numbers: &[u64], at_most: Duration) {
-        let answers = self.lock();
-        let none = |answers: &mut BTreeMap<u64, HttpAnswer>| !numbers.iter().any(|n| answers.contains_key(n));
-        drop(self.landed.wait_timeout_while(answers, at_most, none));
+        let state = self.lock();
+        let none = |state: &mut Sky| !numbers.iter().any(|n| state.answers.contains_key(n));
+        drop(self.landed.wait_timeout_while(state, at_most, none));
     }
 
     pub(crate) fn take(&self, number: u64) -> Option<HttpAnswer> {
-        self.lock().remove(&number)
+        self.lock().answers.remove(&number)
+    }
+
+    /// Notes that nobody wants an answer any more.
+    pub(crate) fn forget(&self, number: u64) {
+        let mut state = self.lock();
+        state.answers.remove(&number);
+        if let Some(wanted) = state.aloft.get_mut(&number) {
+            *wanted = false;
+        }
     }
 }
 

@@ -30,11 +30,6 @@ impl Flights {
         self.lock().departed.insert(number);
     }
 
-    /// Requests sent whose answer the guest has not taken.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.lock().departed.len()
-    }
-
     /// Forgets what was looked at before.
     pub(crate) fn begin_poll(&self) {
         self.lock().waited.clear();

@@ -6,6 +6,7 @@
 mod config;
 mod delegate;
 pub(crate) mod flights;
+mod http;
 mod keyvalue;
 mod tape;
 
@@ -30,6 +31,19 @@ pub(crate) mod bindings {
         world: "actum:host/host",
         imports: { default: trappable },
         with: {
+            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+            "wasi:io": wasmtime_wasi::p2::bindings::sync::io,
+            "wasi:http/types.fields": super::http::Fields,
+            "wasi:http/types.future-incoming-response": super::http::FutureIncomingResponse,
+            "wasi:http/types.future-trailers": super::http::FutureTrailers,
+            "wasi:http/types.incoming-body": super::http::IncomingBody,
+            "wasi:http/types.incoming-request": super::http::Never,
+            "wasi:http/types.incoming-response": super::http::IncomingResponse,
+            "wasi:http/types.outgoing-body": super::http::OutgoingBody,
+            "wasi:http/types.outgoing-request": super::http::OutgoingRequest,
+            "wasi:http/types.outgoing-response": super::http::Never,
+            "wasi:http/types.request-options": super::http::RequestOptions,
+            "wasi:http/types.response-outparam": super::http::Never,
             "wasi:keyvalue/store.bucket": super::keyvalue::Bucket,
         },
         require_store_data_send: true,
@@ -66,10 +80,10 @@ pub(crate) struct Real {
     host: Arc<dyn Host>,
     airfield: Arc<Airfield>,
     pub(crate) watch: Watch,
-    /// Requests made so far.
+    /// HTTP requests accepted so far.
     requests: u64,
-    /// Bytes of request bodies written so far.
-    written: u64,
+    /// What was written into HTTP requests so far.
+    written: http::Written,
     /// Delegated calls made so far.
     calls: u64,
     /// Fuel that delegated calls have used, by target.
@@ -80,13 +94,13 @@ impl Real {
     pub(crate) fn new(granted: BTreeSet<Granted>, tape: Tape, host: Arc<dyn Host>, watch: Watch) -> Self {
         Self {
             granted,
+            written: http::Written::new(tape.limit()),
             tape,
             flights: Arc::default(),
             host,
             airfield: Arc::default(),
             watch,
             requests: 0,
-            written: 0,
             calls: 0,
             delegated: BTreeMap::new(),
         }
@@ -141,6 +155,13 @@ type Link = fn(&mut Linker<State>) -> wasmtime::Result<()>;
 const GRANTABLE: &[(&str, &str, Permission, Link)] = {
     use bindings::{actum, wasi};
     &[
+        ("wasi:http/types", "0.2.", Permission::Http, |l| {
+            let options = wasi::http::types::LinkOptions::default();
+            wasi::http::types::add_to_linker::<_, HasReal>(l, &options, State::real)
+        }),
+        ("wasi:http/outgoing-handler", "0.2.", Permission::Http, |l| {
+            wasi::http::outgoing_handler::add_to_linker::<_, HasReal>(l, State::real)
+        }),
         ("wasi:keyvalue/store", "0.2.0-draft", Permission::Keyvalue, |l| {
             wasi::keyvalue::store::add_to_linker::<_, HasReal>(l, State::real)
         }),

@@ -47,7 +47,7 @@ pub(crate) struct Tape {
     /// The bodies of the entry being made.
     named: Vec<actum_model::BlobId>,
     strayed: Option<Strayed>,
-    /// Bytes asked and told since they were last paid for.
+    /// Bytes asked, told and made since they were last paid for.
     unpaid: u64,
 }
 
@@ -83,9 +83,14 @@ impl Tape {
         self.limit
     }
 
-    /// Bytes asked and told since this was last called.
+    /// Bytes asked, told and made since this was last called.
     pub(crate) fn take_unpaid(&mut self) -> u64 {
         std::mem::take(&mut self.unpaid)
+    }
+
+    /// Counts bytes the host made for the guest without asking anybody, to be paid for with the others.
+    pub(crate) fn owe(&mut self, bytes: usize) {
+        self.unpaid = self.unpaid.saturating_add(count(bytes));
     }
 
     /// Bytes as a question or an answer holds them; many are kept beside the journal.
