@@ -10,6 +10,7 @@ use crate::clock::STEP;
 use crate::compile::Compilers;
 use crate::error::{SandboxError, chain};
 use crate::random;
+use crate::real::files::{MAX_PATH_BYTES, MAX_PATH_NAMES};
 use crate::shelf::Shelf;
 use crate::toll;
 use crate::turns::Turns;
@@ -193,6 +194,12 @@ const SETTINGS: &[(&str, Setting)] = &[
     ),
     ("wasi-random", Setting::Rule(|| "chacha20, key seed, streams 0 1 2".to_owned())),
     ("wasi-random-bytes", Setting::Number(random::MAX_BYTES as usize, |_, _| {})),
+    (
+        "wasi-filesystem",
+        Setting::Rule(|| {
+            format!("a read-only tree by id; paths of {MAX_PATH_BYTES} bytes and {MAX_PATH_NAMES} names")
+        }),
+    ),
     ("wasi-handles", Setting::Number(MAX_HANDLES, |_, _| {})),
     (
         "fuel-host",

@@ -1,21 +1,21 @@
 //! The virtual world: the WASI 0.2 interfaces that show a guest nothing real, and the only ones ever linked.
 //!
-//! Clocks are virtual, randomness is the action's seed, there is no environment, no argument and no file; a command
-//! alone has arguments and standard input, and those are the action's. What is not in [`WORLD`] is denied by name.
+//! Clocks are virtual, randomness is the action's seed, there is no environment and no argument, and no file
+//! but those of a tree that was granted; a command alone has arguments and standard input, and those are the action's. What is not in [`WORLD`] is denied by name.
 
 use crate::clock::{Clock, ClockView, HasClock};
 use crate::error::Stop;
 use crate::io::{HasIo, HasTable, IoView};
 use crate::limits::Meter;
 use crate::random::{Chance, HasRandomness, Randomness};
+use crate::real::files::{self, FilesView};
 use crate::real::{self, Real, RealView};
 use crate::stdio::Capture;
 use crate::toll::Toll;
 use actum_model::Permission;
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sync};
+use wasmtime_wasi::p2::bindings::{cli, clocks, random, sync};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
@@ -30,7 +30,6 @@ pub(crate) struct State {
     clock: Arc<Clock>,
     seed: [u8; 32],
     random: Option<Randomness>,
-    files: WasiFilesystemCtx,
     stdin: Option<MemoryInputPipe>,
     table: ResourceTable,
     pub(crate) toll: Toll,
@@ -62,7 +61,6 @@ impl State {
             clock: Clock::new(time_base),
             seed,
             random: None,
-            files: WasiFilesystemCtx::default(),
             stdin: None,
             table,
             toll: Toll::default(),
@@ -105,9 +103,9 @@ impl State {
         Chance { random: self.random.get_or_insert_with(|| Randomness::new(seed)), toll: &mut self.toll }
     }
 
-    fn files(&mut self) -> WasiFilesystemCtxView<'_> {
+    pub(crate) fn files(&mut self) -> FilesView<'_> {
         self.toll.call();
-        WasiFilesystemCtxView { ctx: &mut self.files, table: &mut self.table }
+        FilesView { real: &mut self.real, table: &mut self.table, toll: &mut self.toll }
     }
 
     fn itself(&mut self) -> &mut Self {
@@ -229,12 +227,8 @@ const WORLD: &[(&str, Link)] = &[
         clocks::monotonic_clock::add_to_linker::<_, HasClock>(l, State::clocks)
     }),
     ("wasi:clocks/wall-clock", |l| clocks::wall_clock::add_to_linker::<_, HasClock>(l, State::clocks)),
-    ("wasi:filesystem/preopens", |l| {
-        filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, State::files)
-    }),
-    ("wasi:filesystem/types", |l| {
-        sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(l, State::files)
-    }),
+    ("wasi:filesystem/preopens", files::link_preopens),
+    ("wasi:filesystem/types", files::link_types),
     ("wasi:io/error", |l| {
         wasmtime_wasi_io::bindings::wasi::io::error::add_to_linker::<_, HasTable>(l, State::table)
     }),

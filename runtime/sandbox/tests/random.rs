@@ -104,6 +104,7 @@ fn agree(rigs: &Rigs, component: &[u8], action: &Action, args: &[u8]) -> Result<
             args,
             output: first.output.as_deref(),
             journal: &first.journal,
+            bodies: &first.bodies,
             stdio: stdio.as_ref().map(|(_, bytes)| bytes.as_slice()),
         };
         match replay(sandbox, &evidence) {
@@ -112,8 +113,15 @@ fn agree(rigs: &Rigs, component: &[u8], action: &Action, args: &[u8]) -> Result<
         }
     }
     let theirs = receipt(&first);
-    let evidence =
-        Evidence { receipt: &theirs, component, args, output: None, journal: &first.journal, stdio: None };
+    let evidence = Evidence {
+        receipt: &theirs,
+        component,
+        args,
+        output: None,
+        journal: &first.journal,
+        bodies: &first.bodies,
+        stdio: None,
+    };
     match replay(&rigs.first, &evidence) {
         Ok(Judgement::NotReplayable(_)) if overflows => {}
         Ok(Judgement::Identical) if !overflows || receipt_of_first == theirs => {}

@@ -5,6 +5,7 @@
 
 mod config;
 mod delegate;
+pub(crate) mod files;
 pub(crate) mod flights;
 mod http;
 mod keyvalue;
@@ -77,6 +78,8 @@ pub(crate) struct Real {
     pub(crate) granted: BTreeSet<Granted>,
     pub(crate) tape: Tape,
     pub(crate) flights: Arc<Flights>,
+    /// Blocks of the tree of files touched so far.
+    blocks: files::Blocks,
     host: Arc<dyn Host>,
     airfield: Arc<Airfield>,
     pub(crate) watch: Watch,
@@ -97,6 +100,7 @@ impl Real {
             written: http::Written::new(tape.limit()),
             tape,
             flights: Arc::default(),
+            blocks: files::Blocks::default(),
             host,
             airfield: Arc::default(),
             watch,

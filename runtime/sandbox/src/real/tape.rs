@@ -168,6 +168,20 @@ impl Tape {
         }
     }
 
+    /// The entry made last.
+    pub(crate) fn last(&self) -> Option<&JournalEntry> {
+        self.entries.last()
+    }
+
+    /// Refuses the answer given last, as one that was never given: whoever asked can tell a true one.
+    pub(crate) fn refuse(&mut self, why: String) -> wasmtime::Error {
+        let recorded = self.entries.last().cloned();
+        let (function, asked) =
+            recorded.as_ref().map(|e| (e.function.clone(), e.asked.clone())).unwrap_or_default();
+        self.strayed = Some(Strayed { entry: self.entries.len(), recorded, function, asked, why: Some(why) });
+        Stop::Strayed.into()
+    }
+
     fn play<A: Serialize + DeserializeOwned>(
         &mut self,
         function: &str,
