@@ -4,6 +4,7 @@ use crate::{BlobId, JournalId, codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// The answers one action was given. Empty for a pure action: the virtual world follows from the receipt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +85,9 @@ impl Journal {
 
     /// The journal's root, as receipts carry it.
     pub fn id(&self) -> JournalId {
-        JournalId::of(&self.bytes())
+        /// The one of a pure action, which most are.
+        static EMPTY: LazyLock<JournalId> = LazyLock::new(|| JournalId::of(&Journal::default().bytes()));
+        if self.entries.is_empty() { *EMPTY } else { JournalId::of(&self.bytes()) }
     }
 
     /// The ids of its bodies, each once, in the order of their first appearance.

@@ -220,6 +220,18 @@ pub fn encode_result(ty: Option<&WitType>, value: Option<&Value>) -> Result<Vec<
     Ok(out)
 }
 
+/// As [`encode_result`], of a value nobody else needs: bytes and text become their encoding where they lie, so that a
+/// megabyte is not held twice.
+pub fn encode_result_of(ty: Option<&WitType>, value: Option<Value>) -> Result<Vec<u8>, ValueError> {
+    match (ty, value) {
+        (Some(ty), Some(value)) => match encode::in_place(ty, value) {
+            Ok(bytes) => Ok(bytes),
+            Err(value) => encode_result(Some(ty), Some(&value)),
+        },
+        (ty, value) => encode_result(ty, value.as_ref()),
+    }
+}
+
 /// Reads the result of a function from at most `limit` bytes, refusing all but its canonical encoding.
 pub fn decode_result(ty: Option<&WitType>, bytes: &[u8], limit: usize) -> Result<Option<Value>, ValueError> {
     decode::result(ty, bytes, limit)

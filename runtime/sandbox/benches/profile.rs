@@ -15,12 +15,15 @@ mod common;
 mod measure;
 
 use actum_capabilities::guests;
-use actum_model::{Authority, BlobId, Limits, SecretKey, Value, codec, value};
-use actum_sandbox::{EngineKind, Execution, Sandbox, SandboxConfig};
+use actum_model::permission::{Granted, Keyvalue};
+use actum_model::{Authority, BlobId, Judgement, Limits, SecretKey, Value, codec, value};
+use actum_sandbox::host::{KeyvalueAsk, KeyvalueTold};
+use actum_sandbox::replay::{Evidence, replay};
+use actum_sandbox::{EngineKind, Execution, Host, Loaded, Sandbox, SandboxConfig, Surroundings};
 use common::{action, echo, sandbox, typed, work};
 use measure::{Bare, compare, compare_all, compare_together, line, median, on_demand, settings, time};
 use std::hint::black_box;
-use std::time::Duration;
+use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -234,10 +237,85 @@ fn bytes(sandbox: &Sandbox) {
     }
 }
 
+/// A bucket in which every key has the same value.
+struct Notes;
+
+impl Host for Notes {
+    fn keyvalue(&self, _: &str, ask: KeyvalueAsk) -> Result<KeyvalueTold, String> {
+        let KeyvalueAsk::Get(keys) = ask else { return Err("nothing else is asked here".to_owned()) };
+        Ok(KeyvalueTold::Values(keys.iter().map(|_| Some(vec![b'v'; 100])).collect()))
+    }
+}
+
+/// `run: func(n: u32) -> u64`, getting one key `n` times from the bucket `notes`.
+fn gets() -> Vec<u8> {
+    common::wat(&format!(
+        r#"(component
+  (import "wasi:keyvalue/store@0.2.0-draft" (instance $kv
+    (export "bucket" (type $bucket (sub resource)))
+    (type $error' (variant (case "no-such-store") (case "access-denied") (case "other" string)))
+    (export "error" (type $error (eq $error')))
+    (export "open" (func (param "identifier" string) (result (result (own $bucket) (error $error)))))
+    (export "[method]bucket.get" (func (param "self" (borrow $bucket)) (param "key" string)
+      (result (result (option (list u8)) (error $error)))))))
+  {}
+  (core func $open (canon lower (func $kv "open")
+    (memory $libc "memory") (realloc (func $libc "realloc"))))
+  (core func $get (canon lower (func $kv "[method]bucket.get")
+    (memory $libc "memory") (realloc (func $libc "realloc"))))
+  (core module $main
+    (import "libc" "memory" (memory 1))
+    (import "kv" "open" (func $open (param i32 i32 i32)))
+    (import "kv" "get" (func $get (param i32 i32 i32 i32)))
+    (data (i32.const 32) "noteskey")
+    (func (export "run") (param $n i32) (result i64) (local $sum i64)
+      (call $open (i32.const 32) (i32.const 5) (i32.const 64))
+      (loop $next
+        (call $get (i32.load (i32.const 68)) (i32.const 37) (i32.const 3) (i32.const 96))
+        (local.set $sum (i64.add (local.get $sum) (i64.extend_i32_u (i32.load (i32.const 108)))))
+        (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+      (local.get $sum)))
+  (core instance $main (instantiate $main (with "libc" (instance $libc))
+    (with "kv" (instance (export "open" (func $open)) (export "get" (func $get))))))
+  (func (export "run") (param "n" u32) (result u64) (canon lift (core func $main "run"))))"#,
+        common::LIBC
+    ))
+}
+
+/// A hundred answers of the host: given and written down, against read back and compared.
+fn journal(sandbox: &Sandbox) {
+    let component = gets();
+    let loaded = sandbox.load(&component).unwrap();
+    let (mut action, args) = action(&loaded, "run", &[Value::U32(100)], limits());
+    action.permissions.insert(Granted::Keyvalue(Keyvalue { bucket: "notes".to_owned(), write: false }));
+    let around = Surroundings { host: Arc::new(Notes), ..Surroundings::default() };
+    let execute = || sandbox.execute_in(&loaded, &action, &args, &around).unwrap();
+    let done = execute();
+    assert_eq!(done.outcome.code(), "ok");
+    assert_eq!(done.journal.entries.len(), 101);
+    let iss = SecretKey::from_seed(&[3; 32]).did();
+    let receipt = done.receipt(action.clone(), iss, 0, Authority::Local, sandbox.profile_id());
+    let evidence = Evidence {
+        receipt: &receipt,
+        component: &component,
+        args: &args,
+        output: done.output.as_deref(),
+        journal: &done.journal,
+        bodies: &done.bodies,
+        stdio: None,
+    };
+    assert_eq!(replay(sandbox, &evidence).unwrap(), Judgement::Identical);
+    let (recorded, replayed) =
+        compare(500, || drop(black_box(execute())), || drop(black_box(replay(sandbox, &evidence).unwrap())));
+    line("100 gets: replayed over recorded", replayed, recorded, Some(1.1));
+    let journals = compare(500, || _ = black_box(done.journal.id()), || ()).0;
+    println!("    the id of those 101 entries is {journals:.1?}, once at each side");
+}
+
 /// One warm action, by whatever thread.
 struct Warm<'a> {
     sandbox: &'a Sandbox,
-    loaded: std::sync::Arc<actum_sandbox::Loaded>,
+    loaded: Arc<Loaded>,
     action: actum_model::Action,
     args: Vec<u8>,
     bare: Bare,
@@ -260,53 +338,48 @@ impl<'a> Warm<'a> {
         let done = self.ours();
         let output = done.output.clone().unwrap();
         let iss = SecretKey::from_seed(&[3; 32]).did();
-        let params = &self.loaded.functions()[0].params;
         let ty = self.loaded.functions()[0].result.as_ref();
         let receipt = |done: &Execution| {
             let action = self.action.clone();
             codec::encode(&done.receipt(action, iss, 0, Authority::Local, self.sandbox.profile_id()))
         };
         let done = Execution { output: None, ..done };
-        let [ours, bare, digest, named, receipts, journals, typed] = compare_all(
+        let [ours, bare, digest] = compare_all(
             rounds,
             [
                 &mut || drop(black_box(self.ours())),
                 &mut || drop(black_box(self.bare.call(&self.input))),
                 &mut || _ = black_box(BlobId::of(&output)),
+            ],
+        );
+        line(&format!("{name}: warm action over bare"), ours.saturating_sub(digest), bare, Some(1.25));
+        line(&format!("{name}: … with its output's digest, over bare without"), ours, bare, None);
+        let [named, receipts, journals] = compare_all(
+            rounds,
+            [
                 &mut || {
                     let output = Value::Bytes(self.bare.call(&self.input).0);
                     black_box(BlobId::of(&value::encode_result(ty, Some(&output)).unwrap()));
                 },
                 &mut || drop(black_box(receipt(&done))),
                 &mut || _ = black_box(done.journal.id()),
-                &mut || drop(black_box(value::decode_params(params, &self.args, self.args.len()).unwrap())),
             ],
         );
-        let goal = Some(1.25);
-        line(&format!("{name}: warm action over bare"), ours.saturating_sub(digest), bare, goal);
-        line(&format!("{name}: … with its output's digest, over bare without"), ours, bare, None);
-        line(&format!("{name}: … over bare with codec and digest"), ours, named, None);
+        line(&format!("{name}: … over bare with encoding and digest"), ours, named, None);
         println!(
-            "    what a receipt adds: output's digest {digest:.1?}, journal's id {journals:.1?} within assembling \
-             and encoding {receipts:.1?}; decoding the arguments as values {typed:.1?}"
+            "    a receipt adds the output's digest {digest:.1?}, and {receipts:.1?} to assemble and encode, the \
+             journal's id {journals:.1?} of it"
         );
     }
 
-    fn together(&self, name: &str, threads: usize, rounds: usize, batch: usize) {
+    fn together(&self, name: &str, threads: usize, rounds: usize, batch: u32) {
         let output = self.ours().output.unwrap();
-        let (ours, bare) = compare_together(
-            threads,
-            rounds,
-            batch,
-            &|| drop(black_box(self.ours())),
-            &|| {
+        let (ours, bare) =
+            compare_together(threads, rounds, batch, &|| drop(black_box(self.ours())), &|| {
                 drop(black_box(self.bare.call(&self.input)));
                 black_box(BlobId::of(&output));
-            },
-        );
-        let digest: Duration = compare(rounds * batch, || _ = black_box(BlobId::of(&output)), || ()).0;
-        let all = u32::try_from(batch).unwrap();
-        let (ours, bare) = (ours / all, bare / all);
+            });
+        let digest = compare(rounds, || _ = black_box(BlobId::of(&output)), || ()).0;
         line(
             &format!("{name}: warm action over bare, {threads} threads at once"),
             ours.saturating_sub(digest),
@@ -332,17 +405,20 @@ fn main() {
     if wants("bytes") {
         bytes(&sandbox);
     }
+    if wants("journal") {
+        journal(&sandbox);
+    }
     if wants("actions") {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        for (name, component, size, rounds) in [
-            ("1 KiB echo", echo(), 1 << 10, 5_000),
-            ("1 KiB work", work(), 1 << 10, 5_000),
-            ("1 MiB echo", echo(), 1 << 20, 200),
-            ("1 MiB work", work(), 1 << 20, 100),
+        for (name, component, size, rounds, batch) in [
+            ("1 KiB echo", echo(), 1 << 10, 2_000, 50),
+            ("1 KiB work", work(), 1 << 10, 2_000, 50),
+            ("1 MiB echo", echo(), 1 << 20, 200, 4),
+            ("1 MiB work", work(), 1 << 20, 100, 2),
         ] {
             let warm = Warm::new(&sandbox, &component, size);
             warm.alone(name, rounds);
-            warm.together(name, threads, 50, (rounds / 50).max(2));
+            warm.together(name, threads, rounds / 10, batch);
         }
     }
 }

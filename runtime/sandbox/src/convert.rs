@@ -191,9 +191,7 @@ pub(crate) fn lift(ty: &WitType, val: Val) -> Option<Value> {
         (WitType::F64, Val::Float64(v)) => Value::F64(v),
         (WitType::Char, Val::Char(v)) => Value::Char(v),
         (WitType::String, Val::String(v)) => Value::String(v),
-        (WitType::List(t), Val::List(v)) if **t == WitType::U8 => Value::Bytes(
-            v.into_iter().map(|x| if let Val::U8(b) = x { Some(b) } else { None }).collect::<Option<_>>()?,
-        ),
+        (WitType::List(t), Val::List(v)) if **t == WitType::U8 => Value::Bytes(bytes(&v)?),
         (WitType::List(t), Val::List(v)) => {
             Value::List(v.into_iter().map(|x| lift(t, x)).collect::<Option<_>>()?)
         }
@@ -228,6 +226,16 @@ pub(crate) fn lift(ty: &WitType, val: Val) -> Option<Value> {
         }
         _ => return None,
     })
+}
+
+/// Bytes, one value each. Into a buffer of their own: collecting in place would keep 40 bytes for each.
+fn bytes(values: &[Val]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(values.len());
+    for value in values {
+        let Val::U8(byte) = value else { return None };
+        bytes.push(*byte);
+    }
+    Some(bytes)
 }
 
 #[expect(

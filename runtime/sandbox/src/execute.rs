@@ -235,7 +235,7 @@ impl Sandbox {
         if !denied.is_empty() || loaded.ready.is_none() {
             return Ok(Replayed { execution: Execution::denied(denied), strayed: None });
         }
-        let _turn = self.inner.turns.take(Some(&around.cancel))?;
+        let _turn = self.inner.turns.take(&around.cancel)?;
         let job = Job { sandbox: self, loaded, export, function, action, around };
         job.run(given, source)
     }
@@ -253,7 +253,7 @@ struct Job<'a> {
 
 /// The arguments, in the form the way of calling wants.
 enum Given<'a> {
-    Plain(fast::Call, Vec<fast::Plain<'a>>),
+    Plain(fast::Call, fast::Plains<'a>),
     Values(Vec<Value>),
     Program(Program),
 }
@@ -286,13 +286,15 @@ impl Job<'_> {
         let capture = Capture::new(if is_command { limits.output_bytes } else { limits.stdio_bytes });
         let tape = Tape::new(source, limits.journal_bytes);
         let real = self.real(tape, self.around.host.clone(), start);
-        let mut store = self.store(Meter::new(limits), capture.clone(), program, real)?;
+        let mut store = self.store(Meter::new(limits), capture, program, real)?;
         let end = self.call(&mut store, given)?;
         let left = store.get_fuel().map_err(host)?;
-        let memory_bytes = store.data().meter.peak_memory();
-        let Recording { journal, bodies, strayed } = store.data_mut().real.tape.finish();
-        drop(store); // everything the guest held is back in the pool before anything is encoded
-        let (outcome, output, stdio) = conclude(self.function, limits, is_command, end, capture.take())?;
+        // Everything the guest held is back in the pool before anything is encoded.
+        let mut state = store.into_data();
+        let memory_bytes = state.meter.peak_memory();
+        let Recording { journal, bodies, strayed } = state.real.tape.finish();
+        let (outcome, output, stdio) =
+            conclude(self.function, limits, is_command, end, state.capture.take())?;
         let fuel = match outcome {
             Outcome::OutOfFuel => limits.fuel,
             _ => limits.fuel.saturating_sub(left),
@@ -318,14 +320,15 @@ impl Job<'_> {
         real: Real,
     ) -> Result<Store<State>, ExecuteError> {
         let inner = &self.sandbox.inner;
-        let watch = real.watch.clone();
         let state = State::new(meter, capture, program, *self.action.seed, self.action.time_base, real);
         let mut store = Store::new(&inner.engine, state);
         store.limiter(|state| &mut state.meter);
         store.set_fuel(self.action.limits.fuel).map_err(host)?;
         store.set_hostcall_fuel(MAX_CROSSING_BYTES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| watch.check().map(|()| UpdateDeadline::Continue(1)));
+        store.epoch_deadline_callback(|store| {
+            store.data().real.watch.check().map(|()| UpdateDeadline::Continue(1))
+        });
         if !self.loaded.imports().is_empty() {
             store.call_hook(pay);
         }
@@ -341,7 +344,7 @@ impl Job<'_> {
         let func = instance.get_func(&mut *store, self.export.index).ok_or_else(unfit)?;
         let called = match given {
             Given::Program(_) => run_command(store, &func),
-            Given::Plain(call, plain) => call(store, &func, &plain).map(End::Returned),
+            Given::Plain(call, plain) => call(store, &func, plain.as_slice()).map(End::Returned),
             Given::Values(values) => call_dynamically(store, &func, self.function, values),
         };
         match called {
@@ -518,7 +521,7 @@ fn conclude(
     };
     let failed = matches!(value, Some(Value::Result(Err(_))));
     // The engine has checked the type; what encoding can still refuse is a value too large or too deep for the format.
-    let output = match value::encode_result(function.result.as_ref(), value.as_ref()) {
+    let output = match value::encode_result_of(function.result.as_ref(), value) {
         Ok(output) if u64::try_from(output.len()).unwrap_or(u64::MAX) <= limits.output_bytes => output,
         _ => return Ok((Outcome::OutputTooLarge, None, stdio(written))),
     };

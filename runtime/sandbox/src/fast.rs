@@ -21,15 +21,41 @@ pub(crate) enum Plain<'a> {
     U32(u32),
 }
 
+/// The most parameters a typed signature has.
+const MOST: usize = 3;
+
+/// The arguments of a typed signature.
+#[derive(Debug)]
+pub(crate) struct Plains<'a> {
+    values: [Plain<'a>; MOST],
+    count: usize,
+}
+
+impl<'a> Plains<'a> {
+    fn none() -> Self {
+        Self { values: [Plain::U32(0); MOST], count: 0 }
+    }
+
+    fn push(&mut self, value: Plain<'a>) -> Option<()> {
+        *self.values.get_mut(self.count)? = value;
+        self.count += 1;
+        Some(())
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Plain<'a>] {
+        self.values.get(..self.count).unwrap_or_default()
+    }
+}
+
 /// Reads the canonical encoding of a typed signature's arguments: an array of byte strings, texts and small numbers.
 ///
 /// `None` for anything else, canonical or not: the model's decoder then decides, and says what is wrong.
-pub(crate) fn read<'a>(params: &[Param], mut args: &'a [u8]) -> Option<Vec<Plain<'a>>> {
+pub(crate) fn read<'a>(params: &[Param], mut args: &'a [u8]) -> Option<Plains<'a>> {
     let count = head(&mut args, 4)?;
     if count != u64::try_from(params.len()).ok()? {
         return None;
     }
-    let mut values = Vec::with_capacity(params.len());
+    let mut values = Plains::none();
     for param in params {
         let mut string = |major| {
             let len = usize::try_from(head(&mut args, major)?).ok()?;
@@ -42,7 +68,7 @@ pub(crate) fn read<'a>(params: &[Param], mut args: &'a [u8]) -> Option<Vec<Plain
             WitType::U32 => Plain::U32(u32::try_from(head(&mut args, 0)?).ok()?),
             ty if ty.is_bytes() => Plain::Bytes(string(2)?),
             _ => return None,
-        });
+        })?;
     }
     args.is_empty().then_some(values)
 }
@@ -135,6 +161,41 @@ impl Output for String {
     }
 }
 
+macro_rules! numbers {
+    ($($name:ident $case:ident),+) => {
+        $(impl Output for $name {
+            fn ty() -> Option<WitType> {
+                Some(WitType::$case)
+            }
+            fn into(self) -> Option<Value> {
+                Some(Value::$case(self))
+            }
+        })+
+    };
+}
+numbers!(bool Bool, u32 U32, u64 U64);
+
+impl Output for Vec<String> {
+    fn ty() -> Option<WitType> {
+        Some(WitType::List(Box::new(WitType::String)))
+    }
+    fn into(self) -> Option<Value> {
+        Some(Value::List(self.into_iter().map(Value::String).collect()))
+    }
+}
+
+impl<T: Output> Output for Option<T> {
+    fn ty() -> Option<WitType> {
+        Some(WitType::Option(Box::new(T::ty()?)))
+    }
+    fn into(self) -> Option<Value> {
+        Some(Value::Option(match self {
+            Some(v) => Some(Box::new(v.into()?)),
+            None => None,
+        }))
+    }
+}
+
 impl<T: Output, E: Output> Output for Result<T, E> {
     fn ty() -> Option<WitType> {
         let (ok, err) = (T::ty()?, E::ty()?);
@@ -196,6 +257,11 @@ fn pick_result<P: Inputs>(result: &WitType) -> Option<Call> {
     first!(
         Vec<u8>,
         String,
+        Vec<String>,
+        Option<Vec<u8>>,
+        bool,
+        u32,
+        u64,
         Result<Vec<u8>, String>,
         Result<String, String>,
         Result<Vec<u8>, Vec<u8>>,

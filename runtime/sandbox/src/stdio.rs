@@ -21,47 +21,49 @@ impl Written {
     }
 }
 
-/// Both streams of one action, with their common limit.
-#[derive(Clone, Debug)]
+/// Both streams of one action, with their common limit. Most functions never open one.
+#[derive(Debug)]
 pub(crate) struct Capture {
     limit: u64,
-    written: Arc<Mutex<Written>>,
+    written: Option<Arc<Mutex<Written>>>,
+}
+
+fn lock(written: &Mutex<Written>) -> MutexGuard<'_, Written> {
+    written.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Capture {
     /// Captures at most `limit` bytes, both streams together.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, written: Arc::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { limit, written: None }
     }
 
     /// Takes what was written.
     pub(crate) fn take(&self) -> Written {
-        std::mem::take(&mut *self.lock())
+        self.written.as_deref().map(|written| std::mem::take(&mut *lock(written))).unwrap_or_default()
     }
 
     /// The stream of standard output, or of standard error.
-    pub(crate) fn stream(&self, stderr: bool) -> Stream {
-        Stream { capture: self.clone(), stderr }
+    pub(crate) fn stream(&mut self, stderr: bool) -> Stream {
+        let written = Arc::clone(self.written.get_or_insert_default());
+        Stream { limit: self.limit, written, stderr }
     }
 }
 
 /// One of the two streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
-    capture: Capture,
+    limit: u64,
+    written: Arc<Mutex<Written>>,
     stderr: bool,
 }
 
 impl Stream {
     /// Takes a whole write or none of it: a write that would pass the limit ends the guest.
     fn append(&self, bytes: &[u8]) -> StreamResult<()> {
-        let mut written = self.capture.lock();
+        let mut written = lock(&self.written);
         let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if written.len().saturating_add(more) > self.capture.limit {
+        if written.len().saturating_add(more) > self.limit {
             return Err(StreamError::Trap(Stop::Stdio.into()));
         }
         if self.stderr {

@@ -10,31 +10,36 @@ pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// Lets only so many actions run at once: the pool has a slot for each.
 pub(crate) struct Turns {
-    free: Mutex<u32>,
+    places: Mutex<TurnsLeft>,
     returned: Condvar,
+}
+
+struct TurnsLeft {
+    free: u32,
+    /// Callers asleep. While there are none, giving a turn back wakes nobody and costs no call of the system.
+    waiting: u32,
 }
 
 impl Turns {
     pub(crate) fn new(actions: u32) -> Self {
-        Self { free: Mutex::new(actions), returned: Condvar::new() }
+        Self { places: Mutex::new(TurnsLeft { free: actions, waiting: 0 }), returned: Condvar::new() }
     }
 
     /// Waits for a turn. It ends when the guard is dropped.
     ///
     /// # Errors
     /// [`ExecuteError::Cancelled`], soon after the token is cancelled.
-    pub(crate) fn take(&self, cancel: Option<&CancelToken>) -> Result<Turn<'_>, ExecuteError> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free == 0 {
-            if cancel.is_some_and(CancelToken::is_cancelled) {
+    pub(crate) fn take(&self, cancel: &CancelToken) -> Result<Turn<'_>, ExecuteError> {
+        let mut left = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        while left.free == 0 {
+            if cancel.is_cancelled() {
                 return Err(ExecuteError::Cancelled);
             }
-            free = match cancel {
-                Some(_) => self.returned.wait_timeout(free, LOOK).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.returned.wait(free).unwrap_or_else(PoisonError::into_inner),
-            };
+            left.waiting = left.waiting.saturating_add(1);
+            left = self.returned.wait_timeout(left, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            left.waiting = left.waiting.saturating_sub(1);
         }
-        *free = free.saturating_sub(1);
+        left.free = left.free.saturating_sub(1);
         Ok(Turn { turns: self })
     }
 }
@@ -46,8 +51,12 @@ pub(crate) struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut free = self.turns.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.saturating_add(1);
-        self.turns.returned.notify_one();
+        let mut left = self.turns.places.lock().unwrap_or_else(PoisonError::into_inner);
+        left.free = left.free.saturating_add(1);
+        let asleep = left.waiting > 0;
+        drop(left);
+        if asleep {
+            self.turns.returned.notify_one();
+        }
     }
 }

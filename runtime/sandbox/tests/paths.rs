@@ -16,6 +16,28 @@ use common::{action, limits, sandbox, timeless, typed};
 /// What a function does with its first parameter to make its result: points at it.
 fn body(params: &[&str], result: &str) -> String {
     let flat: String = params.iter().map(|p| if *p == "u32" { " i32" } else { " i32 i32" }).collect();
+    match result {
+        "bool" => return format!("(param{flat}) (result i32) (i32.const 1)"),
+        "u32" => return format!("(param{flat}) (result i32) (i32.sub (i32.const 0) (local.get 1))"),
+        "u64" => return format!("(param{flat}) (result i64) (i64.sub (i64.const 0) (i64.const 2))"),
+        // Two elements, each the first parameter.
+        "(list string)" => {
+            return format!(
+                "(param{flat}) (result i32) (i32.store (i32.const 16) (i32.const 32))
+                 (i32.store (i32.const 20) (i32.const 2)) (i32.store (i32.const 32) (local.get 0))
+                 (i32.store (i32.const 36) (local.get 1)) (i32.store (i32.const 40) (local.get 0))
+                 (i32.store (i32.const 44) (local.get 1)) (i32.const 16)"
+            );
+        }
+        "(option (list u8))" => {
+            return format!(
+                "(param{flat}) (result i32) (i32.store (i32.const 16) (i32.const 1))
+                 (i32.store (i32.const 20) (local.get 0)) (i32.store (i32.const 24) (local.get 1))
+                 (i32.const 16)"
+            );
+        }
+        _ => {}
+    }
     let at = if result.starts_with("(result") { 4 } else { 0 };
     format!(
         "(param{flat}) (result i32) (i32.store (i32.const {}) (local.get 0))
@@ -43,6 +65,11 @@ fn every_typed_signature_agrees_with_the_dynamic_path() {
     let results = [
         "(list u8)",
         "string",
+        "(list string)",
+        "(option (list u8))",
+        "bool",
+        "u32",
+        "u64",
         "(result (list u8) (error string))",
         "(result string (error string))",
         "(result (list u8) (error (list u8)))",

@@ -53,6 +53,77 @@ pub(super) fn result(
     }
 }
 
+/// Makes bytes or text, alone or as a side of a result, into their encoding by writing the heads before them.
+///
+/// # Errors
+/// The value itself, where it is anything else: then it takes a buffer of its own.
+pub(super) fn in_place(ty: &WitType, value: Value) -> Result<Vec<u8>, Value> {
+    let mut heads = Heads::default();
+    let body = match (ty, value) {
+        (WitType::Result(sides), Value::Result(Ok(Some(payload)))) => {
+            let plain = sides.ok.as_deref().is_some_and(|ty| is_plain(ty, &payload));
+            if !plain {
+                return Err(Value::Result(Ok(Some(payload))));
+            }
+            head(&mut heads, MAP, 1);
+            text(&mut heads, "ok");
+            *payload
+        }
+        (WitType::Result(sides), Value::Result(Err(Some(payload)))) => {
+            let plain = sides.err.as_deref().is_some_and(|ty| is_plain(ty, &payload));
+            if !plain {
+                return Err(Value::Result(Err(Some(payload))));
+            }
+            head(&mut heads, MAP, 1);
+            text(&mut heads, "err");
+            *payload
+        }
+        (ty, value) if is_plain(ty, &value) => value,
+        (_, value) => return Err(value),
+    };
+    let mut bytes = match body {
+        Value::Bytes(bytes) => {
+            head(&mut heads, BYTES, bytes.len() as u64);
+            bytes
+        }
+        Value::String(text) => {
+            head(&mut heads, TEXT, text.len() as u64);
+            text.into_bytes()
+        }
+        other => return Err(other),
+    };
+    let heads = heads.bytes.get(..heads.len).unwrap_or_default();
+    bytes.reserve_exact(heads.len());
+    bytes.splice(0..0, heads.iter().copied());
+    Ok(bytes)
+}
+
+/// Whether a value of this type is encoded as a head and its own bytes.
+fn is_plain(ty: &WitType, value: &Value) -> bool {
+    match value {
+        Value::Bytes(_) => ty.is_bytes(),
+        Value::String(_) => *ty == WitType::String,
+        _ => false,
+    }
+}
+
+/// The heads before a plain value: at most a map of one, `err` and the head of the longest string, 14 bytes.
+#[derive(Default)]
+struct Heads {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl Sink for Heads {
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            place.copy_from_slice(bytes);
+            self.len = end;
+        }
+    }
+}
+
 // The major types and simple values of CBOR (RFC 8949, sections 3.1 and 3.3) that DAG-CBOR keeps.
 pub(super) const UNSIGNED: u8 = 0;
 pub(super) const NEGATIVE: u8 = 1;

@@ -6,6 +6,7 @@ use actum_model::{
     types::ResultType,
     value::{
         MAX_DEPTH, MAX_VALUES, ValueError, check, decode_params, decode_result, encode_params, encode_result,
+        encode_result_of,
     },
 };
 use ipld_core::ipld::Ipld;
@@ -142,7 +143,8 @@ proptest! {
         let bytes = encode_result(Some(&ty), Some(&value)).unwrap();
         let back = decode_result(Some(&ty), &bytes, bytes.len()).unwrap().unwrap();
         prop_assert_eq!(text(&back), text(&value));
-        prop_assert_eq!(encode_result(Some(&ty), Some(&back)).unwrap(), bytes);
+        prop_assert_eq!(&encode_result(Some(&ty), Some(&back)).unwrap(), &bytes);
+        prop_assert_eq!(encode_result_of(Some(&ty), Some(back)).unwrap(), bytes);
     }
 
     #[test]
@@ -368,4 +370,31 @@ fn only_bytes_are_a_list_of_u8() {
     assert_eq!(Value::list(&WitType::U8, items.clone()).unwrap(), Value::Bytes(vec![1, 2]));
     assert_eq!(Value::list(&WitType::U16, items.clone()).unwrap(), Value::List(items));
     assert!(Value::list(&WitType::U8, vec![Value::Bool(true)]).is_err());
+}
+
+#[test]
+fn bytes_and_text_become_their_encoding_where_they_lie() {
+    let result = |ok: Option<WitType>, err: Option<WitType>| {
+        WitType::Result(ResultType { ok: ok.map(Box::new), err: err.map(Box::new) })
+    };
+    for len in [0, 1, 23, 24, 255, 256, 65_535, 65_536] {
+        let (bytes, text) = (Value::Bytes(vec![7; len]), Value::String("x".repeat(len)));
+        let inside = |value: &Value| Some(Box::new(value.clone()));
+        let both = result(Some(WitType::bytes()), Some(WitType::String));
+        for (ty, value) in [
+            (WitType::bytes(), bytes.clone()),
+            (WitType::String, text.clone()),
+            (both.clone(), Value::Result(Ok(inside(&bytes)))),
+            (both.clone(), Value::Result(Err(inside(&text)))),
+            (result(None, Some(WitType::String)), Value::Result(Ok(None))),
+            // Not of the type: refused all the same.
+            (WitType::String, bytes.clone()),
+            (both.clone(), Value::Result(Ok(inside(&text)))),
+            (WitType::U8, text.clone()),
+        ] {
+            let (borrowed, owned) =
+                (encode_result(Some(&ty), Some(&value)), encode_result_of(Some(&ty), Some(value)));
+            assert_eq!(borrowed, owned, "{ty:?} of {len}");
+        }
+    }
 }

@@ -3,12 +3,13 @@
 
 use actum_model::Limits;
 use actum_sandbox::SandboxConfig;
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, InstancePre, Linker, TypedFunc};
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits,
     StoreLimitsBuilder,
 };
 
@@ -21,7 +22,8 @@ pub fn settings() -> Config {
         .max_memory_size(pool.memory_bytes as usize)
         .table_elements(pool.table_elements as usize)
         .linear_memory_keep_resident(pool.keep_resident_bytes)
-        .table_keep_resident(64 << 10);
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
     let mut config = on_demand();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     config
@@ -97,6 +99,7 @@ impl Bare {
     }
 }
 
+/// The wall clock of something done once, by however many threads it takes.
 pub fn time<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     black_box(work());
@@ -108,18 +111,42 @@ pub fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+/// The processor time this thread has used, its share of the kernel's included.
+///
+/// On a machine with other work, the wall clock of something longer than a scheduler's slice measures that work.
+fn used() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// The processor time of one of `batch` runs.
+fn cost(batch: u32, work: &mut dyn FnMut()) -> Duration {
+    let start = used();
+    for _ in 0..batch {
+        work();
+    }
+    (used() - start) / batch
+}
+
 /// The medians of two things done alternately.
 pub fn compare(rounds: usize, mut a: impl FnMut(), mut b: impl FnMut()) -> (Duration, Duration) {
     let [one, two] = compare_all(rounds, [&mut a, &mut b]);
     (one, two)
 }
 
-/// The medians of several things done in turn.
+/// The medians of several things done in turn, small ones a few times a turn: what looks at the clock costs, too.
 pub fn compare_all<const N: usize>(rounds: usize, mut things: [&mut dyn FnMut(); N]) -> [Duration; N] {
+    const TURN: Duration = Duration::from_micros(50);
+    let mut batches = [1; N];
+    for (thing, batch) in things.iter_mut().zip(&mut batches) {
+        thing();
+        let once = cost(1, thing).max(Duration::from_nanos(100));
+        *batch = u32::try_from(TURN.as_nanos() / once.as_nanos()).unwrap().clamp(1, 50);
+    }
     let mut times = [const { Vec::new() }; N];
     for round in 0..rounds + rounds / 10 {
-        for (thing, times) in things.iter_mut().zip(&mut times) {
-            let took = time(thing);
+        for ((thing, batch), times) in things.iter_mut().zip(batches).zip(&mut times) {
+            let took = cost(batch, thing);
             if round >= rounds / 10 {
                 times.push(took);
             }
@@ -128,37 +155,25 @@ pub fn compare_all<const N: usize>(rounds: usize, mut things: [&mut dyn FnMut();
     times.map(median)
 }
 
-/// The medians of two things, each done by all of `threads` at once, in turn: the time one batch takes.
+/// The medians of two things, each done by all of `threads` at once, in turn: the processor time of one.
 pub fn compare_together(
     threads: usize,
     rounds: usize,
-    batch: usize,
+    batch: u32,
     a: &(dyn Fn() + Sync),
     b: &(dyn Fn() + Sync),
 ) -> (Duration, Duration) {
     let barrier = Barrier::new(threads);
-    let (mut one, mut two) = (Vec::new(), Vec::new());
-    let every = |work: &dyn Fn()| {
+    let every = |work: &(dyn Fn() + Sync)| {
         barrier.wait();
-        let took = time(|| (0..batch).for_each(|_| work()));
-        barrier.wait();
-        took
+        cost(batch, &mut || work())
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    (0..rounds).map(|_| (every(a), every(b))).unzip::<_, _, Vec<Duration>, Vec<Duration>>()
-                })
-            })
-            .collect();
-        let mut all: Vec<_> = vec![(0..rounds).map(|_| (every(a), every(b))).unzip()];
-        all.extend(others.into_iter().map(|other| other.join().unwrap()));
-        for (x, y) in all {
-            one.extend(x);
-            two.extend(y);
-        }
+    let alternate = || -> Vec<(Duration, Duration)> { (0..rounds).map(|_| (every(a), every(b))).collect() };
+    let all: Vec<(Duration, Duration)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(alternate)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
+    let (one, two) = all.into_iter().unzip();
     (median(one), median(two))
 }
 
@@ -170,4 +185,3 @@ pub fn line(name: &str, ours: Duration, theirs: Duration, goal: Option<f64>) {
     });
     println!("{name:<58} {ratio:>7.2}x  {ours:>10.1?} over {theirs:>10.1?}{goal}");
 }
-
