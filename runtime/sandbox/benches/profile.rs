@@ -19,7 +19,9 @@ use actum_model::permission::{Granted, Keyvalue};
 use actum_model::{Authority, BlobId, Judgement, Limits, SecretKey, Value, codec, value};
 use actum_sandbox::host::{KeyvalueAsk, KeyvalueTold};
 use actum_sandbox::replay::{Evidence, replay};
-use actum_sandbox::{EngineKind, Execution, Host, Loaded, Sandbox, SandboxConfig, Surroundings};
+use actum_sandbox::{
+    CacheKey, CompileCache, EngineKind, Execution, Host, Loaded, Sandbox, SandboxConfig, Surroundings,
+};
 use common::{action, echo, sandbox, typed, work};
 use measure::{Bare, compare, compare_all, compare_together, line, median, on_demand, settings, time};
 use std::hint::black_box;
@@ -185,7 +187,8 @@ fn instances() {
 /// A component as a later process finds it, against one never seen.
 fn cache() {
     let folder = std::env::temp_dir().join(format!("actum-profile-{}", std::process::id()));
-    let in_folder = || SandboxConfig { cache_dir: Some(folder.clone()), ..SandboxConfig::default() };
+    let cache = || Some(CompileCache::new(folder.clone(), CacheKey::from([7; 32])));
+    let in_folder = || SandboxConfig { cache: cache(), ..SandboxConfig::default() };
     let (mut cached, mut compiled) = (Vec::new(), Vec::new());
     let component = guests::ECHO.component;
     Sandbox::new(in_folder()).unwrap().load(component).unwrap();
