@@ -62,12 +62,13 @@ pub(crate) const CODE_BYTES: Bound = Bound { name: "load-code-bytes", most: 32 <
 pub(crate) const FUNCTION_BYTES: Bound = Bound { name: "load-function-bytes", most: 1 << 20 };
 /// Locals of one function. Against five bytes that declare fifty thousand. The most known is 483.
 pub(crate) const LOCALS: Bound = Bound { name: "load-locals", most: 20_000 };
-/// Locals times branches (blocks and branch targets) of one function. Against the compiler's table of every local's
-/// value at every joint of the control flow: some bytes for each, all held while that function is compiled. The most known
-/// is 436,000.
-pub(crate) const FUNCTION_JOINTS: Bound = Bound { name: "load-function-joints", most: 32 << 20 };
-/// The same, summed over all functions. Against many functions that each stay just below it. SpiderMonkey has 8 million.
-pub(crate) const JOINTS: Bound = Bound { name: "load-joints", most: 1 << 30 };
+/// Locals times branches (blocks and branch targets; a loop counts once more for each loop around it) of one function; 8
+/// million. Against the compiler's table of every local's value at every joint of the control flow: some hundred bytes
+/// and a microsecond for each, ten times that in nested loops. The most known is half a million, in an interpreter.
+pub(crate) const FUNCTION_JOINTS: Bound = Bound { name: "load-function-joints", most: 8 << 20 };
+/// The same, summed over all functions; 128 million. Against many functions that each stay just below it. SpiderMonkey
+/// has 8 million.
+pub(crate) const JOINTS: Bound = Bound { name: "load-joints", most: 128 << 20 };
 
 /// Every bound, for the profile.
 pub(crate) const ALL: [&Bound; 13] = [

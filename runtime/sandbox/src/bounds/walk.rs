@@ -181,20 +181,32 @@ impl Walk {
     }
 }
 
-/// Blocks and branch targets of a function.
+/// Blocks and branch targets of a function. A loop counts once more for each loop around it.
 fn branches(body: &FunctionBody<'_>) -> Result<u64, LoadError> {
     let mut branches = 1u64;
+    // The loops around what is read, and for each open block whether it is one.
+    let mut loops = 0u64;
+    let mut open: Vec<bool> = Vec::new();
     for operator in body.get_operators_reader()? {
-        branches += match operator? {
-            Operator::BrTable { targets } => u64::from(targets.len()) + 1,
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::Else
-            | Operator::Br { .. }
-            | Operator::BrIf { .. } => 1,
+        let count = match operator? {
+            Operator::Loop { .. } => {
+                open.push(true);
+                loops += 1;
+                loops
+            }
+            Operator::Block { .. } | Operator::If { .. } => {
+                open.push(false);
+                1
+            }
+            Operator::End => {
+                loops -= u64::from(open.pop().unwrap_or_default());
+                0
+            }
+            Operator::BrTable { targets } => u64::from(targets.len()).saturating_add(1),
+            Operator::Else | Operator::Br { .. } | Operator::BrIf { .. } => 1,
             _ => 0,
         };
+        branches = branches.saturating_add(count);
     }
     Ok(branches)
 }
