@@ -13,6 +13,7 @@ mod harness;
 
 mod any_component;
 mod audit;
+mod cache;
 mod call;
 mod capabilities;
 mod demo;

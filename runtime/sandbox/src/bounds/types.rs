@@ -38,7 +38,9 @@ pub(super) fn component(mut section: BinaryReader<'_>, types: &mut u64) -> Resul
                 open.push(section.read_var_u32()?);
                 TYPE_DEPTH.admit(open.len() as u64)?;
             }
-            _ => drop(section.read::<ComponentType<'_>>()?),
+            _ => {
+                section.read::<ComponentType<'_>>()?;
+            }
         }
     }
 }
@@ -48,8 +50,12 @@ fn declares_a_type(section: &mut BinaryReader<'_>, types: &mut u64) -> Result<bo
     match section.read_u8()? {
         0x00 => core_type(section, types)?,
         0x01 => return Ok(true),
-        0x02 => drop(section.read::<ComponentAlias<'_>>()?),
-        0x03 => drop(section.read::<ComponentImport<'_>>()?),
+        0x02 => {
+            section.read::<ComponentAlias<'_>>()?;
+        }
+        0x03 => {
+            section.read::<ComponentImport<'_>>()?;
+        }
         0x04 => {
             section.read::<ComponentExternName<'_>>()?;
             section.read::<ComponentTypeRef>()?;
