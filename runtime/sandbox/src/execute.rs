@@ -377,11 +377,18 @@ impl Job<'_> {
     }
 }
 
-/// Takes the fuel that the host's work costs, when the host returns.
+/// Takes the fuel that the host's work costs, when the outermost call of the host returns.
 fn pay(mut store: StoreContextMut<'_, State>, hook: CallHook) -> wasmtime::Result<()> {
-    if !matches!(hook, CallHook::ReturningFromHost) {
-        return Ok(());
+    let toll = &mut store.data_mut().toll;
+    match hook {
+        CallHook::CallingHost => toll.enter(),
+        CallHook::ReturningFromHost if toll.leave() => return settle(&mut store),
+        _ => {}
     }
+    Ok(())
+}
+
+fn settle(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result<()> {
     let owed = store.data_mut().owed();
     if owed == 0 {
         return Ok(()); // The engine's own work, such as growing a memory: its price is the instruction's.

@@ -2,6 +2,10 @@
 //!
 //! It is charged by rule, never by the time a call took, and is part of the profile. A call owes it while the host works
 //! and pays when it returns; a guest that cannot pay has run out of fuel.
+//!
+//! It pays when the outermost call returns, not before. While a call gives its answer, the guest's allocator runs, and the
+//! engine may be called from there to look at the clock: whatever fuel were taken then, the allocator's own count of it
+//! would overwrite, and whether that happens depends on the time.
 
 /// Fuel units for each call of a host function.
 pub(crate) const CALL: u64 = 500;
@@ -14,9 +18,22 @@ pub(crate) const ITEM: u64 = 50;
 #[derive(Debug, Default)]
 pub(crate) struct Toll {
     owed: u64,
+    /// Calls of the host, the engine's own among them, that have not returned.
+    depth: u32,
 }
 
 impl Toll {
+    /// The host, or the engine, is called.
+    pub(crate) fn enter(&mut self) {
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    /// It returns. Whether that was the outermost call, so that what is owed is due.
+    pub(crate) fn leave(&mut self) -> bool {
+        self.depth = self.depth.saturating_sub(1);
+        self.depth == 0
+    }
+
     /// One call of a host function.
     pub(crate) fn call(&mut self) {
         self.owed = self.owed.saturating_add(CALL);
