@@ -7,7 +7,11 @@ use crate::harness::{Ran, Stage};
 /// Delegates a guest's function to a node of its own; then the receipt replays, and the node still serves.
 fn delegate(guest: &str, function: &str, args: &str, more: &[&str]) -> Ran {
     let stage = Stage::new();
-    let permissions = if ["network", "fetcher"].contains(&guest) { "[\"network\"]" } else { "[]" };
+    let permissions = match guest {
+        "network" => "[\"network\"]",
+        "fetcher" => "[\"http\"]",
+        _ => "[]",
+    };
     stage.publish_guest("host", guest, permissions);
     let mut offers = vec!["--offer", guest];
     if guest != "failing" {
@@ -63,9 +67,9 @@ fn network() {
 
 #[test]
 fn fetcher() {
-    delegate("fetcher", "status", r#"["example.org", "/"]"#, &["--grant", "network"])
-        .exits(4)
-        .says("wasi:http/");
+    let get = r#"["GET", "http://example.org/", [], null]"#;
+    delegate("fetcher", "fetch", get, &[]).exits(4).says("denied").says("wasi:http/");
+    delegate("fetcher", "fetch", get, &["--grant", "network"]).exits(4).says("wasi:http/");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod content;
 pub mod events;
 mod failure;
 pub mod home;
+pub mod host;
 pub mod invoke;
 mod keeper;
 pub mod manifest;

@@ -185,7 +185,10 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
 /// Whether the guest asked other questions than the journal has answers to.
 fn strayed(again: &Replayed) -> Option<Judgement> {
     let strayed = again.strayed.as_ref()?;
-    let side = |function: &str, asked: &[u8]| format!("{function} asked {}", excerpt(asked, 0));
+    // Long questions begin alike: what is shown begins shortly before they part.
+    let parts = strayed.recorded.as_ref().filter(|entry| entry.function == strayed.function);
+    let from = parts.map_or(0, |entry| first_difference(&entry.asked, &strayed.asked).saturating_sub(LEAD));
+    let side = |function: &str, asked: &[u8]| format!("{function} asked {}", excerpt(asked, from));
     let recorded = match (&strayed.recorded, &strayed.why) {
         (Some(entry), Some(why)) => format!("{} told {}: {why}", entry.function, excerpt(&entry.told, 0)),
         (Some(entry), None) => side(&entry.function, &entry.asked),
@@ -255,6 +258,8 @@ fn compare(evidence: &Evidence<'_>, again: &Execution, result: Option<&WitType>)
 
 /// Bytes shown on each side of a difference.
 const EXCERPT: usize = 24;
+/// Of these, how many before the difference, where two questions of a journal differ.
+const LEAD: usize = 8;
 
 /// A few bytes from an offset, as text where they are text.
 fn excerpt(bytes: &[u8], from: usize) -> String {
