@@ -206,3 +206,43 @@ fn lost(error: &io::Error) -> HttpError {
 fn tls(error: &str) -> HttpError {
     if error.contains("certificate") { HttpError::TlsCertificateError } else { HttpError::TlsProtocolError }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
+
+    use super::*;
+    use ureq::unversioned::transport::time::Duration as Patience;
+
+    /// What the resolver says where `origin` was granted and its name stands for `address`.
+    fn resolved(origin: &str, address: &str) -> Result<Vec<String>, HttpError> {
+        let resolver = Reachable { origin: origin.parse().unwrap(), inner: DefaultResolver::default() };
+        let uri = format!("http://{address}").parse().unwrap();
+        let timeout = NextTimeout {
+            after: Patience::NotHappening,
+            reason: ureq::Timeout::Resolve,
+            ..Default::default()
+        };
+        let config = ureq::Agent::config_builder().build();
+        let found = resolver.resolve(&uri, &config, timeout).map_err(told)?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_name_that_stands_for_a_private_address_is_prohibited() {
+        for address in ["127.0.0.1:80", "10.0.0.1:80", "169.254.169.254:80", "[::1]:80", "[::ffff:7f00:1]:80"]
+        {
+            let told = resolved("http://rebound.example", address);
+            assert_eq!(told, Err(HttpError::DestinationIpProhibited), "{address}");
+        }
+        assert_eq!(resolved("http://public.example", "1.1.1.1:80"), Ok(vec!["1.1.1.1:80".to_owned()]));
+        assert_eq!(resolved("http://localhost", "127.0.0.1:81"), Ok(vec!["127.0.0.1:81".to_owned()]));
+        assert_eq!(resolved("http://localhost", "10.0.0.1:80"), Err(HttpError::DestinationIpProhibited));
+    }
+
+    #[test]
+    fn errors_of_a_handshake_are_told_apart() {
+        assert_eq!(tls("invalid peer certificate: UnknownIssuer"), HttpError::TlsCertificateError);
+        assert_eq!(tls("received corrupt message of type InvalidContentType"), HttpError::TlsProtocolError);
+    }
+}
