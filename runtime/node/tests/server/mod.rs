@@ -59,16 +59,17 @@ impl Drop for Server {
 fn serve(stream: &TcpStream, count: &AtomicUsize, over: &AtomicBool) -> std::io::Result<()> {
     let mut input = BufReader::new(stream);
     let mut output = stream;
-    let mut line = String::new();
-    input.read_line(&mut line)?;
-    let start = line.trim_end().to_owned();
+    // Who speaks TLS does not begin with text.
+    let mut first = Vec::new();
+    input.read_until(b'\n', &mut first)?;
+    let start = String::from_utf8_lossy(&first).trim_end().to_owned();
     let Some(path) = start.split(' ').nth(1).filter(|_| start.contains(" HTTP/")) else {
         return output.write_all(b"HTTP/1.1 400 \r\nconnection: close\r\n\r\n");
     };
     count.fetch_add(1, Ordering::SeqCst);
     let mut headers = Vec::new();
     loop {
-        line.clear();
+        let mut line = String::new();
         input.read_line(&mut line)?;
         match line.trim_end() {
             "" => break,
