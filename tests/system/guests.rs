@@ -98,6 +98,13 @@ fn flood() {
 }
 
 #[test]
+fn reader() {
+    let told = |function, args| delegate("reader", function, args, &[]).exits(6).json()["err"].clone();
+    assert_eq!(told("look", r#"["a.txt", 0, 1]"#), "there is no directory");
+    assert!(told("walk", r#"["/"]"#).is_string(), "nothing was granted, so there is nothing to see");
+}
+
+#[test]
 fn big_output() {
     delegate("big-output", "text", "[40000000]", &[]).exits(6).says("output-too-large");
 }

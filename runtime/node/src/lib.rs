@@ -27,6 +27,7 @@ pub mod publish;
 pub mod requester;
 pub mod resolve;
 pub mod run;
+pub mod tree;
 
 pub use actum_sandbox::EngineKind;
 pub use actum_store::StoreError;

@@ -12,5 +12,6 @@ mod golden;
 mod json;
 mod samples;
 mod statements;
+mod trees;
 mod values;
 mod vectors;
