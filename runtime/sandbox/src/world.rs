@@ -1,7 +1,8 @@
 //! The virtual world: the WASI 0.2 interfaces that show a guest nothing real, and the only ones ever linked.
 //!
-//! Clocks are virtual, randomness is the action's seed, there is no environment and no argument, and no file
-//! but those of a tree that was granted; a command alone has arguments and standard input, and those are the action's. What is not in [`WORLD`] is denied by name.
+//! Clocks are virtual, randomness is the action's seed, there is no environment and no argument, and no file but those of
+//! a tree that was granted; a command alone has arguments and standard input, and those are the action's. What is not in
+//! [`WORLD`] is denied by name.
 
 use crate::clock::{Clock, ClockView, HasClock};
 use crate::error::Stop;

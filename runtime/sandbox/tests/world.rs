@@ -10,7 +10,7 @@ mod common;
 
 use actum_model::{Granted, Limits, Outcome, TrapCode, Value};
 use actum_sandbox::{EngineKind, Execution};
-use common::{LIBC, action, limits, sandbox, timeless, wat};
+use common::{LIBC, action, limits, run, sandbox, timeless, wat};
 use std::time::Duration;
 
 /// Imports clocks, polling, randomness and streams, and exports functions over them.
@@ -311,4 +311,44 @@ fn a_command_is_a_function_of_its_arguments_and_input() {
     assert_eq!(trapped.outcome, Outcome::Trap(TrapCode::Unreachable));
     assert_eq!(trapped.stdio.stdout.as_slice(), b"from stdin", "what it said before is kept");
     assert_eq!(ends(0, Limits { output_bytes: 5, ..limits() }).outcome, Outcome::OutputTooLarge);
+}
+
+/// A component whose function asks for so many random bytes, and whose `realloc` first goes round so many times.
+fn slow_to_make_room(rounds: u32, bytes: u32) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+  (import "wasi:random/random@0.2.0" (instance $random
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+  (core module $libc
+    (memory (export "memory") 20)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (local $n i32)
+      (local.set $n (i32.const {rounds}))
+      (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+      (drop (memory.grow (i32.const 1)))
+      (i32.const 4096)))
+  (core instance $libc (instantiate $libc))
+  (core func $bytes (canon lower (func $random "get-random-bytes") (memory $libc "memory")
+    (realloc (func $libc "realloc"))))
+  (core module $m
+    (import "w" "bytes" (func $bytes (param i64 i32)))
+    (func (export "run") (call $bytes (i64.const {bytes}) (i32.const 16))))
+  (core instance $i (instantiate $m (with "w" (instance (export "bytes" (func $bytes))))))
+  (func (export "run") (canon lift (core func $i "run"))))"#
+    ))
+}
+
+#[test]
+fn the_toll_is_taken_however_long_the_guest_takes_to_make_room() {
+    for engine in [EngineKind::Cranelift, EngineKind::Pulley] {
+        let sandbox = sandbox(engine);
+        let fuel = |rounds, bytes| {
+            let limits = Limits { fuel: 1_000_000_000, ..limits() };
+            let execution = run(&sandbox, &slow_to_make_room(rounds, bytes), &[], limits);
+            assert!(matches!(execution.outcome, Outcome::Ok(_)), "{}", execution.outcome);
+            execution.fuel
+        };
+        // Long enough for the wall clock to be looked at while the answer has no place yet.
+        assert_eq!(fuel(50_000_000, 100_001) - fuel(50_000_000, 1), 100_000, "{engine:?}");
+        assert_eq!(fuel(1, 100_001) - fuel(1, 1), 100_000, "{engine:?}");
+    }
 }
