@@ -15,9 +15,13 @@ use actum_model::{
 };
 use actum_sandbox::replay::{Evidence, ReplayError, replay};
 use actum_sandbox::{EngineKind, Execution, Host, Sandbox, Surroundings};
-use common::{action, sandbox};
+use common::action;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+
+/// One sandbox of each engine for all tests: each compiles the guest once.
+static COMPILED: LazyLock<Sandbox> = LazyLock::new(|| common::sandbox(EngineKind::Cranelift));
+static INTERPRETED: LazyLock<Sandbox> = LazyLock::new(|| common::sandbox(EngineKind::Pulley));
 
 /// A host with blocks and nothing else.
 #[derive(Default)]
@@ -88,7 +92,7 @@ fn component() -> &'static [u8] {
 }
 
 fn run_with(tree: Option<BlobId>, host: Arc<Shelf>, function: &str, args: &[Value], limits: Limits) -> Ran {
-    let sandbox = sandbox(EngineKind::Cranelift);
+    let sandbox = &COMPILED;
     let loaded = sandbox.load(component()).unwrap();
     let (action, args): (Action, _) = action(&loaded, function, args, limits);
     let permissions = tree.map(|tree| Granted::Files(permission::Files { tree })).into_iter().collect();
@@ -140,9 +144,9 @@ impl Ran {
 
     /// Replays it under both engines, with nothing but the evidence.
     fn replays(self) -> Self {
-        for engine in [EngineKind::Cranelift, EngineKind::Pulley] {
+        for sandbox in [&*COMPILED, &*INTERPRETED] {
             let (journal, bodies) = (&self.execution.journal, &self.execution.bodies);
-            let judgement = self.judge_with(&sandbox(engine), journal, bodies).unwrap();
+            let judgement = self.judge_with(sandbox, journal, bodies).unwrap();
             assert_eq!(judgement, Judgement::Identical);
         }
         self
@@ -354,25 +358,23 @@ fn a_large_file_lies_beside_the_journal() {
     assert_eq!(ran.entries()[1].bodies, [id]);
     assert!(ran.execution.fuel > 2 << 20, "the block and its reading are paid for: {}", ran.execution.fuel);
     // A changed body is no evidence.
-    let sandbox = sandbox(EngineKind::Cranelift);
     let mut changed = ran.execution.bodies.clone();
     changed.get_mut(&id).unwrap()[0] ^= 1;
     for bodies in [&changed, &Bodies::new()] {
-        let judgement = ran.judge_with(&sandbox, &ran.execution.journal, bodies);
+        let judgement = ran.judge_with(&COMPILED, &ran.execution.journal, bodies);
         assert!(matches!(judgement, Err(ReplayError::NotNamed { .. })), "{judgement:?}");
     }
 }
 
 #[test]
 fn a_journal_with_other_bytes_for_a_block_diverges() {
-    let sandbox = sandbox(EngineKind::Cranelift);
     let forge = |ran: &Ran, at: usize, told: Result<Body, String>, bodies: Vec<BlobId>| {
         let mut journal = ran.execution.journal.clone();
         journal.entries[at].told = codec::encode(&told).into();
         journal.entries[at].bodies = bodies;
         let mut beside = ran.execution.bodies.clone();
         beside.insert(BlobId::of(&[1; 2_000]), vec![1; 2_000]);
-        match ran.judge_with(&sandbox, &journal, &beside).unwrap() {
+        match ran.judge_with(&COMPILED, &journal, &beside).unwrap() {
             Judgement::Diverged(divergence) => divergence,
             other => panic!("{other}"),
         }
