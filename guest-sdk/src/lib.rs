@@ -51,7 +51,8 @@
 //!
 //! - **Every call starts afresh**: one instance per action, so a `static` never carries anything over.
 //! - **The world is virtual**: clocks start at the action's time base and advance by rule, randomness comes from the
-//!   action's seed, there are no files, no environment and no network. The same arguments give the same answer.
+//!   action's seed, there is no environment, no network and no file but those of a tree the caller grants. The same arguments
+//!   give the same answer.
 //! - **Bad input is an answer**: return the `err` of a `result`. A panic ends the action as a trap, which tells the
 //!   caller nothing about what to change.
 //! - **Everything is bounded**: fuel, memory, stack, output. Refuse what you cannot handle before doing the work.
