@@ -10,6 +10,7 @@ fn delegate(guest: &str, function: &str, args: &str, more: &[&str]) -> Ran {
     let permissions = match guest {
         "network" => "[\"network\"]",
         "fetcher" => "[\"http\"]",
+        "notes" => "[\"keyvalue\"]",
         _ => "[]",
     };
     stage.publish_guest("host", guest, permissions);
@@ -70,6 +71,11 @@ fn fetcher() {
     let get = r#"["GET", "http://example.org/", [], null]"#;
     delegate("fetcher", "fetch", get, &[]).exits(4).says("denied").says("wasi:http/");
     delegate("fetcher", "fetch", get, &["--grant", "network"]).exits(4).says("wasi:http/");
+}
+
+#[test]
+fn notes() {
+    delegate("notes", "get", r#"["notes", "key"]"#, &[]).exits(4).says("denied").says("wasi:keyvalue/");
 }
 
 #[test]
