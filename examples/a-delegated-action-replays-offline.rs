@@ -3,7 +3,8 @@
 
 use actum_model::Judgement;
 use actum_node::{
-    Config, Home, audit,
+    Config, Home,
+    audit::{self, ReplayOptions},
     config::OfferConfig,
     invoke::{self, Choices},
     node::Node,
@@ -50,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The provider goes; the receipt needs nobody.
     node.stop().await;
-    let replayed = audit::replay(&home, &called.receipt.id().to_string(), None)?;
+    let replayed = audit::replay(&home, &called.receipt.id().to_string(), ReplayOptions::default())?;
     println!("replay of {}: {}", called.receipt.id(), replayed.judgement);
     if replayed.judgement == Judgement::Identical { Ok(()) } else { Err("the receipt was not true".into()) }
 }

@@ -119,6 +119,11 @@ fn a_signed_lie_is_found_at_the_first_difference() {
     stage.write("other.car", other.to_bytes());
     let ran = stage.actum("you", &["replay", "other.car"]).exits(7);
     assert!(ran.stdout.starts_with("not-replayable"), "{}", ran.stdout);
+    // It says what would be needed: the receipt's profile, and by what one knows an Actum that has it.
+    let profile = other.receipt.payload().profile.to_string();
+    for needed in [profile.as_str(), "wasmtime ", "`actum doctor`"] {
+        assert!(ran.stdout.contains(needed), "{needed}: {}", ran.stdout);
+    }
 }
 
 /// The result type of `text-stats`' `count-words`: seven counts.

@@ -6,7 +6,7 @@
 //! accept what this one must refuse: strangers, duplicates, another order. One bundle has one byte string.
 
 use crate::{
-    BlobId, ComponentId, Journal, Receipt, Release, Signed,
+    BlobId, Bodies, Body, ComponentId, Journal, Receipt, Release, Signed,
     codec::{self, DecodeError},
     envelope::EnvelopeError,
     id::{DAG_CBOR, RAW, cid_of},
@@ -14,6 +14,7 @@ use crate::{
 };
 use cid::Cid;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest bundle accepted, in bytes: 256 MiB.
 pub const MAX_BUNDLE_BYTES: usize = 256 << 20;
@@ -34,6 +35,8 @@ pub struct Bundle {
     pub output: Option<Vec<u8>>,
     /// The canonical encoding of the [`Journal`].
     pub journal: Vec<u8>,
+    /// The bodies the journal names by id.
+    pub bodies: Bodies,
     /// The canonical encoding of the [`Stdio`]; absent when the guest wrote nothing.
     pub stdio: Option<Vec<u8>>,
 }
@@ -49,6 +52,8 @@ pub enum BlockKind {
     Output,
     /// The journal.
     Journal,
+    /// A body the journal names.
+    Body,
     /// What the guest wrote to its standard streams.
     Stdio,
     /// The component's binary.
@@ -64,6 +69,7 @@ impl std::fmt::Display for BlockKind {
             Self::Args => "arguments",
             Self::Output => "output",
             Self::Journal => "journal",
+            Self::Body => "body of the journal",
             Self::Stdio => "stdio",
             Self::Component => "component",
             Self::Release => "release",
@@ -126,15 +132,15 @@ pub enum BundleError {
     /// The receipt is not a validly signed receipt.
     #[error("the receipt is refused: {0}")]
     Receipt(#[source] EnvelopeError),
-    /// A block that the receipt names is not there.
-    #[error("the {kind} ({cid}), which the receipt names, is missing")]
+    /// A block that the receipt or its journal names is not there.
+    #[error("the {kind} ({cid}), which the receipt or its journal names, is missing")]
     Missing {
         /// What it is.
         kind: BlockKind,
         /// Its id.
         cid: Cid,
     },
-    /// A block is there that the receipt names, but not in its place.
+    /// A block is there that the receipt or its journal names, but not in its place.
     #[error("block {block}: {cid} is out of order")]
     Order {
         /// Which block.
@@ -142,7 +148,7 @@ pub enum BundleError {
         /// Its id.
         cid: Cid,
     },
-    /// A block is there that the receipt does not name, and that is not the release of its component.
+    /// A block is there that neither receipt nor journal names, and that is not the release of its component.
     #[error("block {block}: {cid} has no place in this bundle")]
     Stranger {
         /// Which block.
@@ -181,66 +187,76 @@ struct Header {
 /// The longest header there is: one root.
 const MAX_HEADER_BYTES: usize = 128;
 
+/// The most blocks there are: the seven kinds that come once, and as many bodies as fit.
+const MAX_BLOCKS: usize = 7 + MAX_BUNDLE_BYTES / Body::MAX_INLINE;
+
 impl Bundle {
-    /// The archive's bytes: receipt, arguments, output, journal, stdio, component, release.
+    /// The archive's bytes: receipt, arguments, output, journal, the journal's bodies in the order in which it first names
+    /// them, stdio, component, release.
     ///
     /// Equal blocks are written once, at the first place. A bundle whose parts are not those its receipt names can be
     /// written, and is refused by every reader.
     pub fn to_bytes(&self) -> Vec<u8> {
         let receipt = self.receipt.bytes();
         let root = cid_of(DAG_CBOR, receipt);
-        let blocks = [
-            Some((root, receipt)),
-            Some((cid_of(RAW, &self.args), self.args.as_slice())),
-            self.output.as_deref().map(|b| (cid_of(RAW, b), b)),
-            Some((cid_of(DAG_CBOR, &self.journal), self.journal.as_slice())),
-            self.stdio.as_deref().map(|b| (cid_of(RAW, b), b)),
-            Some((cid_of(RAW, &self.component), self.component.as_slice())),
-            self.release.as_ref().map(|r| (cid_of(DAG_CBOR, r.bytes()), r.bytes())),
-        ];
-        let size: usize = blocks.iter().flatten().map(|(_, b)| b.len() + 64).sum();
+        let mut blocks = vec![(root, receipt), (cid_of(RAW, &self.args), self.args.as_slice())];
+        blocks.extend(self.output.as_deref().map(|b| (cid_of(RAW, b), b)));
+        blocks.push((cid_of(DAG_CBOR, &self.journal), self.journal.as_slice()));
+        let named = codec::decode::<Journal>(&self.journal, Journal::MAX_BYTES).map(|j| j.bodies());
+        let bodies = named.iter().flatten().filter_map(|id| self.bodies.get(id));
+        blocks.extend(bodies.map(|b| (cid_of(RAW, b), b.as_slice())));
+        blocks.extend(self.stdio.as_deref().map(|b| (cid_of(RAW, b), b)));
+        blocks.push((cid_of(RAW, &self.component), self.component.as_slice()));
+        blocks.extend(self.release.as_ref().map(|r| (cid_of(DAG_CBOR, r.bytes()), r.bytes())));
+
+        let size: usize = blocks.iter().map(|(_, b)| b.len() + 64).sum();
         let mut out = Vec::with_capacity(size + MAX_HEADER_BYTES);
         let header = codec::encode(&Header { roots: vec![root], version: 1 });
         put_length(&mut out, header.len());
         out.extend_from_slice(&header);
-        let mut written = Vec::new();
-        for (cid, bytes) in blocks.into_iter().flatten() {
-            if written.contains(&cid) {
+        let mut written = BTreeSet::new();
+        for (cid, bytes) in blocks {
+            if !written.insert(cid) {
                 continue;
             }
             let id = cid.to_bytes();
             put_length(&mut out, id.len() + bytes.len());
             out.extend_from_slice(&id);
             out.extend_from_slice(bytes);
-            written.push(cid);
         }
         out
     }
 
     /// Reads a bundle and checks all that can be checked without executing: every block against its CID, the
-    /// signatures, and that it holds what the receipt names, in order, and nothing else but a release of its component.
+    /// signatures, and that it holds what receipt and journal name, in order, and nothing else but a release of its component.
     ///
     /// Any change to any byte of a bundle is refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
         if bytes.len() > MAX_BUNDLE_BYTES {
             return Err(BundleError::TooLarge { actual: bytes.len() });
         }
-        let (root, blocks) = read_blocks(bytes)?;
-        let mut blocks = Blocks { blocks, next: 0 };
+        let mut blocks = Blocks::read(bytes)?;
 
-        let receipt = blocks.first(root)?;
+        let receipt = blocks.first()?;
         let receipt: Signed<Receipt> = Signed::verify(receipt).map_err(BundleError::Receipt)?;
         let said = receipt.payload();
-        let named = [
-            Some((BlockKind::Args, *said.action.args.cid())),
-            said.outcome.output().map(|id| (BlockKind::Output, *id.cid())),
-            Some((BlockKind::Journal, *said.journal.cid())),
-            said.stdio.as_ref().map(|id| (BlockKind::Stdio, *id.cid())),
-            Some((BlockKind::Component, *said.action.component.cid())),
-        ];
-        let named: Vec<_> = named.into_iter().flatten().collect();
+        let journal = blocks.get(said.journal.cid()).unwrap_or_default();
+        let journal = codec::decode::<Journal>(journal, Journal::MAX_BYTES)
+            .map_err(|source| BundleError::Block { kind: BlockKind::Journal, source });
+        let bodies = journal.as_ref().map(Journal::bodies).unwrap_or_default();
+        let mut named = vec![(BlockKind::Args, *said.action.args.cid())];
+        named.extend(said.outcome.output().map(|id| (BlockKind::Output, *id.cid())));
+        named.push((BlockKind::Journal, *said.journal.cid()));
+        named.extend(bodies.iter().map(|id| (BlockKind::Body, *id.cid())));
+        named.extend(said.stdio.as_ref().map(|id| (BlockKind::Stdio, *id.cid())));
+        named.push((BlockKind::Component, *said.action.component.cid()));
         for (kind, cid) in &named {
             blocks.pass(*kind, cid, &named)?;
+            if *kind == BlockKind::Journal
+                && let Err(malformed) = journal
+            {
+                return Err(malformed);
+            }
         }
         let release = match blocks.rest()? {
             Some((block, (cid, bytes))) => Some(read_release(block, cid, bytes, &said.action.component)?),
@@ -252,9 +268,8 @@ impl Bundle {
             bytes.ok_or(BundleError::Missing { kind, cid: *cid })
         };
         let blob = |id: Option<&BlobId>, kind| id.map(|id| get(id.cid(), kind)).transpose();
-        let journal = get(said.journal.cid(), BlockKind::Journal)?;
-        codec::decode::<Journal>(&journal, Journal::MAX_BYTES)
-            .map_err(|source| BundleError::Block { kind: BlockKind::Journal, source })?;
+        let body = |id: BlobId| Ok((id, get(id.cid(), BlockKind::Body)?));
+        let bodies = bodies.into_iter().map(body).collect::<Result<Bodies, BundleError>>()?;
         let stdio = blob(said.stdio.as_ref(), BlockKind::Stdio)?;
         if let Some(stdio) = &stdio {
             codec::decode::<Stdio>(stdio, MAX_BUNDLE_BYTES)
@@ -264,7 +279,8 @@ impl Bundle {
             component: get(said.action.component.cid(), BlockKind::Component)?,
             args: get(said.action.args.cid(), BlockKind::Args)?,
             output: blob(said.outcome.output(), BlockKind::Output)?,
-            journal,
+            journal: get(said.journal.cid(), BlockKind::Journal)?,
+            bodies,
             stdio,
             release,
             receipt,
@@ -305,69 +321,69 @@ fn split_section(bytes: &[u8], block: usize) -> Result<(&[u8], &[u8]), BundleErr
 
 type Block<'a> = (Cid, &'a [u8]);
 
-/// The root and the blocks, each checked against its CID.
-fn read_blocks(bytes: &[u8]) -> Result<(Cid, Vec<Block<'_>>), BundleError> {
-    let (header, mut rest) = split_section(bytes, 0)?;
-    let header: Header = codec::decode(header, MAX_HEADER_BYTES).map_err(BundleError::Header)?;
-    let root = match (header.roots.as_slice(), header.version) {
-        ([root], 1) => *root,
-        (roots, version) => {
-            let what = format!("{} roots, version {version}", roots.len());
-            return Err(BundleError::Header(DecodeError::Invalid(what)));
-        }
-    };
-    let mut blocks: Vec<Block<'_>> = Vec::new();
-    while !rest.is_empty() {
-        let number = blocks.len() + 1;
-        let (section, after) = split_section(rest, number)?;
-        let mut content = section;
-        let cid = Cid::read_bytes(&mut content).map_err(|_| BundleError::Cid { block: number })?;
-        // Reading a CID is lenient about its varints; what it re-encodes to is not.
-        let id = cid.to_bytes();
-        if section.strip_prefix(id.as_slice()) != Some(content) {
-            return Err(BundleError::Cid { block: number });
-        }
-        // A bundle has at most seven blocks, so this bounds the work, too.
-        if blocks.len() >= 7 {
-            return Err(BundleError::Stranger { block: number, cid });
-        }
-        if cid_of(cid.codec(), content) != cid {
-            return Err(BundleError::Hash { block: number, cid });
-        }
-        if blocks.iter().any(|(there, _)| *there == cid) {
-            return Err(BundleError::Duplicate { block: number, cid });
-        }
-        blocks.push((cid, content));
-        rest = after;
-    }
-    Ok((root, blocks))
-}
-
 /// The blocks of a file, gone through in order.
 struct Blocks<'a> {
+    root: Cid,
     blocks: Vec<Block<'a>>,
+    places: BTreeMap<Cid, usize>,
     next: usize,
 }
 
 impl<'a> Blocks<'a> {
-    fn get(&self, cid: &Cid) -> Option<&'a [u8]> {
-        self.blocks.iter().find(|(there, _)| there == cid).map(|(_, bytes)| *bytes)
+    /// The root and the blocks, each checked against its CID.
+    fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
+        let (header, mut rest) = split_section(bytes, 0)?;
+        let header: Header = codec::decode(header, MAX_HEADER_BYTES).map_err(BundleError::Header)?;
+        let root = match (header.roots.as_slice(), header.version) {
+            ([root], 1) => *root,
+            (roots, version) => {
+                let what = format!("{} roots, version {version}", roots.len());
+                return Err(BundleError::Header(DecodeError::Invalid(what)));
+            }
+        };
+        let mut read = Self { root, blocks: Vec::new(), places: BTreeMap::new(), next: 0 };
+        while !rest.is_empty() {
+            let number = read.blocks.len() + 1;
+            let (section, after) = split_section(rest, number)?;
+            let mut content = section;
+            let cid = Cid::read_bytes(&mut content).map_err(|_| BundleError::Cid { block: number })?;
+            // Reading a CID is lenient about its varints; what it re-encodes to is not.
+            let id = cid.to_bytes();
+            if section.strip_prefix(id.as_slice()) != Some(content) {
+                return Err(BundleError::Cid { block: number });
+            }
+            if number > MAX_BLOCKS {
+                return Err(BundleError::Stranger { block: number, cid });
+            }
+            if cid_of(cid.codec(), content) != cid {
+                return Err(BundleError::Hash { block: number, cid });
+            }
+            if read.places.insert(cid, number - 1).is_some() {
+                return Err(BundleError::Duplicate { block: number, cid });
+            }
+            read.blocks.push((cid, content));
+            rest = after;
+        }
+        Ok(read)
     }
 
-    fn first(&mut self, root: Cid) -> Result<&'a [u8], BundleError> {
+    fn get(&self, cid: &Cid) -> Option<&'a [u8]> {
+        self.places.get(cid).and_then(|at| self.blocks.get(*at)).map(|(_, bytes)| *bytes)
+    }
+
+    fn first(&mut self) -> Result<&'a [u8], BundleError> {
         match self.blocks.first() {
-            Some((cid, bytes)) if *cid == root && cid.codec() == DAG_CBOR => {
+            Some((cid, bytes)) if *cid == self.root && cid.codec() == DAG_CBOR => {
                 self.next = 1;
                 Ok(bytes)
             }
-            _ => Err(BundleError::Root { root }),
+            _ => Err(BundleError::Root { root: self.root }),
         }
     }
 
     /// Steps over the block that must come next, unless it came before as another kind.
     fn pass(&mut self, kind: BlockKind, cid: &Cid, named: &[(BlockKind, Cid)]) -> Result<(), BundleError> {
-        let at = self.blocks.iter().position(|(there, _)| there == cid);
-        match at {
+        match self.places.get(cid).copied() {
             Some(at) if at < self.next => Ok(()),
             Some(at) if at == self.next => {
                 self.next += 1;

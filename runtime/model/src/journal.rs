@@ -1,6 +1,6 @@
 //! The journal: every host answer the guest observed and the receipt cannot derive, in the order it was observed.
 
-use crate::{BlobId, JournalId, codec};
+use crate::{BlobId, JournalId, Permission, codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +64,18 @@ impl Body {
     }
 }
 
+/// What the functions that a journal may hold begin with, and the permission that gives a guest each.
+///
+/// A beginning ends where the function's name does, or before a `/` or a `#`. `wasi:config` is not here: its answers stand
+/// in the action.
+const TELLING: [(&str, Permission); 5] = [
+    ("wasi:http", Permission::Http),
+    ("wasi:io/poll#poll", Permission::Http),
+    ("wasi:keyvalue", Permission::Keyvalue),
+    ("wasi:filesystem#block", Permission::Files),
+    ("actum:host/delegate", Permission::Delegate),
+];
+
 impl JournalEntry {
     /// What the entry weighs against the limit `journal_bytes`, its bodies apart.
     pub fn weight(&self) -> u64 {
@@ -71,6 +83,16 @@ impl JournalEntry {
         let ids = self.bodies.len().saturating_mul(40);
         let bytes = self.function.len() + self.asked.len() + self.told.len() + ids + HEADS;
         u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    /// The permission without which no guest is told this. `None`: nothing that is journalled has this function.
+    pub fn permission(&self) -> Option<Permission> {
+        let begins = |known: &str| {
+            self.function
+                .strip_prefix(known)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '#']))
+        };
+        TELLING.into_iter().find_map(|(known, permission)| begins(known).then_some(permission))
     }
 }
 
@@ -94,5 +116,12 @@ impl Journal {
     pub fn bodies(&self) -> Vec<BlobId> {
         let mut seen = BTreeSet::new();
         self.entries.iter().flat_map(|e| &e.bodies).filter(|id| seen.insert(**id)).copied().collect()
+    }
+
+    /// What it weighs against the limit `journal_bytes`: its entries, and each body once for every entry that names it.
+    /// `body_bytes` gives a body's length.
+    pub fn weight(&self, body_bytes: impl Fn(&BlobId) -> u64) -> u64 {
+        let entry = |e: &JournalEntry| e.bodies.iter().map(&body_bytes).fold(e.weight(), u64::saturating_add);
+        self.entries.iter().map(entry).fold(0, u64::saturating_add)
     }
 }

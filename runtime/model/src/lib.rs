@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod codec;
 pub mod descriptor;
 pub mod envelope;
+pub mod explain;
 pub mod id;
 pub mod journal;
 pub mod json;

@@ -151,6 +151,7 @@ fn message_sizes(called: &Called, args: &[u8]) -> (usize, usize) {
         receipt: called.receipt.bytes().to_vec(),
         output: called.output.clone(),
         journal: Journal::default().bytes(),
+        bodies: vec![],
         stdio: None,
     });
     (up.len(), down.len())

@@ -8,7 +8,7 @@ use crate::{
     invoke,
 };
 use actum_model::{
-    Function, Journal, Judgement, Receipt, ReceiptId, Signed,
+    Bodies, Function, Journal, Judgement, Receipt, ReceiptId, Signed,
     bundle::{Bundle, BundleError},
     codec, json, value,
 };
@@ -20,6 +20,7 @@ use actum_store::StoreError;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Why a receipt could not be shown, exported or replayed.
@@ -110,6 +111,7 @@ pub fn bundle(home: &Home, id: &str) -> Result<Bundle, AuditError> {
         args: evidence.args,
         output: evidence.output,
         journal: evidence.journal,
+        bodies: evidence.bodies,
         stdio: evidence.stdio,
     })
 }
@@ -122,8 +124,10 @@ pub struct Shown {
     pub args: Option<serde_json::Value>,
     /// The output as JSON, where there is one and the function's types are known here.
     pub output: Option<serde_json::Value>,
-    /// How many entries the journal has.
-    pub journal_entries: usize,
+    /// The journal.
+    pub journal: Journal,
+    /// The bodies the journal names.
+    pub bodies: Bodies,
 }
 
 /// One receipt, its arguments and output decoded where the types are known here.
@@ -148,7 +152,7 @@ pub fn show(home: &Home, id: &str) -> Result<Shown, AuditError> {
         invoke::output_json(f, &receipt.payload().outcome, evidence.output.as_deref()).ok().flatten()
     });
     let journal: Journal = codec::decode(&evidence.journal, Journal::MAX_BYTES)?;
-    Ok(Shown { receipt, args, output, journal_entries: journal.entries.len() })
+    Ok(Shown { receipt, args, output, journal, bodies: evidence.bodies })
 }
 
 /// What a replay showed.
@@ -157,39 +161,61 @@ pub struct Replayed {
     pub receipt: Signed<Receipt>,
     /// The judgement.
     pub judgement: Judgement,
+    /// What the guest was told when the receipt was made.
+    pub journal: Journal,
+    /// The bodies the journal names.
+    pub bodies: Bodies,
+}
+
+/// On what a receipt is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayOptions {
+    /// The engine.
+    pub engine: EngineKind,
+    /// When the replay is given up, as `not-replayable`. Default: as [`SandboxConfig::wall_clock`].
+    pub wall_clock: Duration,
+}
+
+impl Default for ReplayOptions {
+    fn default() -> Self {
+        let SandboxConfig { engine, wall_clock, .. } = SandboxConfig::default();
+        Self { engine, wall_clock }
+    }
+}
+
+impl ReplayOptions {
+    fn config(self) -> SandboxConfig {
+        SandboxConfig { engine: self.engine, wall_clock: self.wall_clock, ..SandboxConfig::default() }
+    }
 }
 
 /// Replays a receipt of this home and keeps the verdict, signed.
-pub fn replay(home: &Home, id: &str, engine: Option<EngineKind>) -> Result<Replayed, AuditError> {
+pub fn replay(home: &Home, id: &str, options: ReplayOptions) -> Result<Replayed, AuditError> {
     let bundle = bundle(home, id)?;
     let chosen;
-    let sandbox = match engine {
-        None | Some(EngineKind::Cranelift) => home.sandbox()?,
-        Some(other) => {
-            chosen = home.sandbox_with(other)?;
-            &chosen
-        }
+    let sandbox = if options == ReplayOptions::default() {
+        home.sandbox()?
+    } else {
+        chosen = home.sandbox_from(options.config())?;
+        &chosen
     };
-    let judgement = judge(&bundle, sandbox)?;
-    let profile = sandbox.profile_id();
-    let verdict =
-        actum_trust::verdict(&bundle.receipt, judgement.clone(), home.did(), profile, clock::now_secs());
+    let replayed = judge(bundle, sandbox)?;
+    let (judgement, profile) = (replayed.judgement.clone(), sandbox.profile_id());
+    let verdict = actum_trust::verdict(&replayed.receipt, judgement, home.did(), profile, clock::now_secs());
     home.store().put_verdict(&Signed::sign(verdict, home.key()))?;
-    Ok(Replayed { receipt: bundle.receipt, judgement })
+    Ok(replayed)
 }
 
 /// Replays a bundle that [`Bundle::to_bytes`] wrote. Uses no home and no network.
-pub fn replay_file(path: &Path, engine: EngineKind) -> Result<Replayed, AuditError> {
+pub fn replay_file(path: &Path, options: ReplayOptions) -> Result<Replayed, AuditError> {
     let bytes = fs::read(path).map_err(|source| AuditError::Io { path: path.to_owned(), source })?;
     let bundle =
         Bundle::from_bytes(&bytes).map_err(|source| AuditError::Bundle { path: path.to_owned(), source })?;
-    let config = SandboxConfig { engine, ..SandboxConfig::default() };
-    let sandbox = Sandbox::new(config).map_err(HomeError::from)?;
-    let judgement = judge(&bundle, &sandbox)?;
-    Ok(Replayed { receipt: bundle.receipt, judgement })
+    let sandbox = Sandbox::new(options.config()).map_err(HomeError::from)?;
+    judge(bundle, &sandbox)
 }
 
-fn judge(bundle: &Bundle, sandbox: &Sandbox) -> Result<Judgement, AuditError> {
+fn judge(bundle: Bundle, sandbox: &Sandbox) -> Result<Replayed, AuditError> {
     let journal: Journal = codec::decode(&bundle.journal, Journal::MAX_BYTES)?;
     let evidence = replay::Evidence {
         receipt: bundle.receipt.payload(),
@@ -197,8 +223,9 @@ fn judge(bundle: &Bundle, sandbox: &Sandbox) -> Result<Judgement, AuditError> {
         args: &bundle.args,
         output: bundle.output.as_deref(),
         journal: &journal,
-        bodies: &actum_model::Bodies::new(),
+        bodies: &bundle.bodies,
         stdio: bundle.stdio.as_deref(),
     };
-    Ok(replay::replay(sandbox, &evidence)?)
+    let judgement = replay::replay(sandbox, &evidence)?;
+    Ok(Replayed { receipt: bundle.receipt, judgement, journal, bodies: bundle.bodies })
 }

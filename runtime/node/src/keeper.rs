@@ -2,7 +2,7 @@
 //! action does not wait for a disk.
 
 use crate::home::Home;
-use actum_model::{Receipt, Signed};
+use actum_model::{Bodies, Receipt, Signed};
 use actum_store::{NewReceipt, StoreError};
 use std::{sync::Arc, thread, time::Duration};
 use tokio::{
@@ -32,6 +32,7 @@ pub(crate) struct Kept {
     pub(crate) args: Vec<u8>,
     pub(crate) output: Option<Vec<u8>>,
     pub(crate) journal: Vec<u8>,
+    pub(crate) bodies: Bodies,
     pub(crate) stdio: Option<Vec<u8>>,
 }
 
@@ -120,7 +121,7 @@ impl Kept {
     fn kib(&self) -> u32 {
         let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let parts = [self.args.len(), optional(&self.output), self.journal.len(), optional(&self.stdio)];
-        let bytes: usize = parts.iter().sum();
+        let bytes: usize = parts.into_iter().chain(self.bodies.values().map(Vec::len)).sum();
         u32::try_from(bytes / 1024 + 1).unwrap_or(WAITING_KIB).min(WAITING_KIB)
     }
 
@@ -130,6 +131,7 @@ impl Kept {
             args: &self.args,
             output: self.output.as_deref(),
             journal: &self.journal,
+            bodies: &self.bodies,
             stdio: self.stdio.as_deref(),
         }
     }

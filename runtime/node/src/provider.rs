@@ -14,6 +14,7 @@ use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, 
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
 use actum_sandbox::LoadError;
 pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
+use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
     num::NonZeroU32,
@@ -244,13 +245,14 @@ impl Provider {
             }
         };
         let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
-        let kept = self.execute(&admitted, loaded, action, args, authority, progress).await?;
+        let (kept, named) = self.execute(&admitted, loaded, action, args, authority, progress).await?;
         drop(turn);
         drop(admitted);
         let response = Response::Done {
             receipt: kept.receipt.bytes().to_vec(),
             output: kept.output.clone(),
             journal: kept.journal.clone(),
+            bodies: named.iter().filter_map(|id| kept.bodies.get(id)).cloned().map(ByteBuf::from).collect(),
             stdio: kept.stdio.clone(),
         };
         let r = kept.receipt.payload();
@@ -383,6 +385,7 @@ impl Provider {
         Ok(loaded)
     }
 
+    /// Executes and signs. Gives the bodies' ids too, in the order in which the journal names them.
     async fn execute(
         &self,
         admitted: &Admitted<'_>,
@@ -391,22 +394,25 @@ impl Provider {
         args: Vec<u8>,
         authority: Authority,
         progress: &ProgressSender,
-    ) -> Result<Kept, Refusal> {
+    ) -> Result<(Kept, Vec<BlobId>), Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
         let around = Surroundings { cancel: admitted.cancel.clone(), ..Surroundings::default() };
-        let work = move || -> Result<Kept, ExecuteError> {
+        let work = move || -> Result<(Kept, Vec<BlobId>), ExecuteError> {
             let execution = executor.execute(&sandbox, &loaded, &action, &args, &around)?;
             let profile = sandbox.profile_id();
             let receipt = execution.receipt(action, home.did(), clock::now_secs(), authority, profile);
             let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
-            Ok(Kept {
+            let named = execution.journal.bodies();
+            let kept = Kept {
                 receipt: Signed::try_sign(receipt, home.key())
                     .map_err(|e| ExecuteError::Host { reason: e.to_string() })?,
                 args,
                 output: execution.output,
                 journal: execution.journal.bytes(),
+                bodies: execution.bodies,
                 stdio,
-            })
+            };
+            Ok((kept, named))
         };
         let mut work = tokio::task::spawn_blocking(work);
         let done = match tokio::time::timeout(NEWS_AFTER, &mut work).await {
@@ -417,7 +423,7 @@ impl Provider {
             }
         };
         match done {
-            Ok(Ok(kept)) => Ok(kept),
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(ExecuteError::Cancelled)) => {
                 Err(Refusal::new(RefusalCode::ShuttingDown, "the action was stopped with this node"))
             }

@@ -11,14 +11,14 @@ use crate::{
     resolve,
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
-use actum_model::{Did, Function, Page, Query, Receipt, Release, Signed, codec, receipt::Stdio};
+use actum_model::{Did, Function, Journal, Page, Query, Receipt, Release, Signed, codec, receipt::Stdio};
 use actum_overlay::{
     ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, ProgressSender, Refusal, RefusalCode,
     Request, RequestError, Response, SessionHandle, Stream, StreamProtocol, fetch_component, fetch_release,
 };
 use actum_store::StoreError;
 use actum_trust::{Asked, Candidate, Standings, choose, consistency};
-use serde_bytes::ByteArray;
+use serde_bytes::{ByteArray, ByteBuf};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use crate::failure::{CallError, FindError};
@@ -352,9 +352,11 @@ impl Requester {
         };
         let answer = session.request_with_progress(&call, request.deadline, on_event).await;
         let bad = |what: String| CallError::BadAnswer { provider, what };
-        let (receipt, output, journal, stdio) =
+        let (receipt, output, journal, came, stdio) =
             match answer.map_err(|source| CallError::Lost { provider, source })? {
-                Response::Done { receipt, output, journal, stdio } => (receipt, output, journal, stdio),
+                Response::Done { receipt, output, journal, bodies, stdio } => {
+                    (receipt, output, journal, bodies, stdio)
+                }
                 Response::Refused { refusal } => return Err(CallError::Refused { provider, refusal }),
                 _ => return Err(bad("another kind of message".to_owned())),
             };
@@ -365,10 +367,19 @@ impl Requester {
             profiles: &[self.home.sandbox()?.profile_id()],
             output: output.as_deref(),
             journal: &journal,
+            bodies: &came,
             stdio: stdio.as_deref(),
         };
         consistency(receipt.payload(), &asked)
             .map_err(|source| CallError::Inconsistent { provider, source })?;
+        // They are known to be those the journal names, in its order.
+        let named = match came.is_empty() {
+            true => Vec::new(),
+            false => codec::decode::<Journal>(&journal, Journal::MAX_BYTES)
+                .map_err(|e| bad(e.to_string()))?
+                .bodies(),
+        };
+        let bodies = named.into_iter().zip(came.into_iter().map(ByteBuf::into_vec)).collect();
         let captured = match &stdio {
             Some(bytes) => codec::decode(bytes, bytes.len()).map_err(|e| bad(e.to_string()))?,
             None => Stdio::default(),
@@ -378,6 +389,7 @@ impl Requester {
             args: request.args.clone(),
             output: output.clone(),
             journal,
+            bodies,
             stdio,
         };
         // A keeper that has ended says why in `stop`.

@@ -8,7 +8,7 @@ use crate::{
 };
 use actum_model::{Authority, DecodeError, Function, Receipt, Signed};
 use actum_sandbox::{ExecuteError, Execution};
-use actum_store::StoreError;
+use actum_store::{NewReceipt, StoreError};
 
 /// Why a local action left no receipt.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,13 @@ pub fn run(
     home.store().put_component(&target.component)?;
     let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
     let (output, journal) = (execution.output.as_deref(), execution.journal.bytes());
-    home.store().put_receipt(&receipt, args, output, &journal, stdio.as_deref())?;
+    home.store().put_receipt(NewReceipt {
+        receipt: &receipt,
+        args,
+        output,
+        journal: &journal,
+        bodies: &execution.bodies,
+        stdio: stdio.as_deref(),
+    })?;
     Ok(Ran { receipt, execution })
 }

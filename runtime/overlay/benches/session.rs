@@ -44,6 +44,7 @@ impl Handler for Echo {
                     receipt: Vec::new(),
                     output: Some(args),
                     journal: Vec::new(),
+                    bodies: Vec::new(),
                     stdio: None,
                 },
                 Request::Find { query } => Response::Page { page: query },

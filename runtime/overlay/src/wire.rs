@@ -1,10 +1,13 @@
 //! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
 
 use actum_model::{
-    Action, ComponentId, DecodeError as CodecError, Descriptor, Lease, Page, Query, Receipt, Release,
+    Action, Body, ComponentId, DecodeError as CodecError, Descriptor, Lease, Page, Query, Receipt, Release,
     ReleaseId, Statement, codec, release::CHUNK_BYTES,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, SeqAccess, Visitor},
+};
 use serde_bytes::ByteBuf;
 
 /// The session protocol's name and version on the wire.
@@ -95,6 +98,10 @@ pub enum Response {
         /// The journal's canonical bytes.
         #[serde(with = "serde_bytes")]
         journal: Vec<u8>,
+        /// The bodies the journal names, each once, in the order in which it first names them. Each has more than 1 KiB:
+        /// smaller ones stand in the journal.
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bodies")]
+        bodies: Vec<ByteBuf>,
         /// The captured stdio's canonical bytes, where the guest wrote any.
         #[serde(with = "serde_bytes")]
         stdio: Option<Vec<u8>>,
@@ -116,6 +123,28 @@ pub enum Response {
         /// Why.
         refusal: Refusal,
     },
+}
+
+/// Reads bodies and stops at one too small to be one, so that a message makes no more of them than it weighs.
+fn bodies<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<ByteBuf>, D::Error> {
+    struct Each;
+    impl<'de> Visitor<'de> for Each {
+        type Value = Vec<ByteBuf>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "bodies of more than {} bytes", Body::MAX_INLINE)
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut bodies = Vec::new();
+            while let Some(body) = seq.next_element::<ByteBuf>()? {
+                if body.len() <= Body::MAX_INLINE {
+                    return Err(de::Error::invalid_length(body.len(), &self));
+                }
+                bodies.push(body);
+            }
+            Ok(bodies)
+        }
+    }
+    input.deserialize_seq(Each)
 }
 
 /// Why a request is not carried out.

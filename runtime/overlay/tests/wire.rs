@@ -31,10 +31,32 @@ fn responses() -> Vec<(RequestKind, Response)> {
         (RequestKind::Announce, Response::Announced { accepted: 3, refused: vec!["y".repeat(1024); 128] }),
         (RequestKind::Find, Response::Page { page: vec![1; 256 << 10] }),
         (RequestKind::Call, done(vec![2; 1 << 20])),
+        (RequestKind::Call, told(vec![vec![5; 1025], vec![6; 1 << 20]])),
         (RequestKind::Release, Response::Release { release: vec![3; 256 << 10] }),
         (RequestKind::Chunk, Response::Chunk { bytes: vec![4; 256 << 10] }),
         (RequestKind::Chunk, refusal.into()),
     ]
+}
+
+fn told(bodies: Vec<Vec<u8>>) -> Response {
+    let bodies = bodies.into_iter().map(ByteBuf::from).collect();
+    Response::Done { receipt: vec![1], output: None, journal: vec![2], bodies, stdio: None }
+}
+
+#[test]
+fn bodies_so_small_that_they_belong_in_the_journal_are_refused() {
+    for small in [0, 1, 1024] {
+        let bytes = codec::encode(&told(vec![vec![5; 1025], vec![6; small]]));
+        assert!(Response::decode(&bytes, RequestKind::Call).is_err(), "{small}");
+    }
+    // A list of none is written as no list.
+    let none = codec::encode(&told(vec![]));
+    assert!(!none.windows(6).any(|w| w == b"bodies"));
+    let mut written = b"\xa1\x64done\xa5".to_vec();
+    written.extend(b"\x65stdio\xf6\x66bodies\x80\x66output\xf6\x67journal\x41\x02\x67receipt\x41\x01");
+    assert!(Response::decode(&written, RequestKind::Call).is_err());
+    let absent = b"\xa1\x64done\xa4\x65stdio\xf6\x66output\xf6\x67journal\x41\x02\x67receipt\x41\x01";
+    assert_eq!(none, absent);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::error::{ExecuteError, LoadError};
 use crate::execute::{Execution, Replayed};
 use crate::real::Source;
 use actum_model::receipt::Stdio;
-use actum_model::{BlobId, Bodies, Divergence, Journal, Judgement, Outcome, Receipt, WitType, codec, value};
+use actum_model::explain::{Explained, Width, text};
+use actum_model::{BlobId, Bodies, Divergence, Journal, JournalEntry, Judgement, Outcome, Receipt, WitType, codec, value};
 use std::sync::Arc;
 
 /// A receipt with what is needed to run its action again.
@@ -119,7 +120,7 @@ pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, R
             return untried;
         }
     };
-    if let Some(judgement) = strayed(&again) {
+    if let Some(judgement) = strayed(evidence, &again) {
         evidence.check_output()?;
         return Ok(judgement);
     }
@@ -142,7 +143,8 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
     if receipt.profile != sandbox.profile_id() {
         let ours = sandbox.profile();
         return untried(format!(
-            "the receipt needs profile {}; this is {} of {} ({})",
+            "the receipt needs profile {}; this is {} of {}, {}. An Actum whose `actum doctor` shows the receipt's \
+             profile replays it",
             receipt.profile,
             ours.name,
             ours.engine,
@@ -183,18 +185,30 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
 }
 
 /// Whether the guest asked other questions than the journal has answers to.
-fn strayed(again: &Replayed) -> Option<Judgement> {
+fn strayed(evidence: &Evidence<'_>, again: &Replayed) -> Option<Judgement> {
     let strayed = again.strayed.as_ref()?;
-    // Long questions begin alike: what is shown begins shortly before they part.
-    let parts = strayed.recorded.as_ref().filter(|entry| entry.function == strayed.function);
-    let from = parts.map_or(0, |entry| first_difference(&entry.asked, &strayed.asked).saturating_sub(LEAD));
-    let side = |function: &str, asked: &[u8]| format!("{function} asked {}", excerpt(asked, from));
-    let recorded = match (&strayed.recorded, &strayed.why) {
-        (Some(entry), Some(why)) => format!("{} told {}: {why}", entry.function, excerpt(&entry.told, 0)),
-        (Some(entry), None) => side(&entry.function, &entry.asked),
+    let words = |encoded: &[u8]| text(encoded, evidence.bodies, ENTRY);
+    let mut is = words(&strayed.asked);
+    let was = match (&strayed.recorded, &strayed.why) {
+        (Some(entry), Some(why)) => format!("{} told {}: {why}", entry.function, words(&entry.told)),
+        (Some(entry), None) => {
+            let mut was = words(&entry.asked);
+            if was == is && entry.function == strayed.function {
+                tell_apart((&mut was, &entry.asked), (&mut is, &strayed.asked));
+            }
+            format!("{} asked {was}", entry.function)
+        }
         (None, _) => "none".to_owned(),
     };
-    Some(at(format!("journal entry {}", strayed.entry), recorded, side(&strayed.function, &strayed.asked)))
+    Some(at(format!("journal entry {}", strayed.entry), was, format!("{} asked {is}", strayed.function)))
+}
+
+/// Adds to two texts that read the same where the bytes behind them differ.
+fn tell_apart((was, a): (&mut String, &[u8]), (is, b): (&mut String, &[u8])) {
+    let from = first_difference(a, b);
+    for (text, bytes) in [(was, a), (is, b)] {
+        text.push_str(&format!(", from byte {from} {}", excerpt(bytes, from)));
+    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -251,15 +265,16 @@ fn compare(evidence: &Evidence<'_>, again: &Execution, result: Option<&WitType>)
     if receipt.memory_bytes != again.memory_bytes {
         return at("memory", receipt.memory_bytes, again.memory_bytes);
     }
-    journals(evidence.journal, &again.journal)
+    journals(evidence, again)
         .or_else(|| stdio(evidence, again))
         .unwrap_or(Judgement::Identical)
 }
 
 /// Bytes shown on each side of a difference.
 const EXCERPT: usize = 24;
-/// Of these, how many before the difference, where two questions of a journal differ.
-const LEAD: usize = 8;
+
+/// How much of a journal's entry is shown on each side of a difference: less than a verdict holds.
+const ENTRY: Width = Width { value_bytes: 120, side_bytes: 600 };
 
 /// A few bytes from an offset, as text where they are text.
 fn excerpt(bytes: &[u8], from: usize) -> String {
@@ -286,16 +301,17 @@ fn outputs(was: &[u8], is: &[u8], result: Option<&WitType>) -> Judgement {
     at("output", side(was), side(is))
 }
 
-fn journals(was: &Journal, is: &Journal) -> Option<Judgement> {
-    let entry = |journal: &Journal, n: usize| {
-        journal.entries.get(n).map_or_else(
+/// Where the guest asked fewer questions than were recorded, or the tapes differ otherwise.
+fn journals(evidence: &Evidence<'_>, again: &Execution) -> Option<Judgement> {
+    let (was, is) = (&evidence.journal.entries, &again.journal.entries);
+    let n = (0..was.len().max(is.len())).find(|n| was.get(*n) != is.get(*n))?;
+    let words = |entry: Option<&JournalEntry>| {
+        entry.map_or_else(
             || "none".to_owned(),
-            |e| format!("{} asked {} told {}", e.function, excerpt(&e.asked, 0), excerpt(&e.told, 0)),
+            |e| Explained::of(e, evidence.bodies, ENTRY).to_string(),
         )
     };
-    let longest = was.entries.len().max(is.entries.len());
-    let n = (0..longest).find(|n| was.entries.get(*n) != is.entries.get(*n))?;
-    Some(at(format!("journal entry {}", n + 1), entry(was, n), entry(is, n)))
+    Some(at(format!("journal entry {}", n + 1), words(was.get(n)), words(is.get(n))))
 }
 
 fn stdio(evidence: &Evidence<'_>, again: &Execution) -> Option<Judgement> {

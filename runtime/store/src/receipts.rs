@@ -6,7 +6,7 @@ use crate::{
     content::Shelf,
     db::{column, envelope},
 };
-use actum_model::{BlobId, Did, Receipt, ReceiptId, Release, Signed};
+use actum_model::{BlobId, Bodies, DecodeError, Did, Journal, Receipt, ReceiptId, Release, Signed, codec};
 use rusqlite::{OptionalExtension, params};
 
 /// How many ids an ambiguous short id lists.
@@ -23,6 +23,8 @@ pub struct NewReceipt<'a> {
     pub output: Option<&'a [u8]>,
     /// The journal's canonical bytes.
     pub journal: &'a [u8],
+    /// The bodies, exactly those the journal names.
+    pub bodies: &'a Bodies,
     /// The encoded [`actum_model::receipt::Stdio`], exactly when the receipt names one.
     pub stdio: Option<&'a [u8]>,
 }
@@ -38,6 +40,8 @@ pub struct Evidence {
     pub output: Option<Vec<u8>>,
     /// The journal's canonical bytes.
     pub journal: Vec<u8>,
+    /// The bodies the journal names.
+    pub bodies: Bodies,
     /// The encoded [`actum_model::receipt::Stdio`], when the receipt names one.
     pub stdio: Option<Vec<u8>>,
     /// The component's binary, when it is in this store.
@@ -58,8 +62,30 @@ impl<'a> NewReceipt<'a> {
         ];
         parts.extend(optional("output", receipt.outcome.output(), self.output)?);
         parts.extend(optional("stdio", receipt.stdio.as_ref(), self.stdio)?);
+        let named = named_by(self.journal).map_err(|e| StoreError::Mismatch {
+            what: "journal",
+            wanted: "a journal".to_owned(),
+            got: e.to_string(),
+        })?;
+        for id in &named {
+            parts.extend(optional(BODY, Some(id), self.bodies.get(id).map(Vec::as_slice))?);
+        }
+        // All that are named are there, and none twice: as many bodies are those.
+        if self.bodies.len() > named.len()
+            && let Some(stranger) = self.bodies.keys().find(|id| !named.contains(id))
+        {
+            let (wanted, got) = ("nothing".to_owned(), stranger.to_string());
+            return Err(StoreError::Mismatch { what: BODY, wanted, got });
+        }
         Ok(parts)
     }
+}
+
+const BODY: &str = "body of the journal";
+
+/// The ids of the bodies that an encoded journal names.
+fn named_by(journal: &[u8]) -> Result<Vec<BlobId>, DecodeError> {
+    Ok(codec::decode::<Journal>(journal, Journal::MAX_BYTES)?.bodies())
 }
 
 fn part<'a, I: ContentId>(what: &'static str, id: &I, bytes: &'a [u8]) -> Result<Part<'a>, StoreError> {
@@ -91,15 +117,8 @@ impl Store {
     /// Keeps a receipt with its evidence: all of it or nothing, on the disk when this returns.
     ///
     /// Evidence that is not what the receipt names is [`StoreError::Mismatch`]. Keeping it again changes nothing.
-    pub fn put_receipt(
-        &self,
-        receipt: &Signed<Receipt>,
-        args: &[u8],
-        output: Option<&[u8]>,
-        journal: &[u8],
-        stdio: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
-        self.put_receipts(&[NewReceipt { receipt, args, output, journal, stdio }])
+    pub fn put_receipt(&self, receipt: NewReceipt<'_>) -> Result<(), StoreError> {
+        self.put_receipts(&[receipt])
     }
 
     /// Keeps several receipts in one transaction, so that they share its sync of the disk: all of them or none.
@@ -177,10 +196,19 @@ impl Store {
         let payload = receipt.payload();
         let output = payload.outcome.output().map(|id| self.need("output", id)).transpose()?;
         let stdio = payload.stdio.map(|id| self.need("stdio", &id)).transpose()?;
+        let journal = self.need("journal", &payload.journal)?;
+        let named = named_by(&journal).map_err(|e| StoreError::Corrupt {
+            what: "journal",
+            id: payload.journal.to_string(),
+            why: e.to_string(),
+        })?;
+        let body = |id| Ok((id, self.need(BODY, &id)?));
+        let bodies = named.into_iter().map(body).collect::<Result<_, StoreError>>()?;
         Ok(Some(Evidence {
             args: self.need("arguments", &payload.action.args)?,
             output,
-            journal: self.need("journal", &payload.journal)?,
+            journal,
+            bodies,
             stdio,
             component: self.component(&payload.action.component)?,
             release: self.release_of_component(&payload.action.component)?,

@@ -133,12 +133,14 @@ fn evidence_the_receipt_does_not_name() {
     let (_home, store) = open();
     let made = Made::new(1, 1, 8);
     let right = made.parts();
+    let stranger = Bodies::from([(BlobId::of(b"x"), b"x".to_vec())]);
     let wrong = [
         ("arguments", NewReceipt { args: b"x", ..right }),
         ("output", NewReceipt { output: Some(b"x"), ..right }),
         ("output", NewReceipt { output: None, ..right }),
         ("journal", NewReceipt { journal: b"x", ..right }),
         ("stdio", NewReceipt { stdio: Some(b"x"), ..right }),
+        ("body of the journal", NewReceipt { bodies: &stranger, ..right }),
     ];
     for (part, new) in wrong {
         let error = store.put_receipts(&[right, new]).unwrap_err();
@@ -146,6 +148,50 @@ fn evidence_the_receipt_does_not_name() {
     }
     assert_eq!(store.receipt(&made.receipt.id()).unwrap(), None);
     assert!(!store.has(&BlobId::of(b"x")).unwrap());
+}
+
+#[test]
+fn bodies_the_journal_does_not_name() {
+    let (_home, store) = open();
+    let (journal, bodies) = journal_of(&[b"one", b"two"]);
+    let made = Made::told(1, 1, 8, journal, bodies.clone());
+    let right = made.parts();
+    let [one, two] = [b"one", b"two"].map(|b: &[u8; 3]| BlobId::of(b));
+    let missing = Bodies::from([(one, b"one".to_vec())]);
+    let changed = Bodies::from([(one, b"one".to_vec()), (two, b"TWO".to_vec())]);
+    let instead = Bodies::from([(one, b"one".to_vec()), (BlobId::of(b"x"), b"x".to_vec())]);
+    let more = bodies.into_iter().chain([(BlobId::of(b"x"), b"x".to_vec())]).collect();
+    for bodies in [&missing, &changed, &instead, &more] {
+        let error = store.put_receipt(NewReceipt { bodies, ..right }).unwrap_err();
+        assert!(matches!(error, StoreError::Mismatch { what: "body of the journal", .. }), "{error}");
+    }
+    assert!(!store.has(&one).unwrap());
+    store.put_receipt(right).unwrap();
+    assert!(store.has(&one).unwrap());
+}
+
+#[test]
+fn a_journal_that_is_none() {
+    let (_home, store) = open();
+    let made = Made::new(1, 1, 8);
+    let mut receipt = made.receipt.payload().clone();
+    receipt.journal = JournalId::of(b"x");
+    let receipt = Signed::sign(receipt, &key(1));
+    let error = store.put_receipt(NewReceipt { receipt: &receipt, journal: b"x", ..made.parts() }).unwrap_err();
+    assert!(matches!(error, StoreError::Mismatch { what: "journal", .. }), "{error}");
+}
+
+#[test]
+fn evidence_whose_body_is_gone() {
+    let (home, store) = open();
+    let (journal, bodies) = journal_of(&[b"one", b"two"]);
+    let made = Made::told(1, 1, 8, journal, bodies);
+    store.put_receipt(made.parts()).unwrap();
+    let db = rusqlite::Connection::open(database(home.path())).unwrap();
+    let gone = db.execute("DELETE FROM blobs WHERE id = ?1", [BlobId::of(b"two").to_string()]).unwrap();
+    assert_eq!(gone, 1);
+    let error = store.evidence(&made.receipt.id()).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { what: "body of the journal", .. }), "{error}");
 }
 
 #[test]

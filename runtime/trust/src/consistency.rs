@@ -1,11 +1,12 @@
 //! Everything a receipt can be checked for without running anything.
 
 use actum_model::{
-    Action, Authority, BlobId, Did, Journal, JournalId, Outcome, ProfileId, Receipt,
+    Action, Authority, BlobId, Did, Journal, JournalId, Outcome, Permission, ProfileId, Receipt,
     codec::{self, DecodeError},
     receipt::Stdio,
 };
-use std::fmt::Debug;
+use serde_bytes::ByteBuf;
+use std::{collections::BTreeMap, fmt::Debug};
 
 /// What was asked, of whom, and what came back with the receipt.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub struct Asked<'a> {
     pub output: Option<&'a [u8]>,
     /// The journal's bytes.
     pub journal: &'a [u8],
+    /// The bodies that came with the journal, as they came: in the order of [`Journal::bodies`].
+    pub bodies: &'a [ByteBuf],
     /// The encoded [`Stdio`], where the answer had some.
     pub stdio: Option<&'a [u8]>,
 }
@@ -77,6 +80,16 @@ pub enum Inconsistency {
         /// The id of what came.
         came: JournalId,
     },
+    /// The bodies that came are not those the journal names, in the order in which it names them.
+    #[error("body {number} of the journal is {}; {} came", or_none(named), or_none(came))]
+    Body {
+        /// Which, counted from 1.
+        number: usize,
+        /// What the journal names.
+        named: Option<BlobId>,
+        /// The id of what came.
+        came: Option<BlobId>,
+    },
     /// The stdio that came is not the one the receipt names.
     #[error("the receipt names stdio {}; {} came", or_none(named), or_none(came))]
     Stdio {
@@ -101,11 +114,15 @@ pub enum Inconsistency {
     /// The stdio named is not the canonical encoding of captured stdio.
     #[error("the stdio cannot be read: {0}")]
     MalformedStdio(#[source] DecodeError),
-    /// The guest was told things, and was granted nothing that tells.
-    #[error("the journal has {entries} entries, but the action grants no permission")]
+    /// The guest was told something that nothing it was granted tells.
+    #[error("entry {entry} of the journal is of {function}, {}", needs(permission))]
     UngrantedJournal {
-        /// Entries in the journal.
-        entries: usize,
+        /// Which entry, counted from 1.
+        entry: usize,
+        /// Its function; the first 100 characters.
+        function: String,
+        /// The permission it takes. None: nothing that is journalled has this function.
+        permission: Option<Permission>,
     },
     /// Denied before it was instantiated, and yet it used or left something.
     #[error(
@@ -124,6 +141,13 @@ pub enum Inconsistency {
 
 fn or_none(id: &Option<BlobId>) -> String {
     id.as_ref().map_or_else(|| "nothing".to_owned(), BlobId::to_string)
+}
+
+fn needs(permission: &Option<Permission>) -> String {
+    match permission {
+        Some(permission) => format!("but the action does not grant {permission}"),
+        None => "which is no function that tells a guest anything".to_owned(),
+    }
 }
 
 fn list(profiles: &[ProfileId]) -> String {
@@ -211,14 +235,39 @@ fn usage(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>>
     }
 }
 
+/// Whether what the guest was told came whole, within its limit, and through what it was granted.
+fn told(receipt: &Receipt, journal: &Journal, came: &[ByteBuf]) -> Result<(), Box<Inconsistency>> {
+    let named = journal.bodies();
+    let came: Vec<_> = came.iter().map(|b| (BlobId::of(b), b.len())).collect();
+    for n in 0..named.len().max(came.len()) {
+        let (named, came) = (named.get(n).copied(), came.get(n).map(|(id, _)| *id));
+        if named != came {
+            return Err(Box::new(Inconsistency::Body { number: n + 1, named, came }));
+        }
+    }
+    let lengths: BTreeMap<_, _> = came.into_iter().collect();
+    let length = |id: &BlobId| lengths.get(id).and_then(|n| u64::try_from(*n).ok()).unwrap_or(u64::MAX);
+    let (used, limit) = (journal.weight(length), receipt.action.limits.journal_bytes);
+    if used > limit {
+        return Err(Box::new(Inconsistency::OverLimit { resource: "journal_bytes", used, limit }));
+    }
+    let held = |permission| receipt.action.permissions.iter().any(|g| g.permission() == permission);
+    for (n, entry) in journal.entries.iter().enumerate() {
+        let permission = entry.permission();
+        if !permission.is_some_and(held) {
+            let function = entry.function.chars().take(100).collect();
+            return Err(Box::new(Inconsistency::UngrantedJournal { entry: n + 1, function, permission }));
+        }
+    }
+    Ok(())
+}
+
 fn plausible(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>> {
     let limits = &receipt.action.limits;
     let journal: Journal = codec::decode(asked.journal, Journal::MAX_BYTES)
         .map_err(|e| Box::new(Inconsistency::MalformedJournal(e)))?;
     let entries = journal.entries.len();
-    if entries > 0 && receipt.action.permissions.is_empty() {
-        return Err(Box::new(Inconsistency::UngrantedJournal { entries }));
-    }
+    told(receipt, &journal, asked.bodies)?;
     if let Some(bytes) = asked.stdio {
         let stdio: Stdio =
             codec::decode(bytes, bytes.len()).map_err(|e| Box::new(Inconsistency::MalformedStdio(e)))?;

@@ -1,6 +1,8 @@
 //! From a receipt and its evidence to a verdict, through whoever can re-execute.
 
-use actum_model::{BlobId, Did, Divergence, Judgement, ProfileId, Receipt, Signed, Verdict};
+use actum_model::{
+    BlobId, Bodies, Did, Divergence, Journal, Judgement, ProfileId, Receipt, Signed, Verdict, codec,
+};
 
 /// The longest text of a verdict, in bytes: 4 KiB each for both sides of a divergence, or for a reason. Longer ones are
 /// cut, so that every verdict fits in its envelope.
@@ -17,6 +19,8 @@ pub struct Evidence<'a> {
     pub output: Option<&'a [u8]>,
     /// The journal's canonical bytes.
     pub journal: &'a [u8],
+    /// The bodies the journal names by id.
+    pub bodies: &'a Bodies,
     /// The encoded [`actum_model::receipt::Stdio`], where the receipt names one.
     pub stdio: Option<&'a [u8]>,
 }
@@ -62,10 +66,17 @@ fn foreign(receipt: &Receipt, evidence: &Evidence<'_>) -> Option<&'static str> {
         ("arguments", action.args.names(evidence.args)),
         ("output", optional(receipt.outcome.output(), evidence.output)),
         ("journal", receipt.journal.names(evidence.journal)),
+        ("body of the journal", whole(evidence.journal, evidence.bodies)),
         ("stdio", optional(receipt.stdio.as_ref(), evidence.stdio)),
     ]
     .into_iter()
     .find_map(|(part, named)| (!named).then_some(part))
+}
+
+/// Whether these are the bodies the journal names. What is wrong with a journal that is none, re-execution shows.
+fn whole(journal: &[u8], bodies: &Bodies) -> bool {
+    let named = codec::decode::<Journal>(journal, Journal::MAX_BYTES).map(|j| j.bodies()).unwrap_or_default();
+    named.len() == bodies.len() && named.iter().all(|id| bodies.get(id).is_some_and(|b| id.names(b)))
 }
 
 /// The verdict that a judgement makes, to be signed by `verifier`. `now` is in seconds since the Unix epoch.

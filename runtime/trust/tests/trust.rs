@@ -4,7 +4,7 @@
 use actum_model::{receipt::Stdio, *};
 use actum_trust::*;
 use proptest::prelude::*;
-use serde_bytes::ByteArray;
+use serde_bytes::{ByteArray, ByteBuf};
 use std::collections::BTreeSet;
 
 fn key(n: u8) -> SecretKey {
@@ -41,11 +41,18 @@ fn receipt() -> Receipt {
     }
 }
 
+const KEYVALUE: &str = "keyvalue:notes";
+const TWO_BODIES: &[(&str, &[&[u8]])] =
+    &[("wasi:keyvalue/store#bucket.get", &[b"one"]), ("wasi:keyvalue/store#bucket.set", &[b"two", b"one"])];
+
 /// What is said of a receipt that differs from an honest one in one thing, with what came with it.
 struct Doubt {
+    /// Whether the asker granted what the receipt says, under the limits it says.
+    granted: bool,
     receipt: Receipt,
     output: Option<Vec<u8>>,
     journal: Vec<u8>,
+    bodies: Vec<ByteBuf>,
     stdio: Option<Vec<u8>>,
 }
 
@@ -53,12 +60,20 @@ impl Doubt {
     fn check(change: impl FnOnce(&mut Self)) -> Result<(), Box<Inconsistency>> {
         let asked = receipt();
         let mut doubt = Self {
+            granted: false,
             receipt: receipt(),
             output: Some(OUTPUT.to_vec()),
             journal: Journal::default().bytes(),
+            bodies: vec![],
             stdio: None,
         };
         change(&mut doubt);
+        // What was granted is the asker's to say.
+        let mut asked = asked;
+        if std::mem::take(&mut doubt.granted) {
+            asked.action.permissions = doubt.receipt.action.permissions.clone();
+            asked.action.limits = doubt.receipt.action.limits.clone();
+        }
         consistency(
             &doubt.receipt,
             &Asked {
@@ -67,6 +82,7 @@ impl Doubt {
                 profiles: &[ProfileId::of(b"profile")],
                 output: doubt.output.as_deref(),
                 journal: &doubt.journal,
+                bodies: &doubt.bodies,
                 stdio: doubt.stdio.as_deref(),
             },
         )
@@ -85,6 +101,23 @@ impl Doubt {
     fn take_journal(&mut self, bytes: Vec<u8>) {
         self.receipt.journal = JournalId::of(&bytes);
         self.journal = bytes;
+    }
+
+    /// The guest was granted this and told that: functions, each with the bodies it names.
+    fn tell(&mut self, granted: &[&str], told: &[(&str, &[&[u8]])]) {
+        self.granted = true;
+        self.receipt.action.permissions = granted.iter().map(|g| g.parse().unwrap()).collect();
+        let entry = |(function, bodies): &(&str, &[&[u8]])| JournalEntry {
+            function: (*function).to_owned(),
+            asked: Default::default(),
+            told: Default::default(),
+            bodies: bodies.iter().map(|b| BlobId::of(b)).collect(),
+        };
+        let journal = Journal { entries: told.iter().map(entry).collect() };
+        let all = told.iter().flat_map(|(_, bodies)| bodies.iter().copied());
+        let body = |id: BlobId| ByteBuf::from(all.clone().find(|b| id.names(b)).unwrap());
+        self.bodies = journal.bodies().into_iter().map(body).collect();
+        self.take_journal(journal.bytes());
     }
 
     fn deny(&mut self, imports: &[&str], fuel: u64) {
@@ -129,13 +162,72 @@ refuses! {
     stdio_over_its_limit: Inconsistency::OverLimit { resource: "stdio_bytes", .. } => |d| d.stdio((1 << 20) + 1);
     a_journal_that_is_none: Inconsistency::MalformedJournal(_) => |d| d.take_journal(b"x".to_vec());
     a_stdio_that_is_none: Inconsistency::MalformedStdio(_) => |d| d.take_stdio(b"x".to_vec());
-    a_journal_without_a_grant: Inconsistency::UngrantedJournal { entries: 1 } => |d| {
-        let entry = JournalEntry { function: "f".to_owned(), asked: Default::default(), told: Default::default(), bodies: vec![] };
-        d.take_journal(Journal { entries: vec![entry] }.bytes());
+    a_journal_without_a_grant: Inconsistency::UngrantedJournal { entry: 1, permission: Some(Permission::Keyvalue), .. } =>
+        |d| d.tell(&[], &[("wasi:keyvalue/store#open", &[])]);
+    a_journal_of_another_grant: Inconsistency::UngrantedJournal { entry: 2, permission: Some(Permission::Http), .. } =>
+        |d| d.tell(&[KEYVALUE], &[("wasi:keyvalue/store#open", &[]), ("wasi:http/outgoing-handler#handle", &[])]);
+    a_journal_of_a_function_that_tells_nothing: Inconsistency::UngrantedJournal { entry: 1, permission: None, .. } =>
+        |d| d.tell(&[KEYVALUE], &[("wasi:random/random#get-random-u64", &[])]);
+    a_journal_over_its_limit: Inconsistency::OverLimit { resource: "journal_bytes", .. } => |d| {
+        d.receipt.action.limits.journal_bytes = 63;
+        d.tell(&[KEYVALUE], &[("wasi:keyvalue/store#open", &[])]);
+    };
+    bodies_over_the_journals_limit: Inconsistency::OverLimit { resource: "journal_bytes", .. } => |d| {
+        d.receipt.action.limits.journal_bytes = 4_000;
+        d.tell(&[KEYVALUE], &[("wasi:keyvalue/store#bucket.get", &[&[1; 2_000]]), ("wasi:keyvalue/store#bucket.get", &[&[1; 2_000]])]);
+    };
+    a_missing_body: Inconsistency::Body { number: 2, named: Some(_), came: None } => |d| {
+        d.tell(&[KEYVALUE], TWO_BODIES);
+        d.bodies.pop();
+    };
+    a_body_too_many: Inconsistency::Body { number: 3, named: None, came: Some(_) } => |d| {
+        d.tell(&[KEYVALUE], TWO_BODIES);
+        d.bodies.push(ByteBuf::from("three"));
+    };
+    a_body_twice: Inconsistency::Body { number: 3, named: None, came: Some(_) } => |d| {
+        d.tell(&[KEYVALUE], TWO_BODIES);
+        d.bodies.push(d.bodies[0].clone());
+    };
+    bodies_in_another_order: Inconsistency::Body { number: 1, named: Some(_), came: Some(_) } => |d| {
+        d.tell(&[KEYVALUE], TWO_BODIES);
+        d.bodies.swap(0, 1);
+    };
+    another_body: Inconsistency::Body { number: 2, named: Some(_), came: Some(_) } => |d| {
+        d.tell(&[KEYVALUE], TWO_BODIES);
+        d.bodies[1][0] ^= 1;
     };
     a_denial_that_burned_fuel: Inconsistency::DeniedYetRan { fuel: 1, .. } => |d| d.deny(&["wasi:http"], 1);
     a_denial_of_nothing: Inconsistency::DeniedNothing(_) => |d| d.deny(&[], 0);
     a_denial_in_disorder: Inconsistency::DeniedNothing(_) => |d| d.deny(&["b", "a"], 0);
+}
+
+#[test]
+fn what_is_told_through_a_grant_is_consistent() {
+    let http = "http:https://example.com";
+    let files = format!("files:{}", BlobId::of(b"tree"));
+    let delegate = format!("delegate:other={}", ComponentId::of(b"other"));
+    let told = [
+        (http, "wasi:http/outgoing-handler#handle"),
+        (http, "wasi:http/types#future-incoming-response.get"),
+        (http, "wasi:io/poll#poll"),
+        (KEYVALUE, "wasi:keyvalue/store#open"),
+        (KEYVALUE, "wasi:keyvalue/atomics#increment"),
+        (&files, "wasi:filesystem#block"),
+        (&delegate, "actum:host/delegate#call"),
+    ];
+    for (granted, function) in told {
+        Doubt::check(|d| d.tell(&[granted], &[(function, &[])])).unwrap();
+        for (other, _) in told.iter().filter(|(other, _)| *other != granted) {
+            let refused = Doubt::check(|d| d.tell(&[other], &[(function, &[])])).unwrap_err();
+            assert!(matches!(*refused, Inconsistency::UngrantedJournal { entry: 1, .. }), "{refused}");
+        }
+    }
+    for function in ["wasi:httpx/types#f", "wasi:io/poll#pollable.block", "wasi:filesystem/types#read", "", "wasi:config/store#get"] {
+        let all = [http, KEYVALUE, &files, &delegate, "config:k=v"];
+        let refused = Doubt::check(|d| d.tell(&all, &[(function, &[])])).unwrap_err();
+        assert!(matches!(*refused, Inconsistency::UngrantedJournal { permission: None, .. }), "{refused}");
+    }
+    Doubt::check(|d| d.tell(&[KEYVALUE], TWO_BODIES)).unwrap();
 }
 
 #[test]
@@ -164,7 +256,8 @@ impl Replayer for Says {
 }
 
 fn evidence(journal: &[u8]) -> Evidence<'_> {
-    Evidence { component: COMPONENT, args: ARGS, output: Some(OUTPUT), journal, stdio: None }
+    static NONE: Bodies = Bodies::new();
+    Evidence { component: COMPONENT, args: ARGS, output: Some(OUTPUT), journal, bodies: &NONE, stdio: None }
 }
 
 #[test]
@@ -188,11 +281,13 @@ fn evidence_the_receipt_does_not_name_accuses_nobody() {
     let signed = Signed::sign(receipt(), &key(1));
     let journal = Journal::default().bytes();
     let right = evidence(&journal);
+    let stranger = Bodies::from([(BlobId::of(b"x"), b"x".to_vec())]);
     let wrong = [
         ("component", Evidence { component: b"x", ..right }),
         ("arguments", Evidence { args: b"x", ..right }),
         ("output", Evidence { output: None, ..right }),
         ("journal", Evidence { journal: b"x", ..right }),
+        ("body of the journal", Evidence { bodies: &stranger, ..right }),
         ("stdio", Evidence { stdio: Some(b"x"), ..right }),
     ];
     let liar = Says(diverged("output", "a", "b"));

@@ -7,7 +7,8 @@ use crate::{
 };
 use actum_model::{Did, Judgement};
 use actum_node::{
-    Config, audit,
+    Config,
+    audit::{self, ReplayOptions},
     requester::{CallError, CallProgress, CallRequest, Called, Requester},
 };
 use std::{sync::Arc, time::Duration};
@@ -60,7 +61,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     };
     let printed = invocation::print(&ended, &args.options, global.format);
     if args.replay {
-        let replayed = audit::replay(&home, &called.receipt.id().to_string(), None)?;
+        let replayed = audit::replay(&home, &called.receipt.id().to_string(), ReplayOptions::default())?;
         output::talk(format!("replay: {}", replayed.judgement));
         let provider = called.receipt.payload().iss;
         match replayed.judgement {

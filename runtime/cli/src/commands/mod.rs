@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod find;
 mod invocation;
+mod journal;
 mod key;
 mod new;
 mod node;

@@ -1,13 +1,19 @@
 //! `actum receipt`: what was done, signed.
 
-use super::Global;
+use super::{Global, journal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{Receipt, Signed};
-use actum_node::audit;
-use std::{fs, path::PathBuf};
+use actum_model::{Receipt, ReceiptId, Signed, explain::Width};
+use actum_node::{Home, audit};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The most entries of a journal that are listed.
+const LISTED_ENTRIES: usize = 50;
 
 /// Lists, shows and exports receipts.
 #[derive(Debug, clap::Args)]
@@ -50,7 +56,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             let json = to_json(&shown.receipt);
             match global.format {
                 Format::Json => {
-                    let values = [("args", shown.args), ("output", shown.output)];
+                    let entries = journal::json(&shown.journal, &shown.bodies, Width::SHORT);
+                    let values =
+                        [("args", shown.args), ("output", shown.output), ("journal_entries", Some(entries))];
                     let values = values.map(|(name, value)| (name.to_owned(), value.unwrap_or_default()));
                     let fields = json.as_object().cloned().unwrap_or_default();
                     output::json(&fields.into_iter().chain(values).collect());
@@ -59,18 +67,23 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             }
         }
         Verb::Export { id, output: path } => {
-            let bundle = audit::bundle(&home, &id)?;
-            let bytes = bundle.to_bytes();
-            fs::write(&path, &bytes)
-                .map_err(|e| CliError::new(Kind::Usage, format!("cannot write {}: {e}", path.display())))?;
-            output::talk(format!("{}: {}", path.display(), output::bytes(bytes.len() as u64)));
+            let (id, bytes) = export(&home, &id, &path)?;
             if global.format == Format::Json {
-                let id = bundle.receipt.id().to_string();
-                output::json(&serde_json::json!({"receipt": id, "path": path, "bytes": bytes.len()}));
+                output::json(&serde_json::json!({"receipt": id.to_string(), "path": path, "bytes": bytes}));
             }
         }
     }
     Ok(())
+}
+
+/// Writes a receipt's bundle, over what is there; gives the receipt's id and the bundle's size in bytes.
+pub(super) fn export(home: &Home, id: &str, path: &Path) -> Result<(ReceiptId, usize), CliError> {
+    let bundle = audit::bundle(home, id)?;
+    let bytes = bundle.to_bytes();
+    fs::write(path, &bytes)
+        .map_err(|e| CliError::new(Kind::Usage, format!("cannot write {}: {e}", path.display())))?;
+    output::talk(format!("{}: {}", path.display(), output::bytes(bytes.len() as u64)));
+    Ok((bundle.receipt.id(), bytes.len()))
 }
 
 fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
@@ -143,9 +156,15 @@ fn show(shown: &audit::Shown) {
             serde_json::to_value(&r.authority).unwrap_or_default().as_str().unwrap_or_default().to_owned(),
         ),
         ("profile", r.profile.to_string()),
-        ("journal", format!("{} entries", shown.journal_entries)),
+        ("journal", journal::count(&shown.journal)),
     ];
     for (name, value) in lines {
         output::line(format!("{name:<10} {}", output::clean(&value)));
+    }
+    for line in journal::lines(&shown.journal, &shown.bodies, Width::SHORT).take(LISTED_ENTRIES) {
+        output::line(format!("  {line}"));
+    }
+    if shown.journal.entries.len() > LISTED_ENTRIES {
+        output::line("  … `actum replay --explain` shows all of them");
     }
 }

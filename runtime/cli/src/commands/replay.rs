@@ -1,14 +1,15 @@
 //! `actum replay`: was the receipt true?
 
-use super::Global;
+use super::{Global, journal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format, Progress},
 };
 use actum_model::Judgement;
-use actum_node::audit;
+use actum_model::explain::Width;
+use actum_node::audit::{self, ReplayOptions};
 use clap::ValueEnum;
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// Runs a receipt's action again, offline, and prints `identical`, `diverged …` with the first difference, or
 /// `not-replayable …` with the reason.
@@ -19,6 +20,13 @@ pub(crate) struct Args {
     /// The engine to run on; pulley is an independent, slower one
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
+    /// Seconds after which the replay is given up as not-replayable
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    wall_clock: u64,
+    /// Show first what the guest asked of the real world and what it was told, entry by entry; with `--format json`, as
+    /// the array `journal`
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -40,20 +48,30 @@ impl From<Engine> for actum_node::EngineKind {
 pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let progress = Progress::start("running it again");
     let path = Path::new(&args.target);
+    let wall_clock = Duration::from_secs(args.wall_clock);
+    let options = ReplayOptions { engine: args.engine.into(), wall_clock };
     let replayed = if path.exists() {
-        audit::replay_file(path, args.engine.into())?
+        audit::replay_file(path, options)?
     } else {
-        audit::replay(&global.open_home()?, &args.target, Some(args.engine.into()))?
+        audit::replay(&global.open_home()?, &args.target, options)?
     };
     drop(progress);
     let judgement = &replayed.judgement;
     if global.format == Format::Json {
-        output::json(&serde_json::json!({
+        let mut json = serde_json::json!({
             "receipt": replayed.receipt.id().to_string(),
             "provider": replayed.receipt.payload().iss.to_string(),
             "judgement": serde_json::to_value(judgement).unwrap_or_default(),
-        }));
+        });
+        if let (true, Some(fields)) = (args.explain, json.as_object_mut()) {
+            let entries = journal::json(&replayed.journal, &replayed.bodies, Width::FULL);
+            fields.insert("journal".to_owned(), entries);
+        }
+        output::json(&json);
     } else {
+        if args.explain {
+            journal::lines(&replayed.journal, &replayed.bodies, Width::FULL).for_each(output::line);
+        }
         match judgement {
             Judgement::Diverged(d) => {
                 output::line(format!("diverged at {}", d.at));

@@ -1,8 +1,13 @@
 //! `actum run`: an action on this machine.
 
-use super::{Global, invocation};
-use crate::{error::CliError, output::Progress};
+use super::{Global, invocation, journal, receipt};
+use crate::{
+    error::CliError,
+    output::{self, Progress},
+};
+use actum_model::explain::Width;
 use actum_node::{invoke, resolve, run};
+use std::path::PathBuf;
 
 /// Runs a function of a component, on this machine, and keeps a receipt.
 ///
@@ -15,6 +20,10 @@ pub(crate) struct Args {
     function: String,
     /// A JSON array in parameter order, an object by parameter name, one bare value, `@file`, or `-` for stdin
     args: Option<String>,
+    /// Show on stderr what the guest asked of the real world and what it was told; with a path, also write the receipt
+    /// there with everything needed to run it again, as `actum receipt export` does
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
+    record: Option<Option<PathBuf>>,
     #[command(flatten)]
     options: invocation::ActionOptions,
 }
@@ -36,5 +45,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         stdout: &ran.execution.stdio.stdout,
         stderr: &ran.execution.stdio.stderr,
     };
-    invocation::print(&ended, &args.options, global.format)
+    let printed = invocation::print(&ended, &args.options, global.format);
+    if let Some(path) = &args.record {
+        journal::lines(&ran.execution.journal, &ran.execution.bodies, Width::FULL).for_each(output::talk);
+        if let Some(path) = path {
+            receipt::export(&home, &ran.receipt.id().to_string(), path)?;
+        }
+    }
+    printed
 }

@@ -2,7 +2,7 @@
 
 use crate::samples::{self, COMPONENT, author, provider};
 use actum_model::{
-    BlobId, Outcome, Receipt, Signed,
+    BlobId, Bodies, Journal, JournalEntry, Outcome, Receipt, Signed,
     bundle::{BlockKind, Bundle, BundleError},
     id::{DAG_CBOR, RAW, cid_of},
 };
@@ -15,12 +15,29 @@ fn bundle() -> Bundle {
         args: samples::args(),
         output: Some(samples::output()),
         journal: samples::journal().bytes(),
+        bodies: Bodies::new(),
         stdio: Some(samples::stdio()),
     }
 }
 
 fn with_receipt(receipt: Receipt) -> Bundle {
     Bundle { receipt: Signed::sign(receipt, &provider()), ..bundle() }
+}
+
+/// A bundle whose journal names these bodies, one an entry.
+fn told(bodies: &[&[u8]]) -> Bundle {
+    let entry = |body: &&[u8]| JournalEntry {
+        function: "wasi:keyvalue/store#bucket.get".to_owned(),
+        asked: vec![0xf6].into(),
+        told: vec![0xf6].into(),
+        bodies: vec![BlobId::of(body)],
+    };
+    let journal = Journal { entries: bodies.iter().map(entry).collect() };
+    Bundle {
+        journal: journal.bytes(),
+        bodies: bodies.iter().map(|b| (BlobId::of(b), b.to_vec())).collect(),
+        ..with_receipt(Receipt { journal: journal.id(), ..samples::receipt() })
+    }
 }
 
 /// The header and the sections of a bundle, each with its length in front.
@@ -86,11 +103,55 @@ fn equal_blocks_are_written_once() {
 }
 
 #[test]
+fn bodies_follow_the_journal_in_its_order_each_once() {
+    let bundle = told(&[b"zebra", b"ape", b"zebra"]);
+    let bytes = bundle.to_bytes();
+    assert_eq!(Bundle::from_bytes(&bytes).unwrap(), bundle);
+    let all = sections(&bytes);
+    assert_eq!(all.len(), 1 + 7 + 2);
+    assert_eq!(all[4], section(DAG_CBOR, &bundle.journal));
+    assert_eq!([&all[5], &all[6]], [&section(RAW, b"zebra"), &section(RAW, b"ape")]);
+
+    for i in [5, 6] {
+        let mut fewer = all.clone();
+        fewer.remove(i);
+        assert!(matches!(refused(&fewer.concat()), BundleError::Missing { kind: BlockKind::Body, .. }), "{i}");
+        let mut more = all.clone();
+        more.insert(i, section(RAW, b"stranger"));
+        assert!(matches!(refused(&more.concat()), BundleError::Stranger { .. }), "{i}");
+        let mut twice = all.clone();
+        twice.insert(i, all[i].clone());
+        assert!(matches!(refused(&twice.concat()), BundleError::Duplicate { .. }), "{i}");
+    }
+    for (a, b) in [(4, 5), (5, 6), (6, 7), (3, 6)] {
+        let mut swapped = all.clone();
+        swapped.swap(a, b);
+        assert!(matches!(refused(&swapped.concat()), BundleError::Order { .. }), "{a} {b}");
+    }
+    let missing = Bundle { bodies: Bodies::new(), ..bundle };
+    assert!(matches!(refused(&missing.to_bytes()), BundleError::Missing { kind: BlockKind::Body, .. }));
+}
+
+#[test]
+fn a_body_equal_to_another_part_is_written_once() {
+    let (output, stdio) = (samples::output(), samples::stdio());
+    let bundle = told(&[&stdio, COMPONENT, &output]);
+    let bytes = bundle.to_bytes();
+    assert_eq!(sections(&bytes).len(), 1 + 7);
+    assert_eq!(Bundle::from_bytes(&bytes).unwrap(), bundle);
+}
+
+#[test]
 fn any_changed_byte() {
-    let bytes = bundle().to_bytes();
+    for bytes in [bundle().to_bytes(), told(&[&[7; 300], b"ape"]).to_bytes()] {
+        any_changed_byte_of(&bytes);
+    }
+}
+
+fn any_changed_byte_of(bytes: &[u8]) {
     for i in 0..bytes.len() {
         for change in [0x01, 0x80, 0x20, 0xff] {
-            let mut changed = bytes.clone();
+            let mut changed = bytes.to_vec();
             changed[i] ^= change;
             assert!(Bundle::from_bytes(&changed).is_err(), "byte {i} changed by {change:#x}");
         }
@@ -132,11 +193,7 @@ fn a_duplicate_block() {
     for i in 1..all.len() {
         let mut twice = all.clone();
         twice.insert(i, all[i].clone());
-        // Past seven blocks there is no room for any; before, the second of the pair is named.
-        assert!(matches!(
-            refused(&twice.concat()),
-            BundleError::Duplicate { .. } | BundleError::Stranger { .. }
-        ));
+        assert!(matches!(refused(&twice.concat()), BundleError::Duplicate { block, .. } if block == i + 1));
     }
     all.pop();
     let last = all[2].clone();

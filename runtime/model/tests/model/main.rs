@@ -8,6 +8,7 @@
 )]
 
 mod bundles;
+mod explain;
 mod golden;
 mod json;
 mod samples;

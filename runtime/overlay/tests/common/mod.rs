@@ -69,7 +69,7 @@ pub fn echoed(request: Request) -> Response {
 }
 
 pub fn done(output: Vec<u8>) -> Response {
-    Response::Done { receipt: vec![1], output: Some(output), journal: vec![], stdio: None }
+    Response::Done { receipt: vec![1], output: Some(output), journal: vec![], bodies: vec![], stdio: None }
 }
 
 pub fn key(n: u8) -> SecretKey {

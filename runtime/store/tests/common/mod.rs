@@ -31,22 +31,40 @@ pub fn release(author: u8, name: &str, version: &str, component: &[u8]) -> Signe
     Signed::sign(release, &key(author))
 }
 
+/// A journal with an entry for each of these bodies and one for all.
+pub fn journal_of(bodies: &[&[u8]]) -> (Journal, Bodies) {
+    let ids: Vec<_> = bodies.iter().map(|b| BlobId::of(b)).collect();
+    let entry = |ids: &[BlobId]| JournalEntry {
+        function: "wasi:keyvalue/store#bucket.get".to_owned(),
+        asked: ByteBuf::from(vec![0xf6]),
+        told: ByteBuf::from(vec![0xf6]),
+        bodies: ids.to_vec(),
+    };
+    let entries = ids.iter().map(|id| entry(&[*id])).chain([entry(&ids)]).collect();
+    (Journal { entries }, ids.iter().copied().zip(bodies.iter().map(|b| b.to_vec())).collect())
+}
+
 /// A receipt with its evidence.
 pub struct Made {
     pub receipt: Signed<Receipt>,
     pub args: Vec<u8>,
     pub output: Vec<u8>,
     pub journal: Vec<u8>,
+    pub bodies: Bodies,
 }
 
 impl Made {
     /// The `n`th receipt of a provider, issued at second `n`, with arguments and output of `size` bytes.
     pub fn new(provider: u8, n: u64, size: usize) -> Self {
+        Self::told(provider, n, size, Journal::default(), Bodies::new())
+    }
+
+    /// As [`Self::new`], of a guest that was told this.
+    pub fn told(provider: u8, n: u64, size: usize, journal: Journal, bodies: Bodies) -> Self {
         let mut args = vec![b'a'; size];
         args.extend(n.to_be_bytes());
         let mut output = vec![b'o'; size];
         output.extend(n.to_be_bytes());
-        let journal = Journal::default();
         let action = Action {
             requester: key(200).did(),
             component: ComponentId::of(b"component"),
@@ -70,7 +88,7 @@ impl Made {
             journal: journal.id(),
             stdio: None,
         };
-        Self { receipt: Signed::sign(receipt, &key(provider)), args, output, journal: journal.bytes() }
+        Self { receipt: Signed::sign(receipt, &key(provider)), args, output, journal: journal.bytes(), bodies }
     }
 
     pub fn parts(&self) -> actum_store::NewReceipt<'_> {
@@ -79,6 +97,7 @@ impl Made {
             args: &self.args,
             output: Some(&self.output),
             journal: &self.journal,
+            bodies: &self.bodies,
             stdio: None,
         }
     }
