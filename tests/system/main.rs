@@ -19,6 +19,7 @@ mod capabilities;
 mod demo;
 mod guests;
 mod host;
+mod journal;
 mod publish;
 mod readme;
 mod strangers;

@@ -180,7 +180,8 @@ impl Writer<'_> {
             }
             Err(_) => None,
         };
-        let plain = |text: &&str| !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+        let plain =
+            |text: &&str| !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
         match text.filter(plain) {
             Some(text) => {
                 self.out.push('b');

@@ -7,9 +7,11 @@ use crate::engine::Sandbox;
 use crate::error::{ExecuteError, LoadError};
 use crate::execute::{Execution, Replayed};
 use crate::real::Source;
-use actum_model::receipt::Stdio;
 use actum_model::explain::{Explained, Width, text};
-use actum_model::{BlobId, Bodies, Divergence, Journal, JournalEntry, Judgement, Outcome, Receipt, WitType, codec, value};
+use actum_model::receipt::Stdio;
+use actum_model::{
+    BlobId, Bodies, Divergence, Journal, JournalEntry, Judgement, Outcome, Receipt, WitType, codec, value,
+};
 use std::sync::Arc;
 
 /// A receipt with what is needed to run its action again.
@@ -265,9 +267,7 @@ fn compare(evidence: &Evidence<'_>, again: &Execution, result: Option<&WitType>)
     if receipt.memory_bytes != again.memory_bytes {
         return at("memory", receipt.memory_bytes, again.memory_bytes);
     }
-    journals(evidence, again)
-        .or_else(|| stdio(evidence, again))
-        .unwrap_or(Judgement::Identical)
+    journals(evidence, again).or_else(|| stdio(evidence, again)).unwrap_or(Judgement::Identical)
 }
 
 /// Bytes shown on each side of a difference.
@@ -306,10 +306,7 @@ fn journals(evidence: &Evidence<'_>, again: &Execution) -> Option<Judgement> {
     let (was, is) = (&evidence.journal.entries, &again.journal.entries);
     let n = (0..was.len().max(is.len())).find(|n| was.get(*n) != is.get(*n))?;
     let words = |entry: Option<&JournalEntry>| {
-        entry.map_or_else(
-            || "none".to_owned(),
-            |e| Explained::of(e, evidence.bodies, ENTRY).to_string(),
-        )
+        entry.map_or_else(|| "none".to_owned(), |e| Explained::of(e, evidence.bodies, ENTRY).to_string())
     };
     Some(at(format!("journal entry {}", n + 1), words(was.get(n)), words(is.get(n))))
 }

@@ -177,7 +177,8 @@ fn a_journal_that_is_none() {
     let mut receipt = made.receipt.payload().clone();
     receipt.journal = JournalId::of(b"x");
     let receipt = Signed::sign(receipt, &key(1));
-    let error = store.put_receipt(NewReceipt { receipt: &receipt, journal: b"x", ..made.parts() }).unwrap_err();
+    let error =
+        store.put_receipt(NewReceipt { receipt: &receipt, journal: b"x", ..made.parts() }).unwrap_err();
     assert!(matches!(error, StoreError::Mismatch { what: "journal", .. }), "{error}");
 }
 

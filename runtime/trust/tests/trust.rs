@@ -222,7 +222,13 @@ fn what_is_told_through_a_grant_is_consistent() {
             assert!(matches!(*refused, Inconsistency::UngrantedJournal { entry: 1, .. }), "{refused}");
         }
     }
-    for function in ["wasi:httpx/types#f", "wasi:io/poll#pollable.block", "wasi:filesystem/types#read", "", "wasi:config/store#get"] {
+    for function in [
+        "wasi:httpx/types#f",
+        "wasi:io/poll#pollable.block",
+        "wasi:filesystem/types#read",
+        "",
+        "wasi:config/store#get",
+    ] {
         let all = [http, KEYVALUE, &files, &delegate, "config:k=v"];
         let refused = Doubt::check(|d| d.tell(&all, &[(function, &[])])).unwrap_err();
         assert!(matches!(*refused, Inconsistency::UngrantedJournal { permission: None, .. }), "{refused}");

@@ -115,7 +115,10 @@ fn bodies_follow_the_journal_in_its_order_each_once() {
     for i in [5, 6] {
         let mut fewer = all.clone();
         fewer.remove(i);
-        assert!(matches!(refused(&fewer.concat()), BundleError::Missing { kind: BlockKind::Body, .. }), "{i}");
+        assert!(
+            matches!(refused(&fewer.concat()), BundleError::Missing { kind: BlockKind::Body, .. }),
+            "{i}"
+        );
         let mut more = all.clone();
         more.insert(i, section(RAW, b"stranger"));
         assert!(matches!(refused(&more.concat()), BundleError::Stranger { .. }), "{i}");

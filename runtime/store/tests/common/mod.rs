@@ -88,7 +88,13 @@ impl Made {
             journal: journal.id(),
             stdio: None,
         };
-        Self { receipt: Signed::sign(receipt, &key(provider)), args, output, journal: journal.bytes(), bodies }
+        Self {
+            receipt: Signed::sign(receipt, &key(provider)),
+            args,
+            output,
+            journal: journal.bytes(),
+            bodies,
+        }
     }
 
     pub fn parts(&self) -> actum_store::NewReceipt<'_> {
