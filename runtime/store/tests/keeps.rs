@@ -107,6 +107,19 @@ fn everything_is_there_after_reopening_and_nothing_is_outside_the_store() {
     assert_eq!(std::fs::read_dir(home.path().join("a/b")).unwrap().count(), 1);
 }
 
+#[test]
+fn a_journal_comes_back_with_its_bodies_which_receipts_share() {
+    let (_home, store) = open();
+    let large = vec![7; INLINE_BYTES + 1];
+    let (journal, bodies) = journal_of(&[b"one", &large, b"one"]);
+    let made: Vec<_> = (0..2).map(|n| Made::told(1, n, 8, journal.clone(), bodies.clone())).collect();
+    store.put_receipts(&made.iter().map(Made::parts).collect::<Vec<_>>()).unwrap();
+    for made in &made {
+        let evidence = store.evidence(&made.receipt.id()).unwrap().unwrap();
+        assert_eq!((evidence.journal, evidence.bodies), (journal.bytes(), bodies.clone()));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn directories_are_their_owners_alone() {
