@@ -16,7 +16,7 @@ use std::{
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema this build reads and writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// "Actm": marks the database file as ours.
 const APPLICATION_ID: i64 = 0x4163_746d;
@@ -56,6 +56,17 @@ CREATE TABLE verdicts (
 ) STRICT;
 CREATE INDEX verdicts_by_receipt ON verdicts (receipt);
 CREATE INDEX verdicts_by_provider ON verdicts (provider);
+";
+
+/// What schema 2 has and schema 1 has not: the buckets of guests.
+const SCHEMA_2: &str = "
+CREATE TABLE buckets (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, requester TEXT NOT NULL, capability TEXT NOT NULL, name TEXT NOT NULL,
+    keys INTEGER NOT NULL, bytes INTEGER NOT NULL, UNIQUE (requester, capability, name)
+) STRICT;
+CREATE TABLE bucket_keys (
+    bucket INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, UNIQUE (bucket, key)
+) STRICT;
 ";
 
 /// One home's store. Cheap to clone; clones share their connections. Safe to use from several threads, and any number
@@ -135,6 +146,22 @@ impl Store {
         self.transact(&mut guard(&self.0.writers).soft, change)
     }
 
+    /// As [`Self::write_soft`], and what is refused leaves nothing behind.
+    pub(crate) fn write_soft_unless_refused<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>>,
+    ) -> Result<T, E> {
+        let run = |db: &mut Connection| {
+            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = change(&tx)?;
+            if result.is_ok() {
+                tx.commit()?;
+            }
+            Ok(result)
+        };
+        run(&mut guard(&self.0.writers).soft).map_err(|e| database_error(&self.0.path, e))?
+    }
+
     fn transact<T>(
         &self,
         db: &mut Connection,
@@ -192,10 +219,13 @@ fn prepare_schema(path: &Path, db: &mut Connection) -> Result<(), StoreError> {
         return Err(StoreError::NewerVersion { path: path.to_path_buf(), found, known: SCHEMA_VERSION });
     }
     db.pragma_update(None, "journal_mode", "WAL").map_err(fails)?;
-    if found == 0 {
+    if found < SCHEMA_VERSION {
         let create = |db: &mut Connection| {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            tx.execute_batch(SCHEMA)?;
+            if found == 0 {
+                tx.execute_batch(SCHEMA)?;
+            }
+            tx.execute_batch(SCHEMA_2)?;
             tx.pragma_update(None, "application_id", APPLICATION_ID)?;
             tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             tx.commit()

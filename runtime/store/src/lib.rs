@@ -1,4 +1,4 @@
-//! Keeps what one home knows: blobs, components, receipts, releases, offers seen, peers and verdicts. No policy, no clock, no
+//! Keeps what one home knows: blobs, components, receipts, releases, offers seen, peers, verdicts and guests' buckets. No policy, no clock, no
 //! network; everything signed comes in as [`actum_model::Signed`], so it was verified, and is kept as its exact bytes.
 //!
 //! # Several processes, one home
@@ -33,6 +33,8 @@
 //! | `leases` | provider | the signed envelope of the highest `seq` seen |
 //! | `verdicts` | verdict id | the signed envelope |
 //! | `peers` | DID, address | – |
+//! | `buckets` | requester, capability, name | – ; how many keys and bytes it holds |
+//! | `bucket_keys` | bucket, key | what a guest keeps between actions |
 //!
 //! The other columns repeat what the envelope says, for the indexes; the envelope decides. Ids and DIDs are text, so
 //! that `sqlite3 actum.db` is readable. Times are seconds since the Unix epoch.
@@ -42,7 +44,8 @@
 //! A file of a blob or component is written under `tmp/`, synced, renamed, and its directory synced, before any row that needs it is
 //! committed; a commit of receipts, releases or verdicts syncs the log (`synchronous = FULL`). So what was acknowledged survives a killed
 //! process and a power cut, and no row lacks its blobs; a crash may leave a file without a row, which is harmless.
-//! Offers and peers are soft state: their commits survive a killed process, and a power cut may undo the newest.
+//! Offers and peers are soft state: their commits survive a killed process, and a power cut may undo the newest. So are
+//! buckets until the next receipt is committed, which syncs what came before it too.
 //!
 //! Assumed of the medium: a sync that returned is on it, a rename within one file system is atomic, and the file
 //! system is local (SQLite's WAL needs shared memory, which network file systems lack). Not assumed: that bytes stay
@@ -55,6 +58,7 @@ mod blobs;
 mod content;
 mod db;
 mod error;
+mod keyvalue;
 mod offers;
 mod receipts;
 mod releases;
@@ -64,6 +68,10 @@ pub use blobs::{INLINE_BYTES, MAX_BLOB_BYTES};
 pub use content::ContentId;
 pub use db::{BUSY_TIMEOUT, SCHEMA_VERSION, Store};
 pub use error::StoreError;
+pub use keyvalue::{
+    Bucket, KEYS_PER_PAGE, KeyvalueError, MAX_ANSWER_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, MAX_BUCKETS_BYTES,
+    MAX_KEYS_PER_BUCKET, MAX_VALUE_BYTES,
+};
 pub use offers::{
     MAX_ADDRESS_BYTES, MAX_OFFERS, MAX_OFFERS_PER_PROVIDER, MAX_PEERS, PeerRecord, StoredOffer,
 };
