@@ -46,4 +46,7 @@ pub enum Authority {
     Public,
     /// The provider's owner lists the requester as a caller of the offer.
     Listed,
+    /// A guest asked for it through its node, which is requester and provider both: the id of that guest's action, which
+    /// grants the call.
+    Delegated(ActionId),
 }

@@ -73,7 +73,7 @@ impl FromStr for Permission {
 /// One permission granted to one action, with its bounds. Several of one kind add up, each narrow by itself.
 ///
 /// As text: `http:https://example.com`, `http:GET,POST:https://example.com`, `keyvalue:notes`, `keyvalue:notes:read`,
-/// `config:key=value`, `files:<tree id>`, `delegate:<target>=<component id>`.
+/// `config:key=value`, `files:<tree id>`, `delegate:<target>=<component id>`, `delegate:<target>=<component id>,depth=2,fuel=1000`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Granted {
@@ -179,6 +179,35 @@ impl Delegate {
     pub const DEPTH: u32 = 1;
     /// The default of [`Self::fuel`], in fuel units.
     pub const FUEL: u64 = 10_000_000_000;
+
+    /// A text before its `,depth=N` and `,fuel=N`, in any order, and what they say or the defaults.
+    pub fn split(text: &str) -> Result<(&str, u32, u64), String> {
+        let mut parts = text.split(',');
+        let head = parts.next().unwrap_or_default();
+        let (mut depth, mut fuel) = (None, None);
+        for part in parts {
+            let wrong = || format!("delegate: {part:?} is not depth=<number> or fuel=<number>, once each");
+            let (name, number) = part.split_once('=').ok_or_else(wrong)?;
+            match name {
+                "depth" if depth.is_none() => depth = Some(number.parse().map_err(|_| wrong())?),
+                "fuel" if fuel.is_none() => fuel = Some(number.parse().map_err(|_| wrong())?),
+                _ => return Err(wrong()),
+            }
+        }
+        Ok((head, depth.unwrap_or(Self::DEPTH), fuel.unwrap_or(Self::FUEL)))
+    }
+
+    /// What [`Self::split`] reads, where it is not the default.
+    fn bounds(&self) -> String {
+        let mut text = String::new();
+        if self.depth != Self::DEPTH {
+            text.push_str(&format!(",depth={}", self.depth));
+        }
+        if self.fuel != Self::FUEL {
+            text.push_str(&format!(",fuel={}", self.fuel));
+        }
+        text
+    }
 }
 
 impl Granted {
@@ -290,7 +319,7 @@ impl fmt::Display for Granted {
             }
             Self::Config(c) => write!(f, "{name}:{}={}", c.key, c.value),
             Self::Files(files) => write!(f, "{name}:{}", files.tree),
-            Self::Delegate(d) => write!(f, "{name}:{}={}", d.target, d.component),
+            Self::Delegate(d) => write!(f, "{name}:{}={}{}", d.target, d.component, d.bounds()),
         }
     }
 }
@@ -343,14 +372,10 @@ impl FromStr for Granted {
                 let Some((target, component)) = rest.split_once('=') else {
                     return needs("delegate:<target>=<component id>");
                 };
+                let (component, depth, fuel) = Delegate::split(component)?;
                 let component =
                     component.parse().map_err(|e| format!("{component:?} is not a component's id: {e}"))?;
-                Self::Delegate(Delegate {
-                    target: target.to_owned(),
-                    component,
-                    depth: Delegate::DEPTH,
-                    fuel: Delegate::FUEL,
-                })
+                Self::Delegate(Delegate { target: target.to_owned(), component, depth, fuel })
             }
         };
         granted.check()?;

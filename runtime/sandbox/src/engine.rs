@@ -74,6 +74,11 @@ pub enum Optimise {
 pub struct Pool {
     /// Actions that run at the same time; further ones wait their turn. Default 16.
     pub actions: NonZeroU32,
+    /// Actions that run at the same time for others that wait for them ([`Surroundings::nested`]); one more is refused at
+    /// once. Default 16.
+    ///
+    /// [`Surroundings::nested`]: crate::Surroundings::nested
+    pub nested: u32,
     /// The highest `memory_bytes` an action may ask for, and the largest single memory. Default 1 GiB, at most 4 GiB.
     pub memory_bytes: u64,
     /// The highest `table_elements` an action may ask for, and the largest single table. Default 100,000.
@@ -88,6 +93,7 @@ impl Default for Pool {
     fn default() -> Self {
         Self {
             actions: NonZeroU32::new(16).unwrap_or(NonZeroU32::MIN),
+            nested: 16,
             memory_bytes: 1 << 30,
             table_elements: 100_000,
             memories: NonZeroU32::new(8).unwrap_or(NonZeroU32::MIN),
@@ -263,7 +269,7 @@ fn config(wanted: &SandboxConfig) -> Result<Config, SandboxError> {
 }
 
 fn pooling(pool: &Pool) -> PoolingAllocationConfig {
-    let actions = pool.actions.get();
+    let actions = pool.actions.get().saturating_add(pool.nested);
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let mut config = PoolingAllocationConfig::new();
     config
@@ -300,6 +306,8 @@ pub(crate) struct Inner {
     pub(crate) turns: Turns,
     pub(crate) compilers: Compilers,
     pub(crate) cache: Option<Cache>,
+    /// The turns of actions that others wait for. Apart, so that those others cannot hold them all.
+    pub(crate) nested: Turns,
     pool: Pool,
     profile: Profile,
     profile_id: ProfileId,
@@ -329,6 +337,7 @@ impl Sandbox {
             turns: Turns::new(config.pool.actions.get()),
             compilers: Compilers::new(config.compilations, config.compile_wall_clock),
             cache,
+            nested: Turns::new(config.pool.nested),
             pool: config.pool,
             profile,
             profile_id,

@@ -160,6 +160,9 @@ pub enum ExecuteError {
     /// The caller cancelled the action while it ran.
     #[error("cancelled while running")]
     Cancelled,
+    /// Another action waits for this one, and every place for such is taken. Trying again may help.
+    #[error("no place is free for an action that another waits for")]
+    NoPlace,
     /// The host failed: memory, address space, the engine. It says nothing about the guest.
     #[error("the host failed: {reason}")]
     Host {

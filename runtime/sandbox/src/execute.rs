@@ -127,11 +127,16 @@ pub struct Surroundings {
     ///
     /// [`SandboxConfig::wall_clock`]: crate::SandboxConfig::wall_clock
     pub deadline: Option<Instant>,
+    /// Whether another action waits for this one: it then waits for nobody, and ends with [`ExecuteError::NoPlace`] where
+    /// all of [`Pool::nested`] run. Default: no.
+    ///
+    /// [`Pool::nested`]: crate::Pool::nested
+    pub nested: bool,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { host: Arc::new(NoHost), cancel: CancelToken::default(), deadline: None }
+        Self { host: Arc::new(NoHost), cancel: CancelToken::default(), deadline: None, nested: false }
     }
 }
 
@@ -174,7 +179,7 @@ impl Sandbox {
     /// As [`Self::execute`], with a host behind what the action is granted, and ways to end it early.
     ///
     /// # Errors
-    /// As [`Self::execute`], and [`ExecuteError::Cancelled`].
+    /// As [`Self::execute`], and [`ExecuteError::Cancelled`] and [`ExecuteError::NoPlace`].
     pub fn execute_in(
         &self,
         loaded: &Loaded,
@@ -235,7 +240,10 @@ impl Sandbox {
         if !denied.is_empty() || loaded.ready.is_none() {
             return Ok(Replayed { execution: Execution::denied(denied), strayed: None });
         }
-        let _turn = self.inner.turns.take(&around.cancel)?;
+        let _turn = match around.nested {
+            true => self.inner.nested.try_take().ok_or(ExecuteError::NoPlace)?,
+            false => self.inner.turns.take(&around.cancel)?,
+        };
         let job = Job { sandbox: self, loaded, export, function, action, around };
         job.run(given, source)
     }

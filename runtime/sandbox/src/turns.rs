@@ -42,6 +42,13 @@ impl Turns {
         left.free = left.free.saturating_sub(1);
         Ok(Turn { turns: self })
     }
+
+    /// A turn if one is free now.
+    pub(crate) fn try_take(&self) -> Option<Turn<'_>> {
+        let mut left = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        left.free = left.free.checked_sub(1)?;
+        Some(Turn { turns: self })
+    }
 }
 
 /// One action's turn.

@@ -48,7 +48,7 @@ pub enum Inconsistency {
         /// What the receipt says.
         receipt: String,
     },
-    /// It claims to have run on its requester's own machine, and another peer signed it.
+    /// It claims to have run on its requester's own machine, by itself or for a guest there, and another peer signed it.
     #[error("the receipt says it ran locally, for {requester}, but {provider} signed it")]
     NotLocal {
         /// Who asked.
@@ -163,7 +163,8 @@ pub fn consistency(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Incon
         return Err(Box::new(Inconsistency::OtherProvider { asked: asked.provider, signer: receipt.iss }));
     }
     same_action(asked.action, &receipt.action)?;
-    if receipt.authority == Authority::Local && receipt.iss != receipt.action.requester {
+    let own = matches!(receipt.authority, Authority::Local | Authority::Delegated(_));
+    if own && receipt.iss != receipt.action.requester {
         return Err(Box::new(Inconsistency::NotLocal {
             requester: receipt.action.requester,
             provider: receipt.iss,

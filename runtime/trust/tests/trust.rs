@@ -151,6 +151,8 @@ refuses! {
     another_time_base: Inconsistency::OtherAction { field: "time_base", .. } => |d| d.receipt.action.time_base += 1;
     another_nonce: Inconsistency::OtherAction { field: "nonce", .. } => |d| d.receipt.action.nonce[0] ^= 1;
     a_local_run_by_another_peer: Inconsistency::NotLocal { .. } => |d| d.receipt.authority = Authority::Local;
+    a_delegated_run_by_another_peer: Inconsistency::NotLocal { .. } =>
+        |d| d.receipt.authority = Authority::Delegated(d.receipt.action.id());
     an_unknown_profile: Inconsistency::UnknownProfile { .. } => |d| d.receipt.profile = ProfileId::of(b"x");
     another_output: Inconsistency::Output { named: Some(_), came: Some(_) } => |d| d.output = Some(b"x".to_vec());
     no_output: Inconsistency::Output { came: None, .. } => |d| d.output = None;
