@@ -1,8 +1,8 @@
 //! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
 
-use actum_model::{Did, Limits};
+use actum_model::{Did, Granted, Limits};
 use actum_overlay::OverlayConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use std::{
     fs,
     num::NonZeroU32,
@@ -20,6 +20,7 @@ use std::{
 /// [[offer]]
 /// release = "markdown@0.1.0"
 /// public = true
+/// allow = ["keyvalue:notes", "http:GET:https://example.com"]
 /// "#).unwrap();
 /// assert_eq!(config.offers.len(), 1);
 /// ```
@@ -77,6 +78,21 @@ pub struct OfferConfig {
     /// Who may call when it is not public. Default: nobody.
     #[serde(default)]
     pub callers: Vec<Did>,
+    /// What a caller's action may be granted here, of what the release asks for, each as [`Granted`] is written. An action
+    /// with a permission that is not within one of these is refused. Default: nothing.
+    #[serde(default, deserialize_with = "granted")]
+    pub allow: Vec<Granted>,
+}
+
+/// Permissions as they are written, each refused at its place.
+fn granted<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Granted>, D::Error> {
+    struct Text(Granted);
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+            String::deserialize(text)?.parse().map(Text).map_err(Error::custom)
+        }
+    }
+    Ok(Vec::<Text>::deserialize(list)?.into_iter().map(|text| text.0).collect())
 }
 
 /// Why a configuration was refused.

@@ -2,6 +2,7 @@
 //!
 //! - [`Home`]: one user's key, store and sandbox.
 //! - [`publish::publish`], [`run::run`], [`audit`]: what needs no network.
+//! - [`host::NodeHost`]: the real world behind what an action is granted.
 //! - [`node::Node`]: hosts. [`requester::Requester`]: finds and calls.
 //!
 //! This crate reads the clock and the system's randomness (in [`clock`], nowhere else). It never reads the

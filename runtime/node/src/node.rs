@@ -463,7 +463,12 @@ impl Service {
                 "the component is not here; it is fetched from the first caller who has it"
             ),
         }
-        Ok(LiveOffer { release, public: offer.public, callers: offer.callers.clone() })
+        Ok(LiveOffer {
+            release,
+            public: offer.public,
+            callers: offer.callers.clone(),
+            allow: offer.allow.clone(),
+        })
     }
 
     /// The first answer that a bootstrap peer gives.

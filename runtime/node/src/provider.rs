@@ -7,10 +7,13 @@ use crate::{
     clock,
     events::NodeEvent,
     home::Home,
+    host::NodeHost,
     keeper::{Keeper, Keeping, Kept},
     resolve,
 };
-use actum_model::{Action, Authority, BlobId, ComponentId, Did, Limits, Release, Signed};
+use actum_model::{
+    Action, Authority, BlobId, ComponentId, Did, Granted, Limits, Release, Signed, permission,
+};
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
 use actum_sandbox::LoadError;
 pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
@@ -63,6 +66,7 @@ pub(crate) struct LiveOffer {
     pub(crate) release: Signed<Release>,
     pub(crate) public: bool,
     pub(crate) callers: Vec<Did>,
+    pub(crate) allow: Vec<Granted>,
 }
 
 /// Why an offered component cannot be run here, or not now.
@@ -245,7 +249,9 @@ impl Provider {
             }
         };
         let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
-        let (kept, named) = self.execute(&admitted, loaded, action, args, authority, progress).await?;
+        let host = NodeHost::behind(&self.home, &self.sandbox, &action, Some(offer.release.payload()));
+        let around = Surroundings { host, cancel: admitted.cancel.clone(), ..Surroundings::default() };
+        let (kept, named) = self.execute(around, loaded, action, args, authority, progress).await?;
         drop(turn);
         drop(admitted);
         let response = Response::Done {
@@ -306,6 +312,7 @@ impl Provider {
                 format!("{peer} is not among the callers of this offer"),
             ));
         };
+        permits(&offer, &authority, action)?;
         if let Some((limit, asked, allowed)) = action.limits.exceeds(&self.config.limits) {
             let text = format!("{limit} of {asked} is over this node's {allowed}");
             return Err(Refusal::new(RefusalCode::OverLimit, text));
@@ -388,7 +395,7 @@ impl Provider {
     /// Executes and signs. Gives the bodies' ids too, in the order in which the journal names them.
     async fn execute(
         &self,
-        admitted: &Admitted<'_>,
+        around: Surroundings,
         loaded: Arc<Loaded>,
         action: Action,
         args: Vec<u8>,
@@ -396,7 +403,6 @@ impl Provider {
         progress: &ProgressSender,
     ) -> Result<(Kept, Vec<BlobId>), Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
-        let around = Surroundings { cancel: admitted.cancel.clone(), ..Surroundings::default() };
         let work = move || -> Result<(Kept, Vec<BlobId>), ExecuteError> {
             let execution = executor.execute(&sandbox, &loaded, &action, &args, &around)?;
             let profile = sandbox.profile_id();
@@ -436,6 +442,26 @@ impl Provider {
             Err(e) => Err(Refusal::new(RefusalCode::Internal, e.to_string())),
         }
     }
+}
+
+/// Decides whether an action may carry what it says it is granted: what the release asks for, as far as the offer's
+/// owner allows it. The owner's own action is allowed whatever the release asks for.
+fn permits(offer: &LiveOffer, authority: &Authority, action: &Action) -> Result<(), Refusal> {
+    permission::check_granted(&action.permissions)
+        .map_err(|e| Refusal::new(RefusalCode::BadRequest, e))?;
+    let release = offer.release.payload();
+    for granted in &action.permissions {
+        let (name, kind) = (&release.name, granted.permission());
+        let why = if !release.permissions.contains(&kind) {
+            format!("{name}@{} does not ask for {kind}; ask without {granted}", release.version)
+        } else if *authority != Authority::Local && !offer.allow.iter().any(|a| granted.within(a)) {
+            format!("{granted} is not allowed here; the owner would add \"{granted}\" to `allow` of the offer {name}")
+        } else {
+            continue;
+        };
+        return Err(Refusal::new(RefusalCode::NotAllowed, why));
+    }
+    Ok(())
 }
 
 /// A failure of this node, which is not the asker's fault.

@@ -1,13 +1,15 @@
-//! A local action: the owner's own work, on the owner's own machine, which needs no grant and leaves a receipt too.
+//! A local action: the owner's own work, on the owner's own machine, which needs nobody's leave and leaves a receipt
+//! too. What the owner grants it is allowed.
 
 use crate::{
     clock,
     home::{Home, HomeError},
+    host::NodeHost,
     invoke::{self, Choices},
     resolve::Target,
 };
 use actum_model::{Authority, DecodeError, Function, Receipt, Signed};
-use actum_sandbox::{ExecuteError, Execution};
+use actum_sandbox::{ExecuteError, Execution, Surroundings};
 use actum_store::{NewReceipt, StoreError};
 
 /// Why a local action left no receipt.
@@ -42,7 +44,10 @@ pub fn run(
 ) -> Result<Ran, RunError> {
     let sandbox = home.sandbox()?;
     let action = invoke::action(home.did(), *target.loaded.id(), function, args, choices);
-    let execution = sandbox.execute(&target.loaded, &action, args)?;
+    let release = target.release.as_ref().map(Signed::payload);
+    let host = NodeHost::behind(home, sandbox, &action, release);
+    let around = Surroundings { host, ..Surroundings::default() };
+    let execution = sandbox.execute_in(&target.loaded, &action, args, &around)?;
     let payload =
         execution.receipt(action, home.did(), clock::now_secs(), Authority::Local, sandbox.profile().id());
     let unreadable = |e: DecodeError| ExecuteError::Host { reason: e.to_string() };

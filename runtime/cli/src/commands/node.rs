@@ -42,6 +42,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         release,
         public: true,
         callers: Vec::new(),
+        allow: Vec::new(),
     }));
     let format = global.format;
     super::runtime()?.block_on(async move {

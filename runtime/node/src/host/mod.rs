@@ -1,3 +1,110 @@
-//! The real world as this node gives it to guests: what stands behind the sandbox's `Host`.
+//! The real world behind one action: what the sandbox found granted, done.
+//!
+//! Authority is decided before this is asked: by the provider, which admits no permission its owner does not allow, and
+//! by the sandbox, which asks for nothing the action does not carry. Here is only the effect.
 
+mod delegate;
 pub mod http;
+mod keyvalue;
+
+use crate::home::Home;
+use actum_model::{Action, ActionId, BlobId, Did, Release, SecretKey};
+use actum_sandbox::{
+    Sandbox,
+    host::{DelegateAsk, DelegateTold, Host, HttpRequest, KeyvalueAsk, KeyvalueTold, Landing},
+};
+use actum_store::Store;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The host of one action, in one home.
+pub struct NodeHost {
+    store: Store,
+    sandbox: Sandbox,
+    key: SecretKey,
+    action: Action,
+    id: ActionId,
+    /// What buckets are kept under.
+    capability: String,
+    /// Fuel that the calls of this action burned, with all they called.
+    delegated: AtomicU64,
+}
+
+impl NodeHost {
+    /// The host of an action, executed in this sandbox. `release` is the one it is called by, where there is one.
+    pub fn new(home: &Home, sandbox: &Sandbox, action: &Action, release: Option<&Release>) -> Self {
+        Self {
+            store: home.store().clone(),
+            sandbox: sandbox.clone(),
+            key: home.key().clone(),
+            id: action.id(),
+            action: action.clone(),
+            capability: release.map_or_else(|| action.component.to_string(), capability),
+            delegated: AtomicU64::new(0),
+        }
+    }
+
+    /// As [`Self::new`], where the action is granted anything; else a host of nothing.
+    pub(crate) fn behind(
+        home: &Home,
+        sandbox: &Sandbox,
+        action: &Action,
+        release: Option<&Release>,
+    ) -> Arc<dyn Host> {
+        if action.permissions.is_empty() {
+            return Arc::new(actum_sandbox::NoHost);
+        }
+        Arc::new(Self::new(home, sandbox, action, release))
+    }
+
+    /// Who this node is.
+    fn did(&self) -> Did {
+        self.key.did()
+    }
+}
+
+/// What a release is called among buckets: its versions share them, another author's release of that name does not.
+fn capability(release: &Release) -> String {
+    format!("{} by {}", release.name, release.iss)
+}
+
+impl Host for NodeHost {
+    fn http(&self, request: HttpRequest, landing: Landing) {
+        http::start(request, landing);
+    }
+
+    fn keyvalue(&self, bucket: &str, ask: KeyvalueAsk) -> Result<KeyvalueTold, String> {
+        self.bucket(bucket, ask)
+    }
+
+    fn block(&self, id: &BlobId, max_bytes: u64) -> Result<Vec<u8>, String> {
+        // Only of a tree that was granted, which a provider's owner allows by its id: a stranger's action cannot name
+        // another's arguments or outputs as its tree.
+        match self.store.get(id) {
+            Ok(Some(bytes)) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) <= max_bytes => Ok(bytes),
+            Ok(Some(_)) => Err(format!("{id} has more than {max_bytes} bytes")),
+            Ok(None) => Err(format!("{id} is not here")),
+            Err(error) => {
+                tracing::error!(%id, %error, "a block could not be read");
+                Err(format!("{id} could not be read"))
+            }
+        }
+    }
+
+    fn delegate(&self, ask: DelegateAsk<'_>) -> DelegateTold {
+        let (told, fuel) = self.call(ask);
+        self.delegated.fetch_add(fuel, Ordering::Relaxed);
+        told
+    }
+}
+
+impl fmt::Debug for NodeHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeHost").field("action", &self.id).finish_non_exhaustive()
+    }
+}
