@@ -30,7 +30,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("published {}", release.id());
 
     // A peer hosts it, for anyone, on loopback.
-    let offer = OfferConfig { release: release.id().to_string(), public: true, callers: Vec::new(), allow: Vec::new() };
+    let offer = OfferConfig {
+        release: release.id().to_string(),
+        public: true,
+        callers: Vec::new(),
+        allow: Vec::new(),
+    };
     let node = Node::start(provider, Config { offers: vec![offer], ..Config::default() }, None).await?;
     let addresses = node.addresses();
 

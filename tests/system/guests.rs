@@ -11,6 +11,7 @@ fn delegate(guest: &str, function: &str, args: &str, more: &[&str]) -> Ran {
         "network" => "[\"network\"]",
         "fetcher" => "[\"http\"]",
         "notes" => "[\"keyvalue\"]",
+        "caller" => "[\"delegate\"]",
         _ => "[]",
     };
     stage.publish_guest("host", guest, permissions);
@@ -69,13 +70,18 @@ fn network() {
 #[test]
 fn fetcher() {
     let get = r#"["GET", "http://example.org/", [], null]"#;
-    delegate("fetcher", "fetch", get, &[]).exits(4).says("denied").says("wasi:http/");
-    delegate("fetcher", "fetch", get, &["--grant", "network"]).exits(4).says("wasi:http/");
+    delegate("fetcher", "fetch", get, &[]).exits(4).says("denied").says("--grant http:https://");
 }
 
 #[test]
 fn notes() {
     delegate("notes", "get", r#"["notes", "key"]"#, &[]).exits(4).says("denied").says("wasi:keyvalue/");
+}
+
+#[test]
+fn caller() {
+    let denied = delegate("caller", "deep", "1", &[]).exits(4);
+    denied.says("actum:host/delegate").says("--grant delegate:<target>=");
 }
 
 #[test]

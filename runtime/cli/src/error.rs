@@ -300,7 +300,7 @@ impl From<CallError> for CliError {
                     .hint("`actum find` with other words, or another peer with --peer; `actum run` for what is here"),
                 CallError::Inconsistent { .. } | CallError::Untrue { .. } => Self::of(Kind::Verification, &e),
                 CallError::Refused { .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(
-                    "the provider's owner must list your did:key (`actum key show`) or make the offer public",
+                    "the provider's owner must list your did:key (`actum key show`) or make the offer public, and `allow` what you grant",
                 ),
                 CallError::Store(_) => Self::of(Kind::Internal, &e),
                 _ => Self::of(Kind::Network, &e),

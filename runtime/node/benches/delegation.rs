@@ -89,7 +89,12 @@ async fn serve(home: &Path) {
     let release = publish(&home, &component, described).unwrap();
     let config = Config {
         listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
-        offers: vec![OfferConfig { release: release.id().to_string(), public: true, callers: Vec::new(), allow: Vec::new() }],
+        offers: vec![OfferConfig {
+            release: release.id().to_string(),
+            public: true,
+            callers: Vec::new(),
+            allow: Vec::new(),
+        }],
         // Room for the 64 in flight.
         queue: 64,
         ..Config::default()

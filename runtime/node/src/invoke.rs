@@ -2,7 +2,7 @@
 
 use crate::clock;
 use actum_model::{
-    Action, BlobId, ComponentId, Did, Function, Granted, Limits, Outcome,
+    Action, BlobId, ComponentId, Did, Function, Granted, Limits, Outcome, Permission,
     json::{self, JsonError},
     value::{self, ValueError},
 };
@@ -94,6 +94,11 @@ pub fn action(
         time_base: choices.time_base.unwrap_or_else(clock::now_nanos),
         nonce: ByteArray::new(clock::random()),
     }
+}
+
+/// The permission that gives a component this import, where there is one.
+pub fn grantable(import: &str) -> Option<Permission> {
+    actum_sandbox::grantable(import)
 }
 
 /// The output of an outcome as JSON, where the function returned.

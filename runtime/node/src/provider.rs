@@ -447,15 +447,16 @@ impl Provider {
 /// Decides whether an action may carry what it says it is granted: what the release asks for, as far as the offer's
 /// owner allows it. The owner's own action is allowed whatever the release asks for.
 fn permits(offer: &LiveOffer, authority: &Authority, action: &Action) -> Result<(), Refusal> {
-    permission::check_granted(&action.permissions)
-        .map_err(|e| Refusal::new(RefusalCode::BadRequest, e))?;
+    permission::check_granted(&action.permissions).map_err(|e| Refusal::new(RefusalCode::BadRequest, e))?;
     let release = offer.release.payload();
     for granted in &action.permissions {
         let (name, kind) = (&release.name, granted.permission());
         let why = if !release.permissions.contains(&kind) {
             format!("{name}@{} does not ask for {kind}; ask without {granted}", release.version)
         } else if *authority != Authority::Local && !offer.allow.iter().any(|a| granted.within(a)) {
-            format!("{granted} is not allowed here; the owner would add \"{granted}\" to `allow` of the offer {name}")
+            format!(
+                "{granted} is not allowed here; the owner would add \"{granted}\" to `allow` of the offer {name}"
+            )
         } else {
             continue;
         };

@@ -42,3 +42,4 @@ pub use host::{Host, NoHost};
 pub use load::{Import, LeftOut, Loaded};
 pub use real::Strayed;
 pub use replay::{Evidence, ReplayError};
+pub use world::grantable;

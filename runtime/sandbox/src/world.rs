@@ -263,6 +263,14 @@ pub(crate) enum Source {
     Nowhere(Option<Permission>),
 }
 
+/// The permission that gives a component this import, by its name and version; none where no permission does.
+pub fn grantable(import: &str) -> Option<Permission> {
+    match source(import) {
+        Source::Granted(permission) => Some(permission),
+        Source::Virtual | Source::Nowhere(_) => None,
+    }
+}
+
 /// Where an import comes from, by its name and version.
 pub(crate) fn source(import: &str) -> Source {
     let (name, version) = match import.split_once('@') {

@@ -1,13 +1,13 @@
 //! `actum call`: an action delegated to another peer.
 
-use super::{Global, invocation};
+use super::{Global, grant::Asks, invocation};
 use crate::{
     error::{CliError, Kind},
     output::{self, Progress},
 };
 use actum_model::{Did, Judgement};
 use actum_node::{
-    Config,
+    Config, Home,
     audit::{self, ReplayOptions},
     requester::{CallError, CallProgress, CallRequest, Called, Requester},
 };
@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let progress = Progress::start(format!("looking for {}", args.target));
     let called = super::runtime()?.block_on(async {
         let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
-        let called = call(&requester, &args, &progress).await;
+        let called = call(&home, &requester, &args, &progress).await;
         let stopped = requester.stop().await;
         let called = called?;
         stopped.map(|()| called).map_err(CliError::from)
@@ -78,15 +78,23 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     printed
 }
 
-async fn call(requester: &Requester, args: &Args, progress: &Progress) -> Result<Called, CliError> {
+async fn call(
+    home: &Home,
+    requester: &Requester,
+    args: &Args,
+    progress: &Progress,
+) -> Result<Called, CliError> {
     let candidates = requester.candidates(&args.target, args.provider).await?;
     let json = |function: &_| invocation::read_args(function, args.args.as_deref());
     let prepared = requester.prepare(&candidates, &args.function).await?;
+    let release = prepared.release.payload();
+    let asks =
+        Asks { who: format!("{}@{}", release.name, release.version), kinds: release.permissions.clone() };
     let request = CallRequest {
         args: actum_node::invoke::encode_args(&prepared.function, &json(&prepared.function)?, &mut |path| {
             invocation::read_file(path)
         })?,
-        choices: args.options.choices(),
+        choices: args.options.choices(home, &asks)?,
         deadline: Duration::from_secs(args.deadline),
     };
     let mut on_event = |event| match event {

@@ -1,13 +1,18 @@
 //! What `run` and `call` share: reading arguments, choosing limits, printing how an action ended.
 
+use super::grant::{self, Asks};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{Function, Granted, Limits, Outcome, Receipt, Signed, Value, WitType, json, value};
-use actum_node::invoke::{self, Choices};
+use actum_model::{Function, Limits, Outcome, Receipt, Signed, Value, WitType, json, value};
+use actum_node::{
+    Home,
+    invoke::{self, Choices},
+};
 use serde_json::Value as Json;
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read},
 };
@@ -24,9 +29,9 @@ pub(super) struct ActionOptions {
     /// Linear memory the guest may hold, in MiB
     #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory_bytes >> 20)]
     memory: u64,
-    /// Grant a permission
-    #[arg(long, value_name = "NAME")]
-    grant: Vec<Granted>,
+    /// Grant a permission, e.g. keyvalue:notes, http:https://example.com or delegate:markdown; repeat for several
+    #[arg(long, value_name = "PERMISSION", value_parser = grant::parse)]
+    grant: Vec<String>,
     /// The seed of the guest's randomness, 64 hexadecimal digits [default: fresh]
     #[arg(long, value_name = "HEX", value_parser = parse_seed)]
     seed: Option<[u8; 32]>,
@@ -52,17 +57,17 @@ fn parse_seed(text: &str) -> Result<[u8; 32], String> {
 }
 
 impl ActionOptions {
-    pub(super) fn choices(&self) -> Choices {
-        Choices {
+    pub(super) fn choices(&self, home: &Home, asks: &Asks) -> Result<Choices, CliError> {
+        Ok(Choices {
             limits: Limits {
                 fuel: self.fuel,
                 memory_bytes: self.memory.saturating_mul(1 << 20),
                 ..Limits::default()
             },
-            permissions: self.grant.iter().cloned().collect(),
+            permissions: grant::resolve(home, &self.grant, asks)?,
             seed: self.seed,
             time_base: self.time_base,
-        }
+        })
     }
 }
 
@@ -176,8 +181,15 @@ pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) 
         Outcome::Ok(_) => Ok(()),
         Outcome::GuestError(_) => Err(CliError::new(Kind::Guest, "the function returned an error")),
         Outcome::Denied(imports) => {
-            Err(CliError::new(Kind::Denied, format!("denied: the component imports {}", imports.join(", ")))
-                .hint("it was not run; nothing here grants that"))
+            let message = format!("denied: the component imports {}", imports.join(", "));
+            let wanted = imports.iter().map(|import| invoke::grantable(import));
+            Err(CliError::new(Kind::Denied, message).hint(match wanted.collect::<Option<BTreeSet<_>>>() {
+                Some(kinds) => {
+                    let forms: Vec<_> = kinds.iter().map(grant::form).collect();
+                    format!("it was not run; --grant {} grants that", forms.join(" --grant "))
+                }
+                None => "it was not run; nothing here grants that".to_owned(),
+            }))
         }
         outcome @ (Outcome::OutOfFuel | Outcome::OutOfMemory) => {
             let used = format!(

@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod find;
+mod grant;
 mod invocation;
 mod journal;
 mod key;

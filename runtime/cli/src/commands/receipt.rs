@@ -5,9 +5,10 @@ use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{Receipt, ReceiptId, Signed, explain::Width};
+use actum_model::{ActionId, Authority, Granted, Receipt, ReceiptId, Signed, explain::Width};
 use actum_node::{Home, audit};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -76,6 +77,16 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     Ok(())
 }
 
+/// By what authority an action ran, and for a guest's call the action that made it.
+fn authority(authority: &Authority) -> (&'static str, Option<&ActionId>) {
+    match authority {
+        Authority::Local => ("local", None),
+        Authority::Public => ("public", None),
+        Authority::Listed => ("listed", None),
+        Authority::Delegated(by) => ("delegated", Some(by)),
+    }
+}
+
 /// Writes a receipt's bundle, over what is there; gives the receipt's id and the bundle's size in bytes.
 pub(super) fn export(home: &Home, id: &str, path: &Path) -> Result<(ReceiptId, usize), CliError> {
     let bundle = audit::bundle(home, id)?;
@@ -95,7 +106,9 @@ fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
         "issued_at": r.iat,
         "component": r.action.component.to_string(),
         "function": r.action.function.to_string(),
-        "authority": serde_json::to_value(&r.authority).unwrap_or_default(),
+        "authority": authority(&r.authority).0,
+        "delegated_by": authority(&r.authority).1.map(ToString::to_string),
+        "permissions": r.action.permissions.iter().map(Granted::to_string).collect::<Vec<_>>(),
         "outcome": r.outcome.code(),
         "detail": r.outcome.to_string(),
         "fuel": r.fuel,
@@ -126,6 +139,12 @@ fn list(receipts: &[Signed<Receipt>], format: Format) {
     output::line(output::table(&["RECEIPT", "FUNCTION", "OUTCOME", "FUEL", "PROVIDER"], &rows));
 }
 
+/// What an action was granted, as `--grant` takes it.
+fn granted(permissions: &BTreeSet<Granted>) -> String {
+    let permissions: Vec<_> = permissions.iter().map(Granted::to_string).collect();
+    if permissions.is_empty() { "nothing".to_owned() } else { permissions.join(", ") }
+}
+
 fn show(shown: &audit::Shown) {
     let r = shown.receipt.payload();
     let excerpt = |json: &Option<serde_json::Value>| match json {
@@ -153,8 +172,12 @@ fn show(shown: &audit::Shown) {
         ("memory", output::bytes(r.memory_bytes)),
         (
             "authority",
-            serde_json::to_value(&r.authority).unwrap_or_default().as_str().unwrap_or_default().to_owned(),
+            match authority(&r.authority) {
+                (name, None) => name.to_owned(),
+                (name, Some(by)) => format!("{name} by {by}"),
+            },
         ),
+        ("granted", granted(&r.action.permissions)),
         ("profile", r.profile.to_string()),
         ("journal", journal::count(&shown.journal)),
     ];

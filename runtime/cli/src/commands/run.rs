@@ -1,12 +1,16 @@
 //! `actum run`: an action on this machine.
 
-use super::{Global, invocation, journal, receipt};
+use super::{Global, grant::Asks, invocation, journal, receipt};
 use crate::{
     error::CliError,
     output::{self, Progress},
 };
 use actum_model::explain::Width;
-use actum_node::{invoke, resolve, run};
+use actum_node::{
+    invoke,
+    resolve::{self, Target},
+    run,
+};
 use std::path::PathBuf;
 
 /// Runs a function of a component, on this machine, and keeps a receipt.
@@ -36,7 +40,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let json = invocation::read_args(function, args.args.as_deref())?;
     let encoded = invoke::encode_args(function, &json, &mut |path| invocation::read_file(path))?;
     progress.say(format!("running {}", function.name.name()));
-    let ran = run::run(&home, &target, function, &encoded, args.options.choices())?;
+    let choices = args.options.choices(&home, &asks(&args.target, &target))?;
+    let ran = run::run(&home, &target, function, &encoded, choices)?;
     drop(progress);
     let ended = invocation::Ended {
         function,
@@ -53,4 +58,17 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         }
     }
     printed
+}
+
+/// What the target asks for: its release says so, and of a bare component its imports.
+fn asks(typed: &str, target: &Target) -> Asks {
+    match target.release.as_ref().map(|r| r.payload()) {
+        Some(release) => {
+            Asks { who: format!("{}@{}", release.name, release.version), kinds: release.permissions.clone() }
+        }
+        None => Asks {
+            who: typed.to_owned(),
+            kinds: target.loaded.imports().iter().filter_map(|i| i.permission).collect(),
+        },
+    }
 }

@@ -75,8 +75,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
 /// The lying peer's process.
 fn lie(args: Args, global: &Global) -> Result<(), CliError> {
     let home = Arc::new(global.open_home()?);
-    let offers =
-        args.lie_about.into_iter().map(|release| OfferConfig { release, public: true, callers: Vec::new(), allow: Vec::new() });
+    let offers = args.lie_about.into_iter().map(|release| OfferConfig {
+        release,
+        public: true,
+        callers: Vec::new(),
+        allow: Vec::new(),
+    });
     let config = Config { bootstrap: args.bootstrap, offers: offers.collect(), ..Config::default() };
     super::runtime()?.block_on(async {
         let mut stop = StopSignal::listen()?;
