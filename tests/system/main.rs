@@ -22,4 +22,5 @@ mod host;
 mod journal;
 mod publish;
 mod readme;
+mod real_world;
 mod strangers;
