@@ -40,6 +40,6 @@ pub use error::{ExecuteError, LoadError, SandboxError};
 pub use execute::{CancelToken, Execution, Surroundings};
 pub use host::{Host, NoHost};
 pub use load::{Import, LeftOut, Loaded};
-pub use real::Strayed;
+pub use real::{Strayed, delegated_receipts};
 pub use replay::{Evidence, ReplayError};
 pub use world::grantable;

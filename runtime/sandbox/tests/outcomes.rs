@@ -9,7 +9,9 @@
 mod common;
 
 use actum_model::{Limits, Outcome, TrapCode, Value};
-use actum_sandbox::{CancelToken, EngineKind, ExecuteError, Execution, Sandbox, SandboxConfig, Surroundings};
+use actum_sandbox::{
+    CancelToken, EngineKind, ExecuteError, Execution, Pool, Sandbox, SandboxConfig, Surroundings,
+};
 use common::{action, echo, limits, plain, run, sandbox, timeless, typed, wat, work};
 use std::time::Duration;
 
@@ -210,6 +212,32 @@ fn a_running_action_can_be_cancelled() {
         token.cancel();
         assert!(matches!(running.join().unwrap(), Err(ExecuteError::Cancelled)));
     });
+}
+
+#[test]
+fn an_action_that_another_waits_for_waits_for_nobody() {
+    let pool = Pool { actions: std::num::NonZeroU32::MIN, nested: 1, ..Pool::default() };
+    let sandbox = Sandbox::new(SandboxConfig { pool, ..SandboxConfig::default() }).unwrap();
+    let endless = sandbox.load(&plain("(loop (br 0))")).unwrap();
+    let (action, args) = action(&endless, "run", &[], Limits { fuel: u64::MAX / 2, ..limits() });
+    let token = CancelToken::default();
+    let around = Surroundings { cancel: token.clone(), nested: true, ..Surroundings::default() };
+    std::thread::scope(|scope| {
+        for nested in [false, true] {
+            let around = Surroundings { nested, ..around.clone() };
+            let (sandbox, endless, action, args) = (&sandbox, &endless, &action, &args);
+            scope.spawn(move || sandbox.execute_in(endless, action, args, &around));
+        }
+        // Both kinds of place are held; sooner or later the nested one is seen to be.
+        let limit = Limits { fuel: 1_000, ..limits() };
+        let brief = actum_model::Action { limits: limit, ..action.clone() };
+        while !matches!(sandbox.execute_in(&endless, &brief, &args, &around), Err(ExecuteError::NoPlace)) {}
+        token.cancel();
+    });
+    // Given back, it can be taken again, while none is kept for anybody else.
+    let around = Surroundings { nested: true, ..Surroundings::default() };
+    let brief = actum_model::Action { limits: Limits { fuel: 1_000, ..limits() }, ..action.clone() };
+    assert_eq!(sandbox.execute_in(&endless, &brief, &args, &around).unwrap().outcome, Outcome::OutOfFuel);
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) struct ActionOptions {
     /// Linear memory the guest may hold, in MiB
     #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory_bytes >> 20)]
     memory: u64,
-    /// Grant a permission, e.g. keyvalue:notes, http:https://example.com or delegate:markdown; repeat for several
+    /// Grant a permission, as `keyvalue:notes` or `http:https://example.com`; repeat for several
     #[arg(long, value_name = "PERMISSION", value_parser = grant::parse)]
     grant: Vec<String>,
     /// The seed of the guest's randomness, 64 hexadecimal digits [default: fresh]

@@ -54,17 +54,25 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         }
         Verb::Show { id } => {
             let shown = audit::show(&home, &id)?;
+            let calls = audit::calls(&home, &shown.receipt, &shown.journal)?;
             let json = to_json(&shown.receipt);
             match global.format {
                 Format::Json => {
                     let entries = journal::json(&shown.journal, &shown.bodies, Width::SHORT);
-                    let values =
-                        [("args", shown.args), ("output", shown.output), ("journal_entries", Some(entries))];
+                    let values = [
+                        ("args", shown.args),
+                        ("output", shown.output),
+                        ("journal_entries", Some(entries)),
+                        ("calls", Some(calls.iter().map(call_to_json).collect())),
+                    ];
                     let values = values.map(|(name, value)| (name.to_owned(), value.unwrap_or_default()));
                     let fields = json.as_object().cloned().unwrap_or_default();
                     output::json(&fields.into_iter().chain(values).collect());
                 }
-                Format::Text => show(&shown),
+                Format::Text => {
+                    show(&shown);
+                    calls.iter().for_each(show_call);
+                }
             }
         }
         Verb::Export { id, output: path } => {
@@ -116,6 +124,31 @@ fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
         "profile": r.profile.to_string(),
         "journal": r.journal.to_string(),
     })
+}
+
+fn call_to_json(call: &audit::Call) -> serde_json::Value {
+    let r = call.receipt.as_ref().map(|r| r.payload());
+    serde_json::json!({
+        "depth": call.depth,
+        "receipt": call.id,
+        "function": r.map(|r| r.action.function.to_string()),
+        "component": r.map(|r| r.action.component.to_string()),
+        "outcome": r.map(|r| r.outcome.code()),
+        "fuel": r.map(|r| r.fuel),
+    })
+}
+
+/// Prints a guest's call, under the one that made it.
+fn show_call(call: &audit::Call) {
+    let what = match call.receipt.as_ref().map(|r| r.payload()) {
+        Some(r) => {
+            let (function, outcome) = (r.action.function.name(), r.outcome.code());
+            format!("{function}: {outcome}, {} fuel", output::thousands(r.fuel))
+        }
+        None => "not in this home".to_owned(),
+    };
+    let indent = "  ".repeat(call.depth.saturating_sub(1) as usize);
+    output::line(format!("{:<10} {indent}{}  {}", "call", output::clean(&call.id), output::clean(&what)));
 }
 
 fn list(receipts: &[Signed<Receipt>], format: Format) {

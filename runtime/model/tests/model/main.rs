@@ -11,6 +11,7 @@ mod bundles;
 mod explain;
 mod golden;
 mod json;
+mod permissions;
 mod samples;
 mod statements;
 mod trees;

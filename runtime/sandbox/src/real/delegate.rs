@@ -3,7 +3,7 @@
 use super::RealView;
 use super::bindings::actum::host::delegate;
 use crate::host::{DelegateAnswer, DelegateAsk, DelegateError};
-use actum_model::{Body, Granted};
+use actum_model::{Body, Granted, Journal, codec};
 use serde::{Deserialize, Serialize};
 
 /// An answer as the journal holds it, with a large output by id.
@@ -14,6 +14,18 @@ struct Answer {
     receipt: String,
     fuel: u64,
     total_fuel: u64,
+}
+
+/// The function's name in a journal.
+const CALL: &str = "actum:host/delegate#call";
+
+/// The ids of the receipts that the calls in a journal left, as text, in the order of the calls.
+pub fn delegated_receipts(journal: &Journal) -> Vec<String> {
+    let receipt = |told: &[u8]| match codec::decode(told, Journal::MAX_BYTES).ok()? {
+        Ok(Answer { receipt, .. }) | Err(DelegateError::Failed { receipt, .. }) => Some(receipt),
+        Err(_) => None,
+    };
+    journal.entries.iter().filter(|e| e.function == CALL).filter_map(|e| receipt(&e.told)).collect()
 }
 
 /// The most bytes of a call's arguments, as JSON: 1 MiB.
@@ -38,36 +50,33 @@ impl delegate::Host for RealView<'_> {
         let (host, watch) = (self.real.host.clone(), self.real.watch.clone());
         let text = self.real.tape.keep(args.as_bytes());
         let question = (number, target.as_str(), function.as_str(), text);
-        let told: Result<Answer, DelegateError> =
-            self.real.tape.ask("actum:host/delegate#call", &question, |tape| {
-                let Some(granted) = &granted else {
-                    return Ok(Err(DelegateError::Denied(format!("no grant names {target:?}"))));
-                };
-                let fuel = granted.fuel.saturating_sub(used);
-                if number >= MAX_CALLS || fuel == 0 {
-                    let what = if fuel == 0 { granted.fuel } else { MAX_CALLS };
-                    let unit = if fuel == 0 { "fuel" } else { "calls" };
-                    return Ok(Err(DelegateError::Exhausted(format!("all {what} {unit} are used"))));
-                }
-                if args.len() > MAX_ARGS_BYTES || function.len() > MAX_ARGS_BYTES {
-                    return Ok(Err(DelegateError::Invalid(format!(
-                        "at most {MAX_ARGS_BYTES} bytes are taken"
-                    ))));
-                }
-                let told = host.delegate(DelegateAsk {
-                    number,
-                    granted,
-                    function: &function,
-                    args: &args,
-                    fuel,
-                    deadline: watch.deadline,
-                    cancel: watch.cancel.clone(),
-                });
-                Ok(told.map(|DelegateAnswer { output, receipt, fuel, total_fuel }| {
-                    let output = tape.keep(output.as_bytes());
-                    Answer { output, receipt, fuel, total_fuel }
-                }))
-            })?;
+        let told: Result<Answer, DelegateError> = self.real.tape.ask(CALL, &question, |tape| {
+            let Some(granted) = &granted else {
+                return Ok(Err(DelegateError::Denied(format!("no grant names {target:?}"))));
+            };
+            let fuel = granted.fuel.saturating_sub(used);
+            if number >= MAX_CALLS || fuel == 0 {
+                let what = if fuel == 0 { granted.fuel } else { MAX_CALLS };
+                let unit = if fuel == 0 { "fuel" } else { "calls" };
+                return Ok(Err(DelegateError::Exhausted(format!("all {what} {unit} are used"))));
+            }
+            if args.len() > MAX_ARGS_BYTES || function.len() > MAX_ARGS_BYTES {
+                return Ok(Err(DelegateError::Invalid(format!("at most {MAX_ARGS_BYTES} bytes are taken"))));
+            }
+            let told = host.delegate(DelegateAsk {
+                number,
+                granted,
+                function: &function,
+                args: &args,
+                fuel,
+                deadline: watch.deadline,
+                cancel: watch.cancel.clone(),
+            });
+            Ok(told.map(|DelegateAnswer { output, receipt, fuel, total_fuel }| {
+                let output = tape.keep(output.as_bytes());
+                Answer { output, receipt, fuel, total_fuel }
+            }))
+        })?;
         let burned = match &told {
             Ok(answer) => answer.total_fuel,
             Err(DelegateError::Failed { total_fuel, .. }) => *total_fuel,

@@ -11,6 +11,7 @@ mod http;
 mod keyvalue;
 mod tape;
 
+pub use delegate::delegated_receipts;
 pub use tape::Strayed;
 pub(crate) use tape::{Recording, Source, Tape};
 
