@@ -20,10 +20,6 @@ impl Stage {
         self.actum(home, &command)
     }
 
-    fn show(&self, home: &str, receipt: &str) -> Value {
-        self.actum(home, &["--format", "json", "receipt", "show", receipt]).exits(0).json()
-    }
-
     /// The receipts of a home's own guests' calls, newest first.
     fn delegated(&self, home: &str) -> Vec<Value> {
         let all =
@@ -142,7 +138,7 @@ fn a_permission_that_is_unknown_in_the_configuration_is_refused_with_its_place()
         let config =
             format!("[[offer]]\nrelease = \"notes\"\nallow = [\n  \"keyvalue:n\",\n  \"{wrong}\",\n]\n");
         stage.write("wrong.toml", config);
-        stage.actum("a", &["node", "--config", "wrong.toml"]).exits(3).says("line 5").says(why);
+        stage.actum("a", &["node", "--config", "wrong.toml"]).exits(3).says("line 3").says(why);
     }
 }
 
