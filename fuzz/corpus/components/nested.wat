@@ -1,0 +1,17 @@
+(component
+  (component $inner
+    (import "f" (func $f (param "x" u32) (result u32)))
+    (core func $lowered (canon lower (func $f)))
+    (core module $m (import "" "f" (func $f (param i32) (result i32)))
+      (func $start (drop (call $f (i32.const 1)))) (start $start)
+      (func (export "g") (param i32) (result i32) (call $f (i32.add (local.get 0) (call $f (local.get 0))))))
+    (core instance $i (instantiate $m (with "" (instance (export "f" (func $lowered))))))
+    (func (export "g") (param "x" u32) (result u32) (canon lift (core func $i "g"))))
+  (core module $m (func (export "f") (param i32) (result i32)
+    (if (i32.eqz (local.get 0)) (then unreachable)) (i32.rotl (local.get 0) (i32.const 5))))
+  (core instance $i (instantiate $m))
+  (func $f (param "x" u32) (result u32) (canon lift (core func $i "f")))
+  (instance $a (instantiate $inner (with "f" (func $f))))
+  (instance $b (instantiate $inner (with "f" (func $a "g"))))
+  (instance $out (export "g" (func $b "g")) (export "f" (func $f)))
+  (export "test:nested/api@1.2.3" (instance $out)))

@@ -1,0 +1,18 @@
+//! The fuzz targets: each takes any bytes, and panics when a promise is broken.
+//!
+//! What is promised: nothing panics or hangs; what decodes re-encodes to the very bytes it came from; what loads can be
+//! executed, export by export, without the host failing, and does the same when executed again.
+
+mod arguments;
+mod components;
+mod shapes;
+mod statements;
+
+/// Every target, by name. Its committed corpus is the folder of that name under `fuzz/corpus`.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("components", components::load),
+    ("arguments", arguments::binary),
+    ("json", arguments::json),
+    ("typed", arguments::typed),
+    ("statements", statements::decode),
+];
