@@ -8,8 +8,11 @@ mod components;
 mod shapes;
 mod statements;
 
-/// Every target, by name. Its committed corpus is the folder of that name under `fuzz/corpus`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target. Its committed inputs are the folder of its name under `fuzz/corpus`.
+pub const TARGETS: &[Target] = &[
     ("components", components::load),
     ("arguments", arguments::binary),
     ("json", arguments::json),
