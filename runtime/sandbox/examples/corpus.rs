@@ -9,7 +9,7 @@
 use actum_model::value::{decode_result, encode_params};
 use actum_model::{Action, Authority, BlobId, Judgement, Limits, SecretKey, Value, id, json};
 use actum_sandbox::replay::{Evidence, replay};
-use actum_sandbox::{EngineKind, Sandbox, SandboxConfig};
+use actum_sandbox::{CacheKey, CompileCache, EngineKind, Sandbox, SandboxConfig};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -254,9 +254,16 @@ struct Bench {
 impl Bench {
     fn new(cache: &Path) -> Self {
         let sandbox = |engine| {
-            let cache_dir = Some(cache.join("compiled"));
+            // The key protects a cache that others can write to; this one is as trusted as the programs beside it.
+            let kept = Some(CompileCache::new(cache.join("compiled"), CacheKey::from([7; 32])));
             let wall_clock = Duration::from_secs(600);
-            Sandbox::new(SandboxConfig { engine, cache_dir, wall_clock, ..SandboxConfig::default() })
+            Sandbox::new(SandboxConfig {
+                engine,
+                cache: kept,
+                wall_clock,
+                compile_wall_clock: wall_clock,
+                ..SandboxConfig::default()
+            })
         };
         let compiled = sandbox(EngineKind::Cranelift).expect("a sandbox");
         Self { compiled, interpreted: sandbox(EngineKind::Pulley).expect("a sandbox") }
@@ -351,6 +358,7 @@ impl Bench {
             args: &args,
             output: ran.output.as_deref(),
             journal: &ran.journal,
+            bodies: &ran.bodies,
             stdio: stdio.as_ref().map(|(_, bytes)| bytes.as_slice()),
         };
         let replayed = match replay(&self.interpreted, &evidence).map_err(|e| e.to_string())? {
