@@ -463,7 +463,7 @@ fn random_components_agree_under_every_engine_and_optimisation() {
     if seeds.len() >= 100 {
         let cases = u64::try_from(seeds.len()).unwrap();
         assert!(ran > cases * 2, "most components load: {ran} actions of {cases} cases");
-        assert!(ok * 5 > ran, "many actions end well: {ok} of {ran}");
+        assert!(ok * 20 > ran, "many actions end well: {ok} of {ran}");
     }
 }
 
