@@ -32,11 +32,15 @@ pub enum DecodeError {
 /// Never for the types of this crate: they hold only what DAG-CBOR can say. A float that is NaN or infinite, which
 /// DAG-CBOR cannot say, is kept out by [`crate::value`].
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    /// Room for most of what is encoded, in bytes: a journal's question, an id, a small record.
+    const ROOM: usize = 64;
+    let mut bytes = Vec::with_capacity(ROOM);
     #[expect(
         clippy::expect_used,
         reason = "every type of this crate is representable in DAG-CBOR; tests encode each"
     )]
-    serde_ipld_dagcbor::to_vec(value).expect("model types are representable in DAG-CBOR")
+    serde_ipld_dagcbor::to_writer(&mut bytes, value).expect("model types are representable in DAG-CBOR");
+    bytes
 }
 
 /// Decodes exactly one value from `bytes`, refusing anything but its canonical encoding.

@@ -170,7 +170,7 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
         Err(refusal) => return Err(Ok(at("outcome", &receipt.outcome, format!("refused: {refusal}")))),
     };
     let source = Source::Recorded {
-        journal: Arc::new(evidence.journal.clone()),
+        entries: evidence.journal.entries.clone().into_iter(),
         bodies: Arc::new(evidence.bodies.clone()),
         full: receipt.outcome == Outcome::JournalTooLarge,
     };

@@ -29,7 +29,7 @@ pub(crate) enum Source {
     Live,
     /// A journal and its bodies.
     Recorded {
-        journal: Arc<Journal>,
+        entries: std::vec::IntoIter<JournalEntry>,
         bodies: Arc<Bodies>,
         /// Whether the recording ended because the journal was full.
         full: bool,
@@ -137,10 +137,10 @@ impl Tape {
         A: Serialize + DeserializeOwned,
     {
         let asked = codec::encode(question);
-        let recorded = match &self.source {
+        let recorded = match &mut self.source {
             Source::Live => None,
-            Source::Recorded { journal, full, .. } => {
-                let entry = journal.entries.get(self.entries.len()).cloned();
+            Source::Recorded { entries, full, .. } => {
+                let entry = entries.next();
                 if entry.is_none() && *full {
                     return Err(Stop::Journal.into());
                 }
