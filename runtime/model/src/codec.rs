@@ -39,7 +39,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
         clippy::expect_used,
         reason = "every type of this crate is representable in DAG-CBOR; tests encode each"
     )]
-    serde_ipld_dagcbor::to_writer(&mut bytes, value).expect("model types are representable in DAG-CBOR");
+    serde_ipld_dagcbor::to_writer(&mut bytes, &value).expect("model types are representable in DAG-CBOR");
     bytes
 }
 
