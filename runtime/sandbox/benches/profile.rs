@@ -23,11 +23,13 @@ use actum_sandbox::{
     CacheKey, CompileCache, EngineKind, Execution, Host, Loaded, Sandbox, SandboxConfig, Surroundings,
 };
 use common::{action, echo, sandbox, typed, work};
-use measure::{Bare, compare, compare_all, compare_together, line, median, on_demand, settings, time};
+use measure::{
+    Bare, compare, compare_all, compare_together, line, median, on_demand, pooled, settings, time,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Enabled, Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Enough for every guest here, and not so much that it is not a limit.
@@ -175,12 +177,24 @@ fn instances() {
         let mut copied = on_demand();
         copied.memory_init_cow(true);
         let copied = ground(&copied, component);
-        let [pool, demand, copied] = compare_all(
+        let cleared = ground(&pooled(Enabled::No), component);
+        let [pool, demand, copied, cleared] = compare_all(
             1_000,
-            [&mut || instantiate(&pool), &mut || instantiate(&demand), &mut || instantiate(&copied)],
+            [
+                &mut || instantiate(&pool),
+                &mut || instantiate(&demand),
+                &mut || instantiate(&copied),
+                &mut || instantiate(&cleared),
+            ],
         );
         line(&format!("{name}: instance from the pool over on demand"), pool, demand, Some(1.0));
         line(&format!("{name}: … over on demand, memory copied on write"), pool, copied, None);
+        line(
+            &format!("{name}: … over a pool that clears what was not written too"),
+            pool,
+            cleared,
+            Some(1.0),
+        );
     }
 }
 

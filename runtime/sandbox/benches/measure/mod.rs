@@ -15,6 +15,11 @@ use wasmtime::{
 
 /// The engine settings of the profile, as far as they matter to speed, with the sandbox's pool.
 pub fn settings() -> Config {
+    pooled(Enabled::Auto)
+}
+
+/// The same, with or without asking the kernel which pages a guest wrote.
+pub fn pooled(scan: Enabled) -> Config {
     let pool = SandboxConfig::default().pool;
     let mut pooling = PoolingAllocationConfig::new();
     pooling
@@ -23,7 +28,7 @@ pub fn settings() -> Config {
         .table_elements(pool.table_elements as usize)
         .linear_memory_keep_resident(pool.keep_resident_bytes)
         .table_keep_resident(64 << 10)
-        .pagemap_scan(Enabled::Auto);
+        .pagemap_scan(scan);
     let mut config = on_demand();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     config
