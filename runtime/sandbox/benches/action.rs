@@ -15,7 +15,7 @@ mod measure;
 use actum_model::value::encode_params;
 use actum_model::{Authority, BlobId, Bodies, Journal, Limits, Receipt, SecretKey, Value, codec, value};
 use actum_sandbox::replay::{Evidence, replay};
-use actum_sandbox::{EngineKind, Sandbox, SandboxConfig};
+use actum_sandbox::{EngineKind, Sandbox};
 use common::{action, echo, sandbox, work};
 use measure::{Bare, compare, line};
 use std::hint::black_box;
