@@ -118,8 +118,11 @@ impl Call<'_> {
         let (mut action, args) = action(&loaded, self.function, &values, self.limits);
         action.permissions = self.grants.into_iter().collect();
         let host = Arc::new(Script::default());
-        let around =
-            Surroundings { host: Arc::clone(&host) as Arc<dyn Host>, cancel: self.cancel, deadline: None };
+        let around = Surroundings {
+            host: Arc::clone(&host) as Arc<dyn Host>,
+            cancel: self.cancel,
+            ..Surroundings::default()
+        };
         let execution = self.sandbox.execute_in(&loaded, &action, &args, &around)?;
         let iss = SecretKey::from_seed(&[3; 32]).did();
         let profile = self.sandbox.profile_id();
