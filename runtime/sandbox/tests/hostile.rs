@@ -55,7 +55,7 @@ fn gate_loaded(loaded: &Loaded, component: &[u8], values: &[Value], limits: Limi
         args: &args,
         output: execution.output.as_deref(),
         journal: &execution.journal,
-        bodies: &Default::default(),
+        bodies: &execution.bodies,
         stdio: receipt.stdio.is_some().then_some(&stdio),
     };
     match replay(interpreted, &evidence).unwrap() {
