@@ -506,3 +506,20 @@ fn a_changed_body_is_not_what_the_journal_names() {
     });
     assert_eq!(lie.at, "output.ok.body");
 }
+
+#[test]
+fn a_journal_cannot_grant_what_the_action_does_not() {
+    let ok = codec::encode(&Ok::<(), HttpError>(()));
+    let denied = codec::encode(&Err::<(), _>(HttpError::HttpRequestDenied));
+    let case = call("fetch", json!(["GET", "http://other.example/", [], null])).run();
+    let lie = case.doctored(|journal| journal.entries[0].told = ok.clone().into());
+    assert_eq!(lie.at, "journal entry 1");
+    assert!(lie.receipt.ends_with("the rules say HttpRequestDenied"), "{lie:?}");
+    let case = call("fetch", get("/")).run();
+    let lie = case.doctored(|journal| journal.entries[0].told = denied.into());
+    assert!(lie.receipt.ends_with("the rules say that it is granted"), "{lie:?}");
+    let case = call("upload", json!([url("/size"), 2, 6])).body_bytes(11).run();
+    let lie = case.doctored(|journal| journal.entries[1].told = ok.into());
+    assert_eq!(lie.at, "journal entry 2");
+    assert!(lie.receipt.ends_with("the rules say HttpRequestBodySize(11)"), "{lie:?}");
+}

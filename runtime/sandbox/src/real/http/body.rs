@@ -43,8 +43,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) number: u64,
-    /// Nothing, where a forged journal accepted what is not granted.
-    pub(super) departure: Option<Departure>,
+    pub(super) departure: Departure,
     pub(super) failure: Failure,
 }
 
@@ -120,12 +119,10 @@ impl OutputStream for Sink {
 
 impl RealView<'_> {
     /// Notes that a request waiting for its body will never be sent.
-    fn give_up(&mut self, waiting: Option<Waiting>, error: HttpError) {
-        if let Some(Waiting { number, failure, .. }) = waiting {
-            // Its own writer sets it, once.
-            _ = failure.set(error);
-            self.real.flights.land(&[number]);
-        }
+    fn give_up(&mut self, number: u64, failure: &Failure, error: HttpError) {
+        // Set here alone, and once: the body is gone.
+        _ = failure.set(error);
+        self.real.flights.land(&[number]);
     }
 }
 
@@ -157,17 +154,19 @@ impl types::HostOutgoingBody for RealView<'_> {
             let waiting = state.waiting.take();
             drop(state);
             let none = HttpError::HttpRequestTrailerSectionSize(0);
-            self.give_up(waiting, none.clone());
+            if let Some(waiting) = waiting {
+                self.give_up(waiting.number, &waiting.failure, none.clone());
+            }
             return Ok(Err(none.into()));
         }
         state.stage = Stage::Finished;
-        let Some(mut waiting) = state.waiting.take() else { return Ok(Ok(())) };
+        let Some(Waiting { number, departure, failure }) = state.waiting.take() else { return Ok(Ok(())) };
         let bytes = std::mem::take(&mut state.bytes);
         drop(state);
-        match self.real.send_body(waiting.number, waiting.departure.take(), bytes)? {
+        match self.real.send_body(number, departure, bytes)? {
             Ok(()) => Ok(Ok(())),
             Err(error) => {
-                self.give_up(Some(waiting), error.clone());
+                self.give_up(number, &failure, error.clone());
                 Ok(Err(error.into()))
             }
         }
@@ -181,7 +180,9 @@ impl types::HostOutgoingBody for RealView<'_> {
             state.stage = Stage::Dropped;
             state.waiting.take()
         };
-        self.give_up(waiting, unfinished());
+        if let Some(waiting) = waiting {
+            self.give_up(waiting.number, &waiting.failure, unfinished());
+        }
         Ok(())
     }
 }

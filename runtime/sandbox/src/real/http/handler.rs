@@ -106,7 +106,6 @@ impl Real {
         failure: &Failure,
     ) -> wasmtime::Result<Result<u64, HttpError>> {
         let number = self.requests;
-        let cleared = self.clear(request, timeout);
         let draft = request.body.clone();
         let body = draft.as_ref().map_or_else(|| Ok(Some(Vec::new())), Draft::take);
         let question = Question {
@@ -117,31 +116,19 @@ impl Real {
             body: body.as_ref().ok().and_then(|body| body.as_ref()).map(|body| self.tape.keep(body)),
             timeout,
         };
-        let (host, field) = (&self.host, &self.airfield);
-        let waits = matches!(body, Ok(None));
-        let (cleared, departure) = match cleared {
-            Ok(departure) if waits => (Ok(None), Some(departure)),
-            Ok(departure) => (Ok(Some(departure)), None),
+        let cleared = self.clear(request, timeout).and_then(|departure| Ok((departure, body?)));
+        let (loaded, waiting) = match cleared {
+            Ok((departure, Some(body))) => (departure.load(body).map(Some), None),
+            Ok((departure, None)) => (Ok(None), Some(departure)),
             Err(error) => (Err(error), None),
         };
-        let told: Result<(), HttpError> =
-            self.tape.ask("wasi:http/outgoing-handler#handle", &question, |_| {
-                let load = || {
-                    let departure = cleared?;
-                    let body = body?;
-                    let Some((departure, body)) = departure.zip(body) else { return Ok(()) };
-                    let request = departure.load(body)?;
-                    field.depart(MAX_IN_FLIGHT, number, |landing| host.http(request, landing))
-                };
-                Ok(load())
-            })?;
+        let told = self.depart("wasi:http/outgoing-handler#handle", &question, number, loaded)?;
         if let Err(error) = told {
             return Ok(Err(error));
         }
         self.requests = number.saturating_add(1);
-        match draft.filter(|_| waits) {
-            Some(draft) => draft.precede(Waiting { number, departure, failure: failure.clone() }),
-            None => self.flights.depart(number),
+        if let Some((draft, departure)) = draft.zip(waiting) {
+            draft.precede(Waiting { number, departure, failure: failure.clone() });
         }
         Ok(Ok(number))
     }
@@ -150,20 +137,48 @@ impl Real {
     pub(super) fn send_body(
         &mut self,
         number: u64,
-        departure: Option<Departure>,
+        departure: Departure,
         body: Vec<u8>,
     ) -> wasmtime::Result<Result<(), HttpError>> {
         let question = (number, self.tape.keep(&body));
+        let loaded = departure.load(body).map(Some);
+        self.depart("wasi:http/types#outgoing-body.finish", &question, number, loaded)
+    }
+
+    /// Asks with a request that is refused by rule, is to be sent, or has its body to come.
+    ///
+    /// What the rules say follows from the action and the guest, so a journal that says otherwise is left here: no
+    /// recorded answer makes a request out of one that was not granted.
+    fn depart<Q: Serialize>(
+        &mut self,
+        function: &str,
+        question: &Q,
+        number: u64,
+        loaded: Result<Option<HttpRequest>, HttpError>,
+    ) -> wasmtime::Result<Result<(), HttpError>> {
+        let rule = loaded.as_ref().err().cloned();
+        let sends = matches!(loaded, Ok(Some(_)));
         let (host, field) = (&self.host, &self.airfield);
-        let told: Result<(), HttpError> =
-            self.tape.ask("wasi:http/types#outgoing-body.finish", &question, |_| {
-                let load = || {
-                    let request = departure.ok_or(HttpError::HttpRequestDenied)?.load(body)?;
+        let told: Result<(), HttpError> = self.tape.ask(function, question, |_| {
+            Ok(match loaded {
+                Ok(Some(request)) => {
                     field.depart(MAX_IN_FLIGHT, number, |landing| host.http(request, landing))
-                };
-                Ok(load())
-            })?;
-        if told.is_ok() {
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            })
+        })?;
+        let fits = match (&told, &rule) {
+            (told, Some(rule)) => told.as_ref().err() == Some(rule),
+            (Ok(()), None) => true,
+            // Which depends on when the host was done with others.
+            (Err(error), None) => sends && *error == HttpError::ConnectionLimitReached,
+        };
+        if !fits {
+            let rule = rule.map_or_else(|| "that it is granted".to_owned(), |rule| format!("{rule:?}"));
+            return Err(self.tape.refuse(format!("the rules say {rule}")));
+        }
+        if sends && told.is_ok() {
             self.flights.depart(number);
         }
         Ok(told)
