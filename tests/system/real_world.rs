@@ -269,3 +269,19 @@ impl Stage {
         published["component"].as_str().expect("an id").to_owned()
     }
 }
+
+#[test]
+fn a_directory_is_granted_by_its_path_and_replays_when_it_is_gone() {
+    let stage = Stage::new();
+    stage.publish_guest("me", "reader", "[\"files\"]");
+    stage.write("papers/letter.txt", "dear reader");
+    let ran =
+        stage.actum("me", &["run", "reader", "read", "/letter.txt", "--grant", "files:papers"]).exits(0);
+    assert_eq!(ran.json(), json!({"ok": "dear reader"}));
+    stage
+        .actum("me", &["run", "reader", "read", "/letter.txt", "--grant", "files:nowhere"])
+        .exits(2)
+        .says("nowhere");
+    std::fs::remove_dir_all(stage.path().join("papers")).expect("removed");
+    stage.replays_with_the_home_away("me", &[ran.receipt()]);
+}

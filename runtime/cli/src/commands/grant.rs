@@ -2,8 +2,8 @@
 
 use crate::error::{CliError, Kind};
 use actum_model::{BlobId, ComponentId, Granted, Permission, permission};
-use actum_node::{Home, resolve};
-use std::collections::BTreeSet;
+use actum_node::{Home, resolve, tree};
+use std::{collections::BTreeSet, path::Path};
 
 /// What a component asks to be granted, and what to call it.
 pub(super) struct Asks {
@@ -84,8 +84,7 @@ fn delegate(home: &Home, text: &str) -> Result<Granted, CliError> {
 
 /// The tree of a directory, imported into this home.
 fn tree(home: &Home, directory: &str) -> Result<BlobId, CliError> {
-    let _ = home;
-    Err(usage(format!("files: {directory:?} is not a tree's id")))
+    tree::import(home.store(), Path::new(directory)).map_err(|e| usage(format!("files: {e}")))
 }
 
 #[cfg(test)]
