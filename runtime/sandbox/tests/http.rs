@@ -323,10 +323,9 @@ fn a_body_written_after_the_request_departs_with_it() {
 #[test]
 fn a_request_body_over_the_bound_is_refused_and_nothing_sent() {
     let over = json!({"err": {"failed": "ErrorCode::HttpRequestBodySize(Some(11))"}});
-    for args in [json!(["POST", url("/size"), [], "twelve bytes"])] {
-        let case = call("fetch", args).body_bytes(11).run();
-        assert_eq!((case.result(), case.sent().len()), (over.clone(), 0));
-    }
+    let args = json!(["POST", url("/size"), [], "twelve bytes"]);
+    let case = call("fetch", args).body_bytes(11).run();
+    assert_eq!((case.result(), case.sent().len()), (over.clone(), 0));
     let case = call("upload", json!([url("/size"), 2, 6])).body_bytes(11).run();
     assert_eq!((case.result(), case.sent().len()), (over, 0));
     let case = call("upload", json!([url("/size"), 2, 6])).body_bytes(12).run();
