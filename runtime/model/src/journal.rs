@@ -1,6 +1,8 @@
 //! The journal: every host answer the guest observed and the receipt cannot derive, in the order it was observed.
 
 use crate::{BlobId, JournalId, Permission, codec};
+use cid::Cid;
+use ipld_core::ipld::Ipld;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +79,19 @@ const TELLING: [(&str, Permission); 5] = [
 ];
 
 impl JournalEntry {
+    /// Whether its bodies are those that the question names, as given, followed by those that the answer names.
+    pub fn lists(&self, question: &[BlobId]) -> bool {
+        let Some((asked, told)) = self.bodies.split_at_checked(question.len()) else { return false };
+        let Ok(answer) = serde_ipld_dagcbor::from_slice::<Ipld>(&self.told) else { return false };
+        let mut named = Vec::new();
+        links(&answer, &mut named);
+        let mut told: Vec<_> = told.iter().map(|id| *id.cid()).collect();
+        // An encoding sorts what it holds, so the order is not that of the list.
+        named.sort_unstable();
+        told.sort_unstable();
+        asked == question && told == named
+    }
+
     /// What the entry weighs against the limit `journal_bytes`, its bodies apart.
     pub fn weight(&self) -> u64 {
         const HEADS: usize = 64;
@@ -123,5 +138,15 @@ impl Journal {
     pub fn weight(&self, body_bytes: impl Fn(&BlobId) -> u64) -> u64 {
         let entry = |e: &JournalEntry| e.bodies.iter().map(&body_bytes).fold(e.weight(), u64::saturating_add);
         self.entries.iter().map(entry).fold(0, u64::saturating_add)
+    }
+}
+
+/// Every link in a value.
+fn links(value: &Ipld, found: &mut Vec<Cid>) {
+    match value {
+        Ipld::Link(cid) => found.push(*cid),
+        Ipld::List(items) => items.iter().for_each(|item| links(item, found)),
+        Ipld::Map(items) => items.values().for_each(|item| links(item, found)),
+        _ => {}
     }
 }

@@ -300,7 +300,7 @@ impl Bench {
                     let says = call.says.as_deref().unwrap_or_default();
                     if call.outcome != cells[5]
                         || !cells[6].contains(says)
-                        || !(cells[4] == "identical" || !ran)
+                        || (cells[4] != "identical" && ran)
                     {
                         done.faults.push(format!(
                             "{}: {} {}, wanted {} {says:?}: {}",

@@ -190,6 +190,7 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("wasm-threads", Setting::Switch(false, |c, on| _ = c.wasm_features(WasmFeatures::THREADS, on))),
     ("component-model", Setting::Switch(true, |c, on| _ = c.wasm_component_model(on))),
     ("component-model-async", Setting::Switch(false, |c, on| _ = c.concurrency_support(on))),
+    ("component-crossing-typed", Setting::Rule(crate::fast::table)),
     ("component-crossing-bytes", Setting::Number(MAX_CROSSING_BYTES, |_, _| {})),
     ("wasi", Setting::Rule(|| "wasi 0.2 virtual 1".to_owned())),
     (

@@ -5,7 +5,7 @@
 
 use crate::world::State;
 use actum_model::types::ResultType;
-use actum_model::{Param, Value, WitType};
+use actum_model::{BlobId, Param, Value, WitType};
 use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Func, Lift, Lower};
 
@@ -246,6 +246,42 @@ fn call<P: Inputs, R: Output>(
     Ok(result.into())
 }
 
+/// Gives every result with a typed form to a macro.
+macro_rules! results {
+    ($to:ident) => {
+        $to!(
+            Vec<u8>,
+            String,
+            Vec<String>,
+            Option<Vec<u8>>,
+            bool,
+            u32,
+            u64,
+            Result<Vec<u8>, String>,
+            Result<String, String>,
+            Result<Vec<u8>, Vec<u8>>,
+        )
+    };
+}
+
+/// Gives every list of parameters with a typed form to a macro.
+macro_rules! lists {
+    ($to:ident) => {
+        $to!(
+            (Bytes,),
+            (Text,),
+            (Bytes, Bytes),
+            (Bytes, Text),
+            (Bytes, u32),
+            (Text, Bytes),
+            (Text, Text),
+            (Text, u32),
+            (Bytes, u32, u32),
+            (Text, Text, Text),
+        )
+    };
+}
+
 fn pick_result<P: Inputs>(result: &WitType) -> Option<Call> {
     macro_rules! first {
         ($($out:ty),+ $(,)?) => {
@@ -254,18 +290,7 @@ fn pick_result<P: Inputs>(result: &WitType) -> Option<Call> {
             })+
         };
     }
-    first!(
-        Vec<u8>,
-        String,
-        Vec<String>,
-        Option<Vec<u8>>,
-        bool,
-        u32,
-        u64,
-        Result<Vec<u8>, String>,
-        Result<String, String>,
-        Result<Vec<u8>, Vec<u8>>,
-    );
+    results!(first);
     None
 }
 
@@ -279,17 +304,25 @@ pub(crate) fn pick(params: &[Param], result: Option<&WitType>) -> Option<Call> {
             })+
         };
     }
-    first!(
-        (Bytes,),
-        (Text,),
-        (Bytes, Bytes),
-        (Bytes, Text),
-        (Bytes, u32),
-        (Text, Bytes),
-        (Text, Text),
-        (Text, u32),
-        (Bytes, u32, u32),
-        (Text, Text, Text),
-    );
+    lists!(first);
     None
+}
+
+/// The digest of the table. It is part of the profile: the engine counts what crosses differently for typed and for
+/// dynamic values, so the table decides where the bound on crossing is met.
+pub(crate) fn table() -> String {
+    let mut text = String::new();
+    macro_rules! note_lists {
+        ($($list:ty),+ $(,)?) => {
+            $(text += &format!("{:?}\n", <$list as Inputs>::types());)+
+        };
+    }
+    macro_rules! note_results {
+        ($($out:ty),+ $(,)?) => {
+            $(text += &format!("{:?}\n", <$out as Output>::ty());)+
+        };
+    }
+    lists!(note_lists);
+    results!(note_results);
+    BlobId::of(text.as_bytes()).to_string()
 }

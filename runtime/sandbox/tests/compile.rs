@@ -15,7 +15,7 @@ use actum_sandbox::{
 use common::{action, limits, plain, typed, wat};
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,10 @@ fn slow() -> Vec<u8> {
     let functions: String = (0..3_000)
         .map(|n| {
             let work = format!("(i32.add (i32.const {n}) (i32.mul (local.get 0) (i32.const {n})))");
-            format!("(func (param i32) (result i32) {})", work.repeat(1) + &format!("{work} drop").repeat(20))
+            format!(
+                "(func (param i32) (result i32) {})",
+                work.to_owned() + &format!("{work} drop").repeat(20)
+            )
         })
         .collect();
     wat(&format!(
@@ -144,8 +147,8 @@ fn with_cache(engine: EngineKind, cache: CompileCache) -> Sandbox {
     Sandbox::new(SandboxConfig { engine, cache: Some(cache), ..SandboxConfig::default() }).unwrap()
 }
 
-fn cache(dir: &PathBuf) -> CompileCache {
-    CompileCache::new(dir.clone(), CacheKey::from([7; 32]))
+fn cache(dir: &Path) -> CompileCache {
+    CompileCache::new(dir.to_owned(), CacheKey::from([7; 32]))
 }
 
 /// `run` gives this number.
@@ -243,7 +246,7 @@ fn a_file_of_another_engine_is_not_believed() {
 #[test]
 fn a_file_made_with_another_key_is_not_believed() {
     let dir = directory("keys");
-    let theirs = CompileCache::new(dir.clone(), CacheKey::from([8; 32]));
+    let theirs = CompileCache::new(dir.to_owned(), CacheKey::from([8; 32]));
     assert_eq!(come_by(theirs.clone(), 7), COMPILED);
     assert_eq!(come_by(cache(&dir), 7), DISBELIEVED);
     assert_eq!(come_by(theirs, 7), DISBELIEVED);

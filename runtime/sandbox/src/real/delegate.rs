@@ -77,6 +77,10 @@ impl delegate::Host for RealView<'_> {
                 Answer { output, receipt, fuel, total_fuel }
             }))
         })?;
+        // Decided by the action alone: a journal cannot say otherwise.
+        if granted.is_none() != matches!(told, Err(DelegateError::Denied(_))) {
+            return Err(self.real.tape.refuse("the action grants otherwise".to_owned()));
+        }
         let burned = match &told {
             Ok(answer) => answer.total_fuel,
             Err(DelegateError::Failed { total_fuel, .. }) => *total_fuel,

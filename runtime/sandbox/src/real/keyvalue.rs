@@ -127,8 +127,9 @@ impl RealView<'_> {
             KeyvalueAsk::Increment(key, delta) => Question::Increment(key, *delta),
         };
         let reads = matches!(ask, KeyvalueAsk::Get(_) | KeyvalueAsk::List(_));
-        tape.ask(function, &(name, question), |tape| {
-            if !reads && !write {
+        let denied = !reads && !write;
+        let told = tape.ask(function, &(name, question), |tape| {
+            if denied {
                 return Ok(Err(Refusal::AccessDenied));
             }
             if let Err(why) = check(&ask) {
@@ -143,7 +144,12 @@ impl RealView<'_> {
                 KeyvalueTold::Keys(keys, next) => Told::Keys(keys, next),
                 KeyvalueTold::Number(number) => Told::Number(number),
             }))
-        })
+        })?;
+        // Decided by the action alone: a journal cannot say otherwise.
+        if denied != matches!(told, Err(Refusal::AccessDenied)) {
+            return Err(self.real.tape.refuse("the action grants otherwise".to_owned()));
+        }
+        Ok(told)
     }
 
     fn lookup(
@@ -177,10 +183,15 @@ impl store::Host for RealView<'_> {
     fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         let found = self.real.bucket(&identifier).cloned();
         // A name nobody granted is a denial, and one that need not say whether there is such a bucket.
+        let granted = found.map(|k| k.write);
         let opened: Result<bool, Refusal> =
             self.real.tape.ask("wasi:keyvalue/store#open", &(&identifier, Question::Open), |_| {
-                Ok(found.map(|k| k.write).ok_or(Refusal::AccessDenied))
+                Ok(granted.ok_or(Refusal::AccessDenied))
             })?;
+        // What the action grants is known without the journal: it cannot say otherwise.
+        if opened.as_ref().ok().copied() != granted {
+            return Err(self.real.tape.refuse("the action grants otherwise".to_owned()));
+        }
         match opened {
             Ok(write) => Ok(Ok(self.table.push(Bucket { name: identifier, write })?)),
             Err(refusal) => Ok(Err(refusal.into())),

@@ -2,7 +2,7 @@
 //! checks that the guest asks the same questions.
 
 use crate::error::Stop;
-use actum_model::{Bodies, Body, Journal, JournalEntry, codec};
+use actum_model::{BlobId, Bodies, Body, DecodeError, Journal, JournalEntry, codec};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(crate) struct Tape {
     entries: Vec<JournalEntry>,
     bodies: Bodies,
     /// The bodies of the entry being made.
-    named: Vec<actum_model::BlobId>,
+    named: Vec<BlobId>,
     strayed: Option<Strayed>,
     /// Bytes asked, told and made since they were last paid for.
     unpaid: u64,
@@ -103,24 +103,21 @@ impl Tape {
         body
     }
 
-    /// The bytes of a body of the last answer. A journal whose answer names what is not among its bodies is left here.
+    /// The bytes of a body of the last answer. A journal whose answer names what is not among its bodies, or holds itself
+    /// what belongs beside it, is left here.
     pub(crate) fn open(&mut self, body: &Body) -> wasmtime::Result<Vec<u8>> {
         let found = body.open(&self.bodies).or_else(|| match &self.source {
             Source::Recorded { bodies, .. } => body.open(bodies),
             Source::Live => None,
         });
-        if let Some(bytes) = found {
-            return Ok(bytes.to_vec());
+        let listed = match body {
+            Body::Bytes(bytes) => bytes.len() <= Body::MAX_INLINE,
+            Body::Id(id) => self.entries.last().is_some_and(|entry| entry.bodies.contains(id)),
+        };
+        match found {
+            Some(bytes) if listed => Ok(bytes.to_vec()),
+            _ => Err(self.refuse("it names a body that is not among its own".to_owned())),
         }
-        let recorded = self.entries.last().cloned();
-        self.strayed = recorded.map(|entry| Strayed {
-            entry: self.entries.len(),
-            function: entry.function.clone(),
-            asked: entry.asked.clone(),
-            recorded: Some(entry),
-            why: Some("it names a body that is not there".to_owned()),
-        });
-        Err(Stop::Strayed.into())
     }
 
     /// Asks: the answer of `answer`, recorded, or the recorded one.
@@ -162,8 +159,8 @@ impl Tape {
                 Ok(told)
             }
             Some(entry) => {
-                self.named.clear();
-                self.play(function, asked, entry)
+                let named = std::mem::take(&mut self.named);
+                self.play(function, asked, &named, entry)
             }
         }
     }
@@ -186,10 +183,17 @@ impl Tape {
         &mut self,
         function: &str,
         asked: Vec<u8>,
+        named: &[BlobId],
         entry: Option<JournalEntry>,
     ) -> wasmtime::Result<A> {
         let same = entry.as_ref().filter(|e| e.function == function && e.asked == asked);
-        let told = same.map(|e| codec::decode::<A>(&e.told, Journal::MAX_BYTES));
+        let told = same.map(|e| {
+            // What is listed weighs and costs: it is what question and answer name, no less and no more.
+            if !e.lists(named) {
+                return Err(DecodeError::Invalid("its bodies are not those it names".to_owned()));
+            }
+            codec::decode::<A>(&e.told, Journal::MAX_BYTES)
+        });
         match (told, entry) {
             (Some(Ok(told)), Some(entry)) => {
                 self.take(entry)?;
