@@ -92,11 +92,15 @@ impl JournalEntry {
         asked == question && told == named
     }
 
+    /// What an entry weighs beyond its parts, in bytes: no less than their heads.
+    pub const HEADS: usize = 64;
+    /// What each id of a body weighs, in bytes: no less than its encoding.
+    pub const ID_WEIGHT: usize = 48;
+
     /// What the entry weighs against the limit `journal_bytes`, its bodies apart.
     pub fn weight(&self) -> u64 {
-        const HEADS: usize = 64;
-        let ids = self.bodies.len().saturating_mul(40);
-        let bytes = self.function.len() + self.asked.len() + self.told.len() + ids + HEADS;
+        let ids = self.bodies.len().saturating_mul(Self::ID_WEIGHT);
+        let bytes = self.function.len() + self.asked.len() + self.told.len() + ids + Self::HEADS;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 

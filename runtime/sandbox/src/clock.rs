@@ -43,11 +43,11 @@ impl Clock {
         self.earliest.store(u64::MAX, Relaxed);
     }
 
-    /// How long until the earliest moment waited for since [`Self::begin_poll`], in nanoseconds; `u64::MAX` when none.
-    pub(crate) fn patience(&self) -> u64 {
+    /// How long until the earliest moment waited for since [`Self::begin_poll`], in nanoseconds.
+    pub(crate) fn patience(&self) -> Option<u64> {
         match self.earliest.load(Relaxed) {
-            u64::MAX => u64::MAX,
-            at => at.saturating_sub(self.elapsed.load(Relaxed)),
+            u64::MAX => None,
+            at => Some(at.saturating_sub(self.elapsed.load(Relaxed))),
         }
     }
 

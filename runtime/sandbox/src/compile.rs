@@ -101,6 +101,7 @@ impl Sandbox {
         id: ComponentId,
         bytes: &[u8],
         cancel: Option<&CancelToken>,
+        deadline: Option<Instant>,
     ) -> Result<Arc<Loaded>, LoadError> {
         let compilers = &self.inner.compilers;
         let asked = Instant::now();
@@ -134,7 +135,8 @@ impl Sandbox {
                 Some(job) => (job.since, LoadError::CompileTooSlow { seconds }),
                 None => (asked, LoadError::CompilersBusy { running: compilers.most.get(), seconds }),
             };
-            let left = compilers.wall_clock.saturating_sub(since.elapsed());
+            let own = compilers.wall_clock.saturating_sub(since.elapsed());
+            let left = deadline.map_or(own, |d| own.min(d.saturating_duration_since(Instant::now())));
             if left.is_zero() {
                 return Err(late);
             }

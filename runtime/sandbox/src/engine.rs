@@ -16,7 +16,7 @@ use crate::toll;
 use crate::turns::Turns;
 use crate::world::{self, MAX_HANDLES, State};
 use actum_model::release::MAX_COMPONENT_BYTES;
-use actum_model::{BlobId, Body, Limits, Profile, ProfileId};
+use actum_model::{BlobId, Body, Journal, Limits, Profile, ProfileId, value};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -32,6 +32,9 @@ use wasmtime::{
 pub(crate) const PROFILE: &str = "actum/1";
 /// The engine and its release. It must say what `Cargo.lock` says; a test compares them.
 pub(crate) const ENGINE: &str = "wasmtime 48.0.8";
+/// The most output, and the most stdio, that an action may ask for: 64 MiB. A receipt is believed about its own limits, so
+/// this is what keeps one from filling an auditor's memory.
+const CEILING_BYTES: u64 = 64 << 20;
 /// How often the wall clock is looked at while an action runs.
 const TICK: Duration = Duration::from_millis(20);
 /// Bytes that may cross from the guest to the host in one call, as the engine counts them: 256 MiB.
@@ -191,6 +194,7 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("component-model", Setting::Switch(true, |c, on| _ = c.wasm_component_model(on))),
     ("component-model-async", Setting::Switch(false, |c, on| _ = c.concurrency_support(on))),
     ("component-crossing-typed", Setting::Rule(crate::fast::table)),
+    ("component-crossing-value", Setting::Number(size_of::<wasmtime::component::Val>(), |_, _| {})),
     ("component-crossing-bytes", Setting::Number(MAX_CROSSING_BYTES, |_, _| {})),
     ("wasi", Setting::Rule(|| "wasi 0.2 virtual 1".to_owned())),
     (
@@ -212,6 +216,11 @@ const SETTINGS: &[(&str, Setting)] = &[
         "fuel-host",
         Setting::Rule(|| format!("{} a call, {} a byte, {} an item", toll::CALL, toll::BYTE, toll::ITEM)),
     ),
+    ("wasi-http", Setting::Rule(crate::real::http_rules)),
+    ("wasi-keyvalue", Setting::Rule(crate::real::keyvalue_rules)),
+    ("wasi-streams", Setting::Rule(crate::io::rules)),
+    ("delegate", Setting::Rule(crate::real::delegate_rules)),
+    ("values", Setting::Rule(|| format!("at most {} of them, {} deep", value::MAX_VALUES, value::MAX_DEPTH))),
     ("journal", Setting::Rule(|| format!("1; bodies over {} bytes by id", Body::MAX_INLINE))),
     ("load-bytes", Setting::Number(MAX_COMPONENT_BYTES, |_, _| {})),
     ("load-bounds", Setting::Bounds(&bounds::ALL)),
@@ -362,16 +371,16 @@ impl Sandbox {
         self.inner.kind
     }
 
-    /// The highest limits an action may ask for here. Fuel, output, stdio and journal have no ceiling of their own.
+    /// The highest limits an action may ask for here. Fuel has no ceiling of its own: it bounds no memory.
     pub fn ceiling(&self) -> Limits {
         Limits {
             fuel: u64::MAX,
             memory_bytes: self.inner.pool.memory_bytes,
             table_elements: self.inner.pool.table_elements,
             instances: u64::from(INSTANCES),
-            output_bytes: u64::MAX,
-            stdio_bytes: u64::MAX,
-            journal_bytes: u64::MAX,
+            output_bytes: CEILING_BYTES,
+            stdio_bytes: CEILING_BYTES,
+            journal_bytes: Journal::MAX_BYTES as u64,
         }
     }
 }

@@ -334,8 +334,13 @@ impl Job<'_> {
         store.set_fuel(self.action.limits.fuel).map_err(host)?;
         store.set_hostcall_fuel(MAX_CROSSING_BYTES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| {
-            store.data().real.watch.check().map(|()| UpdateDeadline::Continue(1))
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            let looked = state.real.watch.check();
+            if looked.is_err() {
+                state.toll.end();
+            }
+            looked.map(|()| UpdateDeadline::Continue(1))
         });
         if !self.loaded.imports().is_empty() {
             store.call_hook(pay);

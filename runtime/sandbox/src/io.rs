@@ -20,6 +20,11 @@ use wasmtime_wasi_io::bindings::wasi::io::{poll as waiting, streams as plain};
 /// The most a blocking write may carry, in bytes; from WASI's own text.
 const BLOCKING_WRITE: usize = 4096;
 
+/// The bounds of streams, as the profile has them.
+pub(crate) fn rules() -> String {
+    format!("{} bytes permitted, {BLOCKING_WRITE} in a blocking write", crate::stdio::PERMIT)
+}
+
 /// The `wasi:io` host of one action.
 pub(crate) struct IoView<'a> {
     pub(crate) clock: &'a Arc<Clock>,
@@ -71,7 +76,7 @@ impl IoView<'_> {
         let first = look(self.table);
         let flying = self.real.flights.waited();
         if !flying.is_empty() {
-            let patience = Duration::from_nanos(self.clock.patience());
+            let patience = self.clock.patience().map(Duration::from_nanos);
             let landed = self.real.land(&flying, waits && first.is_none(), patience)?;
             if !landed.is_empty() {
                 return look(self.table).unwrap_or_else(stuck);
@@ -172,6 +177,7 @@ impl streams::HostOutputStream for IoView<'_> {
     }
 
     fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
+        self.toll.bytes(bytes.len());
         plain::HostOutputStream::write(self.table, stream, bytes)
     }
 
@@ -181,6 +187,7 @@ impl streams::HostOutputStream for IoView<'_> {
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
         bounded(bytes.len())?;
+        self.toll.bytes(bytes.len());
         at_once(plain::HostOutputStream::blocking_write_and_flush(self.table, stream, bytes))
     }
 

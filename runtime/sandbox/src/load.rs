@@ -13,6 +13,7 @@ use actum_model::{ComponentId, Function, FunctionName, Granted, Outcome, Param, 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use std::{fmt, str};
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -129,7 +130,7 @@ impl Sandbox {
     /// [`LoadError`], each refusal told apart. Nothing larger than
     /// [`MAX_COMPONENT_BYTES`](actum_model::release::MAX_COMPONENT_BYTES) is looked at.
     pub fn load(&self, component: &[u8]) -> Result<Arc<Loaded>, LoadError> {
-        self.load_from(component, None)
+        self.load_from(component, None, None)
     }
 
     /// As [`Self::load`], and ends with [`LoadError::Cancelled`] soon after the token is cancelled. A compilation that has
@@ -138,12 +139,30 @@ impl Sandbox {
     /// # Errors
     /// As [`Self::load`], and [`LoadError::Cancelled`].
     pub fn load_cancellable(&self, component: &[u8], cancel: &CancelToken) -> Result<Arc<Loaded>, LoadError> {
-        self.load_from(component, Some(cancel))
+        self.load_from(component, Some(cancel), None)
     }
 
-    fn load_from(&self, component: &[u8], cancel: Option<&CancelToken>) -> Result<Arc<Loaded>, LoadError> {
+    /// As [`Self::load_cancellable`], waiting for a compilation until `deadline` at the longest.
+    ///
+    /// # Errors
+    /// As [`Self::load_cancellable`].
+    pub fn load_before(
+        &self,
+        component: &[u8],
+        cancel: &CancelToken,
+        deadline: Instant,
+    ) -> Result<Arc<Loaded>, LoadError> {
+        self.load_from(component, Some(cancel), Some(deadline))
+    }
+
+    fn load_from(
+        &self,
+        component: &[u8],
+        cancel: Option<&CancelToken>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Loaded>, LoadError> {
         within_size(component)?;
-        self.load_named(ComponentId::of(component), component, cancel)
+        self.load_named(ComponentId::of(component), component, cancel, deadline)
     }
 
     /// As [`Self::load_cancellable`], for bytes whose id has just been computed.
@@ -152,6 +171,7 @@ impl Sandbox {
         id: ComponentId,
         component: &[u8],
         cancel: Option<&CancelToken>,
+        deadline: Option<Instant>,
     ) -> Result<Arc<Loaded>, LoadError> {
         within_size(component)?;
         if let Some(loaded) = self.loaded(&id) {
@@ -162,7 +182,7 @@ impl Sandbox {
         }
         recognise(component)?;
         bounds::check(component)?;
-        self.have_compiled(id, component, cancel)
+        self.have_compiled(id, component, cancel, deadline)
     }
 
     /// A component that is loaded now, by its id. Never waits for one being compiled.

@@ -105,6 +105,9 @@ impl Evidence<'_> {
     }
 }
 
+/// Why a stack that ran out is no divergence.
+const STACK: &str = "the native stack ran out; how deep that is depends on the machine's code";
+
 /// Runs the receipt's action again and judges the receipt.
 ///
 /// Compared in this order: outcome, output, fuel, memory, journal, stdio; the first difference is the divergence.
@@ -124,6 +127,10 @@ pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, R
     };
     if let Some(judgement) = strayed(evidence, &again) {
         evidence.check_output()?;
+        let further = again.strayed.as_ref().is_some_and(|strayed| strayed.recorded.is_none());
+        if further && evidence.receipt.outcome == Outcome::StackOverflow {
+            return Ok(Judgement::NotReplayable(STACK.to_owned()));
+        }
         return Ok(judgement);
     }
     let again = again.execution;
@@ -158,7 +165,7 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
             "the provider's wall-clock protection ended it; another machine may be faster".to_owned(),
         );
     }
-    let loaded = match sandbox.load_named(receipt.action.component, evidence.component, None) {
+    let loaded = match sandbox.load_named(receipt.action.component, evidence.component, None, None) {
         Ok(loaded) => loaded,
         // What a host can hold is not in the profile; everything else about a component is.
         Err(LoadError::Invalid { reason }) => {
@@ -239,9 +246,7 @@ fn judge(evidence: &Evidence<'_>, again: &Execution, result: Option<&WitType>) -
         return Judgement::NotReplayable("this host's wall-clock protection ended the replay".to_owned());
     }
     if receipt.outcome == Outcome::StackOverflow || again.outcome == Outcome::StackOverflow {
-        return Judgement::NotReplayable(
-            "the native stack ran out; how deep that is depends on the machine's code".to_owned(),
-        );
+        return Judgement::NotReplayable(STACK.to_owned());
     }
     difference
 }

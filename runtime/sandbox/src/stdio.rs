@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 /// The permit a stream hands out, in bytes. It bounds what one write may make the host allocate.
-const PERMIT: usize = 64 << 10;
+pub(crate) const PERMIT: usize = 64 << 10;
 
 /// What a guest wrote so far.
 #[derive(Debug, Default)]

@@ -20,6 +20,8 @@ pub(crate) struct Toll {
     owed: u64,
     /// Calls of the host, the engine's own among them, that have not returned.
     depth: u32,
+    /// The guest was ended for another reason than fuel.
+    ended: bool,
 }
 
 impl Toll {
@@ -32,6 +34,12 @@ impl Toll {
     pub(crate) fn leave(&mut self) -> bool {
         self.depth = self.depth.saturating_sub(1);
         self.depth == 0
+    }
+
+    /// Notes that the guest is being ended by the wall clock or by whoever runs it. From then on nothing is due: what
+    /// it can or cannot pay must not stand in for how it ended.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
     }
 
     /// One call of a host function.
@@ -56,6 +64,7 @@ impl Toll {
 
     /// What is owed; from now on nothing is.
     pub(crate) fn take(&mut self) -> u64 {
-        std::mem::take(&mut self.owed)
+        let owed = std::mem::take(&mut self.owed);
+        if self.ended { 0 } else { owed }
     }
 }

@@ -73,6 +73,9 @@ impl State {
     pub(crate) fn owed(&mut self) -> u64 {
         let bytes = self.real.tape.take_unpaid();
         self.toll.bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+        if self.real.tape.ended() {
+            self.toll.end();
+        }
         self.toll.take()
     }
 
@@ -128,6 +131,7 @@ impl cli::environment::Host for State {
     }
 
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
+        self.toll.bytes(self.program.args.iter().map(String::len).sum());
         Ok(self.program.args.clone())
     }
 

@@ -136,6 +136,13 @@ impl Case {
         }
     }
 
+    #[track_caller]
+    fn replays_compiled(&self) {
+        let judgement =
+            self.judge(EngineKind::Cranelift, &self.receipt, &self.execution.journal, &self.execution.bodies);
+        assert_eq!(judgement, Judgement::Identical, "{:?}", self.action.limits);
+    }
+
     /// The judgement of the receipt with another journal under its name.
     fn forged(&self, change: impl FnOnce(&mut Journal)) -> Judgement {
         let mut journal = self.execution.journal.clone();
@@ -267,6 +274,54 @@ fn host_calls_cost_fuel_by_rule() {
     let case = record(Scripted::new(5), &[grant(10_000)], "other", 3, limits);
     assert_eq!(case.execution.outcome, Outcome::OutOfFuel);
     case.replays();
+}
+
+#[test]
+fn what_a_guest_cannot_pay_does_not_stand_in_for_how_it_ended() {
+    let granted = [grant(1_000_000)];
+    let whole = record(Scripted::new(5), &granted, "other", 3, limits()).execution.fuel;
+    for fuel in (0..whole + 50).step_by(23) {
+        for journal_bytes in [0, 150, 400, 100_000] {
+            let limits = Limits { fuel, journal_bytes, ..limits() };
+            record(Scripted::new(5), &granted, "other", 3, limits).replays_compiled();
+        }
+    }
+}
+
+#[test]
+fn a_question_without_room_in_the_journal_has_no_effect() {
+    let host = Scripted::new(5);
+    let limits = Limits { journal_bytes: 100, ..limits() };
+    let case = record(host.clone(), &[grant(1_000)], "other", 1, limits);
+    assert_eq!(case.execution.outcome, Outcome::JournalTooLarge);
+    assert_eq!(host.asked.load(Ordering::Relaxed), 0);
+    case.replays();
+}
+
+#[test]
+fn a_journal_cannot_grant_what_the_action_does_not() {
+    let case = record(Scripted::new(5), &[grant(1_000)], "other", 1, limits());
+    let mut receipt = case.receipt.clone();
+    let Some(Granted::Delegate(mut delegate)) = receipt.action.permissions.pop_first() else { panic!() };
+    delegate.target = "another".to_owned();
+    receipt.action.permissions.insert(Granted::Delegate(delegate));
+    match case.judge(EngineKind::Cranelift, &receipt, &case.execution.journal, &case.execution.bodies) {
+        Judgement::Diverged(divergence) => assert_eq!(divergence.at, "journal entry 1"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn bodies_that_nothing_names_are_not_weighed() {
+    let case = record(Scripted::new(100_000), &[grant(1_000)], "other", 1, limits());
+    let judgement = case.forged(|journal| {
+        let body = journal.entries[0].bodies[0];
+        journal.entries[0].bodies.push(body);
+    });
+    match judgement {
+        Judgement::Diverged(divergence) => assert_eq!(divergence.at, "journal entry 1"),
+        other => panic!("{other}"),
+    }
 }
 
 #[test]

@@ -65,16 +65,21 @@ impl NodeHost {
             deadline: Some(ask.deadline),
             nested: true,
         };
-        let execution =
-            self.sandbox.execute_in(&loaded, &action, &args, &around).map_err(|error| match error {
-                e @ (ExecuteError::NoPlace | ExecuteError::Cancelled | ExecuteError::LimitTooHigh { .. }) => {
-                    DelegateError::Unavailable(e.to_string())
-                }
-                e @ (ExecuteError::Args(_) | ExecuteError::NoSuchFunction { .. }) => {
-                    DelegateError::Invalid(e.to_string())
-                }
-                e => failed("the call", e),
-            })?;
+        let execution = match self.sandbox.execute_in(&loaded, &action, &args, &around) {
+            Ok(execution) => execution,
+            Err(error) => {
+                let told = match error {
+                    e @ (ExecuteError::NoPlace
+                    | ExecuteError::Cancelled
+                    | ExecuteError::LimitTooHigh { .. }) => DelegateError::Unavailable(e.to_string()),
+                    e @ (ExecuteError::Args(_) | ExecuteError::NoSuchFunction { .. }) => {
+                        DelegateError::Invalid(e.to_string())
+                    }
+                    e => failed("the call", e),
+                };
+                return Ok((Err(told), host.delegated.load(Ordering::Relaxed)));
+            }
+        };
         let fuel = execution.fuel;
         let total_fuel = fuel.saturating_add(host.delegated.load(Ordering::Relaxed));
         // Whatever is told from here on, the fuel is burned.
@@ -102,7 +107,7 @@ impl NodeHost {
         let component = self.store.component(id).map_err(|e| failed("the component", e))?;
         let component =
             component.ok_or_else(|| DelegateError::Unavailable(format!("component {id} is not here")))?;
-        let loaded = self.sandbox.load_cancellable(&component, &ask.cancel);
+        let loaded = self.sandbox.load_before(&component, &ask.cancel, ask.deadline);
         loaded.map_err(|e| DelegateError::Unavailable(e.to_string()))
     }
 

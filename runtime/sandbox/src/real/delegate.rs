@@ -33,6 +33,11 @@ const MAX_ARGS_BYTES: usize = 1 << 20;
 /// The most delegated calls of one action.
 const MAX_CALLS: u64 = 256;
 
+/// These bounds, as the profile has them.
+pub(super) fn rules() -> String {
+    format!("{MAX_CALLS} calls, {MAX_ARGS_BYTES} bytes of arguments each")
+}
+
 impl delegate::Host for RealView<'_> {
     fn call(
         &mut self,

@@ -15,6 +15,11 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 /// The most keys in one batch.
 const MAX_BATCH: usize = 1_000;
 
+/// These bounds, as the profile has them.
+pub(super) fn rules() -> String {
+    format!("{MAX_KEY_BYTES} bytes a key, {MAX_VALUE_BYTES} a value, {MAX_BATCH} keys a batch")
+}
+
 /// An open bucket.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated interface names it in public")]
@@ -115,6 +120,10 @@ impl RealView<'_> {
         ask: KeyvalueAsk,
     ) -> wasmtime::Result<Result<Told, Refusal>> {
         let Bucket { name, write } = self.table.get(bucket)?;
+        // What no bucket holds follows from the question: there is nothing to journal.
+        if let Err(why) = check(&ask) {
+            return Ok(Err(Refusal::Other(why)));
+        }
         let host = self.real.host.clone();
         let tape = &mut self.real.tape;
         let question = match &ask {
@@ -131,9 +140,6 @@ impl RealView<'_> {
         let told = tape.ask(function, &(name, question), |tape| {
             if denied {
                 return Ok(Err(Refusal::AccessDenied));
-            }
-            if let Err(why) = check(&ask) {
-                return Ok(Err(Refusal::Other(why)));
             }
             let told = host.keyvalue(name, ask.clone());
             Ok(told.map_err(Refusal::Other).map(|told| match told {
@@ -184,10 +190,12 @@ impl store::Host for RealView<'_> {
         let found = self.real.bucket(&identifier).cloned();
         // A name nobody granted is a denial, and one that need not say whether there is such a bucket.
         let granted = found.map(|k| k.write);
-        let opened: Result<bool, Refusal> =
-            self.real.tape.ask("wasi:keyvalue/store#open", &(&identifier, Question::Open), |_| {
-                Ok(granted.ok_or(Refusal::AccessDenied))
-            })?;
+        let opened: Result<bool, Refusal> = self.real.tape.ask_within(
+            32,
+            "wasi:keyvalue/store#open",
+            &(&identifier, Question::Open),
+            |_| Ok(granted.ok_or(Refusal::AccessDenied)),
+        )?;
         // What the action grants is known without the journal: it cannot say otherwise.
         if opened.as_ref().ok().copied() != granted {
             return Err(self.real.tape.refuse("the action grants otherwise".to_owned()));

@@ -116,11 +116,13 @@ impl Real {
         &mut self,
         waited: &[u64],
         wait: bool,
-        at_most: Duration,
+        at_most: Option<Duration>,
     ) -> wasmtime::Result<Vec<u64>> {
         let (field, watch) = (&self.airfield, &self.watch);
-        let landed: Vec<u64> = self.tape.ask("wasi:io/poll#poll", &(waited, wait), |_| {
-            let until = Instant::now().checked_add(at_most);
+        // Each number is at most nine bytes, and none is told that was not asked for.
+        let most = u64::try_from(waited.len()).unwrap_or(u64::MAX).saturating_mul(9).saturating_add(9);
+        let landed: Vec<u64> = self.tape.ask_within(most, "wasi:io/poll#poll", &(waited, wait), |_| {
+            let until = at_most.and_then(|at_most| Instant::now().checked_add(at_most));
             loop {
                 let ready = field.ready(waited);
                 let over = until.is_some_and(|until| Instant::now() >= until);
@@ -132,8 +134,10 @@ impl Real {
                 field.wait(waited, left.min(GLANCE));
             }
         })?;
-        // A forged journal may name what was not asked for.
-        let landed: Vec<u64> = landed.into_iter().filter(|n| waited.contains(n)).collect();
+        let nothing = landed.is_empty() && wait && at_most.is_none();
+        if nothing || !landed.iter().all(|n| waited.contains(n)) {
+            return Err(self.tape.refuse("no wait ends so".to_owned()));
+        }
         self.flights.land(&landed);
         Ok(landed)
     }
@@ -200,4 +204,19 @@ pub(crate) fn permission(name: &str, version: Option<&str>) -> Option<Permission
         None => false,
     };
     GRANTABLE.iter().find(|(known, versions, _, _)| *known == name && fits(versions)).map(|g| g.2)
+}
+
+/// The bounds of `wasi:http` that decide what a guest is told without asking anyone.
+pub(crate) fn http_rules() -> String {
+    http::rules()
+}
+
+/// Those of `wasi:keyvalue`.
+pub(crate) fn keyvalue_rules() -> String {
+    keyvalue::rules()
+}
+
+/// Those of `actum:host/delegate`.
+pub(crate) fn delegate_rules() -> String {
+    delegate::rules()
 }

@@ -47,6 +47,10 @@ pub(crate) struct Tape {
     /// The bodies of the entry being made.
     named: Vec<BlobId>,
     strayed: Option<Strayed>,
+    /// What the bodies of the entry being made weigh.
+    carried: u64,
+    /// A question was not answered: the guest is being ended.
+    ended: bool,
     /// Bytes asked, told and made since they were last paid for.
     unpaid: u64,
 }
@@ -74,6 +78,8 @@ impl Tape {
             bodies: Bodies::new(),
             named: Vec::new(),
             strayed: None,
+            carried: 0,
+            ended: false,
             unpaid: 0,
         }
     }
@@ -98,7 +104,11 @@ impl Tape {
         let body = Body::of(bytes);
         if let Body::Id(id) = &body {
             self.named.push(*id);
-            self.bodies.entry(*id).or_insert_with(|| bytes.to_vec());
+            self.carried = self.carried.saturating_add(count(bytes.len()));
+            // What there is no room for is not held: the entry will be refused.
+            if self.weight.saturating_add(self.carried) <= self.limit {
+                self.bodies.entry(*id).or_insert_with(|| bytes.to_vec());
+            }
         }
         body
     }
@@ -114,15 +124,23 @@ impl Tape {
             Body::Bytes(bytes) => bytes.len() <= Body::MAX_INLINE,
             Body::Id(id) => self.entries.last().is_some_and(|entry| entry.bodies.contains(id)),
         };
+        let apart = matches!(body, Body::Id(_));
         match found {
-            Some(bytes) if listed => Ok(bytes.to_vec()),
+            Some(bytes) if listed && apart == (bytes.len() > Body::MAX_INLINE) => Ok(bytes.to_vec()),
             _ => Err(self.refuse("it names a body that is not among its own".to_owned())),
         }
     }
 
+    /// Whether a question was not answered, because the journal is full, the guest strayed or nobody waits any more.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
     /// Asks: the answer of `answer`, recorded, or the recorded one.
     ///
-    /// `answer` decides about authority too: a denial is an answer, and on replay nothing is decided again.
+    /// `answer` decides about authority too: a denial is an answer. What follows from the action alone, a caller checks
+    /// again on the answer: a journal cannot say otherwise ([`Self::refuse`]). A question that finds no room in the
+    /// journal has no effect.
     pub(crate) fn ask<Q, A>(
         &mut self,
         function: &str,
@@ -133,12 +151,45 @@ impl Tape {
         Q: Serialize + ?Sized,
         A: Serialize + DeserializeOwned,
     {
-        let asked = codec::encode(question);
+        self.ask_within(u64::MAX, function, question, answer)
+    }
+
+    /// As [`Self::ask`], for an answer that is at most so many bytes encoded: a recording that ended because the journal
+    /// was full cannot have ended here, unless so much was no longer free.
+    pub(crate) fn ask_within<Q, A>(
+        &mut self,
+        most: u64,
+        function: &str,
+        question: &Q,
+        answer: impl FnOnce(&mut Self) -> wasmtime::Result<A>,
+    ) -> wasmtime::Result<A>
+    where
+        Q: Serialize + ?Sized,
+        A: Serialize + DeserializeOwned,
+    {
+        let answered = self.try_ask(most, function, codec::encode(question), answer);
+        self.ended |= answered.is_err();
+        answered
+    }
+
+    fn try_ask<A: Serialize + DeserializeOwned>(
+        &mut self,
+        most: u64,
+        function: &str,
+        asked: Vec<u8>,
+        answer: impl FnOnce(&mut Self) -> wasmtime::Result<A>,
+    ) -> wasmtime::Result<A> {
+        let names = self.named.len().saturating_mul(JournalEntry::ID_WEIGHT);
+        let question = count(function.len() + asked.len() + JournalEntry::HEADS + names);
+        let weight = self.weight.saturating_add(question).saturating_add(std::mem::take(&mut self.carried));
+        if weight > self.limit {
+            return Err(Stop::Journal.into());
+        }
         let recorded = match &mut self.source {
             Source::Live => None,
             Source::Recorded { entries, full, .. } => {
                 let entry = entries.next();
-                if entry.is_none() && *full {
+                if entry.is_none() && *full && weight.saturating_add(most) > self.limit {
                     return Err(Stop::Journal.into());
                 }
                 Some(entry)
@@ -149,6 +200,7 @@ impl Tape {
                 let told = answer(self)?;
                 let told_bytes = codec::encode(&told);
                 let bodies = std::mem::take(&mut self.named);
+                self.carried = 0;
                 let entry = JournalEntry {
                     function: function.to_owned(),
                     asked: ByteBuf::from(asked),
@@ -172,6 +224,7 @@ impl Tape {
 
     /// Refuses the answer given last, as one that was never given: whoever asked can tell a true one.
     pub(crate) fn refuse(&mut self, why: String) -> wasmtime::Error {
+        self.ended = true;
         let recorded = self.entries.last().cloned();
         let (function, asked) =
             recorded.as_ref().map(|e| (e.function.clone(), e.asked.clone())).unwrap_or_default();

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{
 };
 
 /// The permit a body's stream hands out, in bytes.
-const PERMIT: usize = 64 << 10;
+const PERMIT: usize = crate::stdio::PERMIT;
 
 /// A request's body as far as it is written. Behind a lock only because streams must own a handle: one thread uses it.
 #[derive(Clone, Debug, Default)]

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 /// The most bytes of one request's fields, each counted with [`FIELD_OVERHEAD`]: 64 KiB.
-const MAX_SECTION_BYTES: usize = 64 << 10;
+pub(super) const MAX_SECTION_BYTES: usize = 64 << 10;
 /// What a field weighs besides name and value, as in HTTP/2 (RFC 9113, section 6.5.2).
-const FIELD_OVERHEAD: usize = 32;
+pub(super) const FIELD_OVERHEAD: usize = 32;
 
 /// Fields that the host writes itself: they concern the connection, not the request.
-const FORBIDDEN: [&str; 9] = [
+pub(super) const FORBIDDEN: [&str; 9] = [
     "connection",
     "expect",
     "host",

@@ -57,6 +57,20 @@ impl Written {
     }
 }
 
+/// The bounds that decide without asking anyone, as the profile has them.
+pub(super) fn rules() -> String {
+    format!(
+        "{} bytes of fields, {} more for each, less {}; {} of a path, {} of an authority, {} of a method; {} in flight",
+        fields::MAX_SECTION_BYTES,
+        fields::FIELD_OVERHEAD,
+        fields::FORBIDDEN.join(" "),
+        request::MAX_PATH_BYTES,
+        request::MAX_AUTHORITY_BYTES,
+        request::MAX_WORD_BYTES,
+        MAX_IN_FLIGHT,
+    )
+}
+
 impl types::Host for RealView<'_> {
     /// None: the streams of this implementation do not fail.
     fn http_error_code(&mut self, _: Resource<types::IoError>) -> wasmtime::Result<Option<types::ErrorCode>> {

@@ -9,11 +9,11 @@ use actum_model::permission::Origin;
 use wasmtime::component::Resource;
 
 /// The most bytes of path and query: 8 KiB.
-const MAX_PATH_BYTES: usize = 8 << 10;
+pub(super) const MAX_PATH_BYTES: usize = 8 << 10;
 /// The most bytes of an authority: a name, brackets and a port.
-const MAX_AUTHORITY_BYTES: usize = 320;
+pub(super) const MAX_AUTHORITY_BYTES: usize = 320;
 /// The most letters of a method or a scheme.
-const MAX_WORD_BYTES: usize = 16;
+pub(super) const MAX_WORD_BYTES: usize = 16;
 
 /// A request as far as it is written.
 #[derive(Debug)]
