@@ -30,7 +30,7 @@ struct Client;
 
 impl Host for Client {
     fn http(&self, request: HttpRequest, landing: Landing) {
-        start(request, landing);
+        start(SecretKey::from_seed(&[7; 32]).did(), request, landing);
     }
 }
 

@@ -6,11 +6,12 @@
 
 mod reach;
 
-use actum_model::permission::Origin;
+use actum_model::{Did, permission::Origin};
 use actum_sandbox::host::{HttpAnswer, HttpError, HttpRequest, HttpResponse, Landing};
 use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -25,15 +26,43 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a body read at once.
 const CHUNK: usize = 16 << 10;
 
-/// The requests under way.
-static UNDER_WAY: std::sync::LazyLock<Arc<()>> = std::sync::LazyLock::new(Arc::default);
+/// The most of them for one requester: the others' guests have requests too.
+const MAX_REQUESTS_EACH: usize = 16;
 
-/// Sends a request from a thread of its own and gives the answer to `landing`, within the request's timeout.
-pub fn start(request: HttpRequest, landing: Landing) {
-    let place = Arc::clone(&UNDER_WAY);
-    if Arc::strong_count(&place) > MAX_REQUESTS + 1 {
-        return landing.land(Err(HttpError::ConnectionLimitReached));
+/// The requests under way, by who asked for the action.
+static UNDER_WAY: Mutex<BTreeMap<Did, usize>> = Mutex::new(BTreeMap::new());
+
+/// A request's place among those under way, for as long as it lives.
+struct Place(Did);
+
+impl Place {
+    fn take(requester: Did) -> Option<Self> {
+        let mut places = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = places.get(&requester).copied().unwrap_or(0);
+        if own >= MAX_REQUESTS_EACH || places.values().sum::<usize>() >= MAX_REQUESTS {
+            return None;
+        }
+        places.insert(requester, own.saturating_add(1));
+        Some(Self(requester))
     }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        match places.get_mut(&self.0) {
+            Some(own) if *own > 1 => *own = own.saturating_sub(1),
+            _ => drop(places.remove(&self.0)),
+        }
+    }
+}
+
+/// Sends a request, of an action that `requester` asked for, from a thread of its own and gives the answer to `landing`,
+/// within the request's timeout.
+pub fn start(requester: Did, request: HttpRequest, landing: Landing) {
+    let Some(place) = Place::take(requester) else {
+        return landing.land(Err(HttpError::ConnectionLimitReached));
+    };
     // Where there is no thread to be had, the landing is dropped, and says so.
     let started = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
         let answer = fetch(request, &|| landing.is_awaited());

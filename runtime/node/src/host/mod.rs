@@ -75,7 +75,7 @@ fn capability(release: &Release) -> String {
 
 impl Host for NodeHost {
     fn http(&self, request: HttpRequest, landing: Landing) {
-        http::start(request, landing);
+        http::start(self.action.requester, request, landing);
     }
 
     fn keyvalue(&self, bucket: &str, ask: KeyvalueAsk) -> Result<KeyvalueTold, String> {
