@@ -3,7 +3,7 @@
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
       (global.get $top) (global.set $top (i32.add (global.get $top) (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8)))))
     (data (i32.const 16) "\01\00\00\00\20\00\00\00\04\00\00\00\03\00\00\00abcd")
-    (func (export "take") (param i32 i32 i32 i32 f64 i32 i32 i64) (result i32) (i32.const 16)))
+    (func (export "take") (param i32 i32 i32 i32 f64 i32 i32 i32 i64) (result i32) (i32.const 16)))
   (core instance $i (instantiate $m))
   (type $r' (record (field "name" string) (field "tags" (list string))))
   (export $r "r" (type $r'))

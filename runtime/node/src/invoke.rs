@@ -101,6 +101,11 @@ pub fn grantable(import: &str) -> Option<Permission> {
     actum_sandbox::grantable(import)
 }
 
+/// Why a component does not get this import, in words.
+pub fn why_refused(import: &str) -> &'static str {
+    actum_sandbox::why_refused(import)
+}
+
 /// The output of an outcome as JSON, where the function returned.
 pub fn output_json(
     function: &Function,

@@ -83,7 +83,7 @@ pub enum PublishError {
         permission: &'static str,
     },
     /// The component imports what no node provides.
-    #[error("the component imports {import}, which no node provides")]
+    #[error("the component imports {import}, which no node provides: {}", crate::invoke::why_refused(import))]
     UnknownImport {
         /// The import.
         import: String,

@@ -42,4 +42,4 @@ pub use host::{Host, NoHost};
 pub use load::{Import, LeftOut, Loaded};
 pub use real::{Strayed, delegated_receipts};
 pub use replay::{Evidence, ReplayError};
-pub use world::grantable;
+pub use world::{grantable, why_refused};

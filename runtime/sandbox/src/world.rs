@@ -275,6 +275,23 @@ pub fn grantable(import: &str) -> Option<Permission> {
     }
 }
 
+/// Why a component does not get this import, and what to do instead; for one that is neither in the virtual world nor
+/// granted.
+pub fn why_refused(import: &str) -> &'static str {
+    let (name, version) = import.split_once('@').unwrap_or((import, ""));
+    if name.starts_with("wasi:") && version.starts_with("0.3") {
+        "WASI 0.3 has more than one order of events, so it cannot be replayed: build for WASI 0.2 (wasm32-wasip2)"
+    } else if name.starts_with("wasi:sockets/") {
+        "connections cannot be journalled: ask for wasi:http instead"
+    } else if grantable(import).is_some() {
+        "it must be granted"
+    } else if name.starts_with("wasi:") {
+        "it is not in the virtual world of this profile"
+    } else {
+        "nobody provides it"
+    }
+}
+
 /// Where an import comes from, by its name and version.
 pub(crate) fn source(import: &str) -> Source {
     let (name, version) = match import.split_once('@') {

@@ -455,7 +455,7 @@ fn a_changed_answer_diverges() {
     let short = case.doctored(|journal| _ = journal.entries.pop());
     assert_eq!((short.at.as_str(), short.receipt.as_str()), ("journal entry 3", "none"));
     let never = case.doctored(|journal| journal.entries[1].told = codec::encode(&Vec::<u64>::new()).into());
-    assert_eq!(never.at, "outcome", "waiting for an answer that never came is a trap: {never:?}");
+    assert_eq!(never.at, "journal entry 2", "a wait ends with an answer: {never:?}");
 }
 
 #[test]

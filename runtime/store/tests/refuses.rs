@@ -105,7 +105,8 @@ fn a_newer_schema() {
     let db = rusqlite::Connection::open(database(home.path())).unwrap();
     db.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
     let error = Store::open(home.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerVersion { found: 2, known: 1, .. }));
+    let StoreError::NewerVersion { found, known, .. } = error else { panic!("{error}") };
+    assert_eq!((found, known), (SCHEMA_VERSION + 1, SCHEMA_VERSION));
     assert!(error.to_string().contains("upgrade Actum"));
 }
 

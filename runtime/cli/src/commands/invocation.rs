@@ -188,7 +188,10 @@ pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) 
                     let forms: Vec<_> = kinds.iter().map(grant::form).collect();
                     format!("it was not run; --grant {} grants that", forms.join(" --grant "))
                 }
-                None => "it was not run; nothing here grants that".to_owned(),
+                None => {
+                    let why: BTreeSet<_> = imports.iter().map(|import| invoke::why_refused(import)).collect();
+                    format!("it was not run: {}", Vec::from_iter(why).join("; "))
+                }
             }))
         }
         outcome @ (Outcome::OutOfFuel | Outcome::OutOfMemory) => {

@@ -200,7 +200,10 @@ impl Tape {
                 let told = answer(self)?;
                 let told_bytes = codec::encode(&told);
                 let bodies = std::mem::take(&mut self.named);
-                self.carried = 0;
+                let carried = std::mem::take(&mut self.carried);
+                if weight.saturating_add(carried) > self.limit {
+                    return Err(Stop::Journal.into()); // Some of the answer was not even held.
+                }
                 let entry = JournalEntry {
                     function: function.to_owned(),
                     asked: ByteBuf::from(asked),
