@@ -1,7 +1,7 @@
 //! The HTTP client behind guests' requests: to the origin asked for and nowhere else, once, whole, and in time.
 //!
 //! Authority was decided before a request comes here. What is decided here is what only the moment of connecting can
-//! tell: which address the name stands for ([`reach`]), how long it takes and how much comes back. No redirect is
+//! tell: which address the name stands for (`reach`), how long it takes and how much comes back. No redirect is
 //! followed, no proxy of the environment is used, and nothing of this node (no user agent, no cookie) is added.
 
 mod reach;
