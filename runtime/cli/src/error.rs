@@ -241,6 +241,8 @@ impl From<RunError> for CliError {
     fn from(e: RunError) -> Self {
         match e {
             RunError::Home(e) => e.into(),
+            e @ RunError::Execute(ExecuteError::Cancelled) => Self::of(Kind::Guest, &e)
+                .hint("it has no receipt; what it had asked of the real world until then is done"),
             e @ RunError::Execute(ExecuteError::LimitTooHigh { .. } | ExecuteError::Args(_)) => {
                 Self::of(Kind::Usage, &e)
             }

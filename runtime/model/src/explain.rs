@@ -10,7 +10,7 @@
 //!
 //! What is cut off ends in `…`, with how much there is of it.
 
-use crate::{Bodies, JournalEntry};
+use crate::{Bodies, JournalEntry, Permission};
 use cid::{Cid, serde::BytesToCidVisitor};
 use serde::{
     Deserialize, Deserializer,
@@ -60,7 +60,11 @@ impl Explained {
         }
         Self {
             function,
-            asked: text(&entry.asked, bodies, width),
+            // A block is asked for by the id of its bytes: what is shown is the question, not the answer.
+            asked: match entry.permission() {
+                Some(Permission::Files) => text(&entry.asked, &Bodies::new(), width),
+                _ => text(&entry.asked, bodies, width),
+            },
             told: text(&entry.told, bodies, width),
             denied: is_denial(&entry.told),
         }

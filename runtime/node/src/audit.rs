@@ -85,7 +85,7 @@ pub fn receipts(home: &Home, limit: u32) -> Result<Vec<Signed<Receipt>>, AuditEr
 
 /// The receipt with this id, or the only one whose id begins or ends so.
 pub fn receipt(home: &Home, id: &str) -> Result<Signed<Receipt>, AuditError> {
-    match home.store().receipt_by_prefix(id) {
+    match home.store().receipt_by_part(id) {
         Ok(Some(receipt)) => Ok(receipt),
         Ok(None) => Err(AuditError::NotFound { id: id.to_owned() }),
         Err(StoreError::Ambiguous { matches, .. }) => {

@@ -9,7 +9,7 @@ use crate::{
     resolve::Target,
 };
 use actum_model::{Authority, DecodeError, Function, Receipt, Signed};
-use actum_sandbox::{ExecuteError, Execution, Surroundings};
+use actum_sandbox::{CancelToken, ExecuteError, Execution, Surroundings};
 use actum_store::{NewReceipt, StoreError};
 
 /// Why a local action left no receipt.
@@ -34,19 +34,21 @@ pub struct Ran {
     pub execution: Execution,
 }
 
-/// Runs `function` of `target` with canonically encoded arguments, and keeps the receipt.
+/// Runs `function` of `target` with canonically encoded arguments, and keeps the receipt. Once `cancel` is cancelled it ends
+/// soon, without one.
 pub fn run(
     home: &Home,
     target: &Target,
     function: &Function,
     args: &[u8],
     choices: Choices,
+    cancel: CancelToken,
 ) -> Result<Ran, RunError> {
     let sandbox = home.sandbox()?;
     let action = invoke::action(home.did(), *target.loaded.id(), function, args, choices);
     let release = target.release.as_ref().map(Signed::payload);
     let host = NodeHost::behind(home, sandbox, &action, release);
-    let around = Surroundings { host, ..Surroundings::default() };
+    let around = Surroundings { host, cancel, ..Surroundings::default() };
     let execution = sandbox.execute_in(&target.loaded, &action, args, &around)?;
     let payload =
         execution.receipt(action, home.did(), clock::now_secs(), Authority::Local, sandbox.profile().id());

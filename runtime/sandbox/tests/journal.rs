@@ -206,6 +206,18 @@ fn a_full_journal_ends_the_guest_at_the_same_question() {
 }
 
 #[test]
+fn an_answer_that_just_fits_and_one_that_just_does_not() {
+    let limits = Limits { journal_bytes: 100_000, ..limits() };
+    let mut ends = std::collections::BTreeSet::new();
+    for bytes in (99_000..100_100).step_by(11) {
+        let case = record(Scripted::new(bytes), &[grant(1_000)], "other", 1, limits.clone());
+        case.replays_compiled();
+        ends.insert(case.execution.outcome.code());
+    }
+    assert_eq!(ends.into_iter().collect::<Vec<_>>(), ["journal-too-large", "ok"]);
+}
+
+#[test]
 fn large_answers_stand_beside_the_journal_once() {
     let case = record(Scripted::new(1_000_000), &[grant(10_000)], "other", 1, limits());
     assert!(case.execution.journal.bytes().len() < 1_000);

@@ -248,24 +248,28 @@ impl Store {
         rows.iter().map(|(id, bytes)| envelope("receipt", id, bytes)).collect()
     }
 
-    /// The receipt whose id begins so, for people who type a short one; `None` when none does.
+    /// The receipt whose id begins or ends so, for people who type a short one; `None` when none does.
     ///
     /// [`StoreError::Ambiguous`] lists the ids when several do.
-    pub fn receipt_by_prefix(&self, prefix: &str) -> Result<Option<Signed<Receipt>>, StoreError> {
-        // Ids are lower-case letters and digits, which all sort before `~`.
-        let end = format!("{prefix}~");
+    pub fn receipt_by_part(&self, part: &str) -> Result<Option<Signed<Receipt>>, StoreError> {
+        // Ids are lower-case letters and digits, which all sort before `~`; nothing else is looked for.
+        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            return Ok(None);
+        }
+        let end = format!("{part}~");
         let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
             db.prepare_cached(
-                "SELECT id, bytes FROM receipts WHERE id >= ?1 AND id < ?2 ORDER BY n DESC LIMIT ?3",
+                "SELECT id, bytes FROM receipts WHERE (id >= ?1 AND id < ?2) OR id LIKE '%' || ?1
+                 ORDER BY n DESC LIMIT ?3",
             )?
-            .query_map(params![prefix, end, LISTED_MATCHES as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params![part, end, LISTED_MATCHES as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
         })?;
         match rows.as_slice() {
             [] => Ok(None),
             [(id, bytes)] => envelope("receipt", id, bytes).map(Some),
             several => Err(StoreError::Ambiguous {
-                prefix: prefix.to_owned(),
+                prefix: part.to_owned(),
                 matches: several.iter().map(|(id, _)| id.clone()).collect(),
             }),
         }

@@ -168,10 +168,11 @@ fn receipts_by_id_time_provider_and_short_id() {
     assert_eq!(times(store.receipts(Some(16), 100, Some(&key(1).did())).unwrap()), [18, 16]);
     assert_eq!(store.receipts(None, 100, None).unwrap().len(), 20);
     let id = made[3].receipt.id().to_string();
-    assert_eq!(store.receipt_by_prefix(&id).unwrap().unwrap(), made[3].receipt);
-    assert_eq!(store.receipt_by_prefix(&id[..20]).unwrap().unwrap(), made[3].receipt);
-    assert_eq!(store.receipt_by_prefix("bafyreizzzzzz").unwrap(), None);
-    assert_eq!(store.receipt_by_prefix("%").unwrap(), None);
+    assert_eq!(store.receipt_by_part(&id).unwrap().unwrap(), made[3].receipt);
+    assert_eq!(store.receipt_by_part(&id[..20]).unwrap().unwrap(), made[3].receipt);
+    assert_eq!(store.receipt_by_part("bafyreizzzzzz").unwrap(), None);
+    assert_eq!(store.receipt_by_part(&id[id.len() - 12..]).unwrap().unwrap(), made[3].receipt);
+    assert_eq!(store.receipt_by_part("%").unwrap(), None);
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_short_id_of_several_receipts() {
     let (_home, store) = open();
     let made: Vec<_> = (0..10).map(|n| Made::new(1, n, 8)).collect();
     store.put_receipts(&made.iter().map(Made::parts).collect::<Vec<_>>()).unwrap();
-    match store.receipt_by_prefix("bafyrei").unwrap_err() {
+    match store.receipt_by_part("bafyrei").unwrap_err() {
         StoreError::Ambiguous { prefix, matches } => {
             assert_eq!(prefix, "bafyrei");
             assert_eq!(matches.len(), 8);

@@ -5,13 +5,14 @@ use crate::{
     error::CliError,
     output::{self, Progress},
 };
-use actum_model::explain::Width;
+use actum_model::{Permission, explain::Width};
 use actum_node::{
     invoke,
+    provider::{CancelToken, Loaded},
     resolve::{self, Target},
     run,
 };
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// Runs a function of a component, on this machine, and keeps a receipt.
 ///
@@ -41,7 +42,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let encoded = invoke::encode_args(function, &json, &mut |path| invocation::read_file(path))?;
     progress.say(format!("running {}", function.name.name()));
     let choices = args.options.choices(&home, &asks(&args.target, &target))?;
-    let ran = run::run(&home, &target, function, &encoded, choices)?;
+    let ran = run::run(&home, &target, function, &encoded, choices, until_ctrl_c())?;
     drop(progress);
     let ended = invocation::Ended {
         function,
@@ -60,15 +61,39 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     printed
 }
 
+/// A token that Ctrl-C cancels: the action then ends by itself, and says so. A second Ctrl-C ends the process.
+fn until_ctrl_c() -> CancelToken {
+    let cancel = CancelToken::default();
+    let token = cancel.clone();
+    let listen = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                token.cancel();
+                let _ = tokio::signal::ctrl_c().await;
+                std::process::exit(130);
+            }
+        });
+    };
+    // Without the thread Ctrl-C ends the process at once, as it did before.
+    let _ = std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(listen);
+    cancel
+}
+
 /// What the target asks for: its release says so, and of a bare component its imports.
 fn asks(typed: &str, target: &Target) -> Asks {
     match target.release.as_ref().map(|r| r.payload()) {
         Some(release) => {
             Asks { who: format!("{}@{}", release.name, release.version), kinds: release.permissions.clone() }
         }
-        None => Asks {
-            who: typed.to_owned(),
-            kinds: target.loaded.imports().iter().filter_map(|i| i.permission).collect(),
-        },
+        None => Asks { who: typed.to_owned(), kinds: imported(&target.loaded) },
     }
+}
+
+/// What a component without a release can make use of. Files have no import of their own: any that knows file systems reads
+/// them where they are granted.
+fn imported(loaded: &Loaded) -> BTreeSet<Permission> {
+    let reads = loaded.imports().iter().any(|i| i.name.starts_with("wasi:filesystem/"));
+    let files = reads.then_some(Permission::Files);
+    loaded.imports().iter().filter_map(|i| i.permission).chain(files).collect()
 }

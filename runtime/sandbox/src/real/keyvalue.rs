@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use wasmtime::component::Resource;
 
+/// Asks for a value and is told only whether there is one.
+const EXISTS: &str = "wasi:keyvalue/store#bucket.exists";
 /// The most bytes of a key.
 const MAX_KEY_BYTES: usize = 256;
 /// The most bytes of a value: 1 MiB.
@@ -44,6 +46,7 @@ enum Question<'a> {
 #[serde(rename_all = "kebab-case")]
 enum Told {
     Values(Vec<Option<Body>>),
+    Exists(bool),
     Done,
     Keys(Vec<String>, Option<u64>),
     Number(u64),
@@ -87,12 +90,16 @@ impl Real {
 fn check(ask: &KeyvalueAsk) -> Result<(), String> {
     let key = |key: &String| {
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(format!("a key has 1 to {MAX_KEY_BYTES} bytes"));
+            return Err(format!("key-size: a key has 1 to {MAX_KEY_BYTES} bytes"));
         }
         Ok(())
     };
     let many = |count: usize| {
-        if count > MAX_BATCH { Err(format!("a batch has at most {MAX_BATCH} keys")) } else { Ok(()) }
+        if count > MAX_BATCH {
+            Err(format!("batch-too-large: a batch has at most {MAX_BATCH} keys"))
+        } else {
+            Ok(())
+        }
     };
     match ask {
         KeyvalueAsk::Get(keys) | KeyvalueAsk::Delete(keys) => {
@@ -102,7 +109,7 @@ fn check(ask: &KeyvalueAsk) -> Result<(), String> {
         KeyvalueAsk::Set(pairs) => {
             many(pairs.len())?;
             if pairs.iter().any(|(_, value)| value.len() > MAX_VALUE_BYTES) {
-                return Err(format!("a value has at most {MAX_VALUE_BYTES} bytes"));
+                return Err(format!("value-too-large: a value has at most {MAX_VALUE_BYTES} bytes"));
             }
             pairs.iter().map(|(k, _)| k).try_for_each(key)
         }
@@ -143,6 +150,9 @@ impl RealView<'_> {
             }
             let told = host.keyvalue(name, ask.clone());
             Ok(told.map_err(Refusal::Other).map(|told| match told {
+                KeyvalueTold::Values(values) if function == EXISTS => {
+                    Told::Exists(values.iter().any(Option::is_some))
+                }
                 KeyvalueTold::Values(values) => {
                     Told::Values(values.iter().map(|v| v.as_ref().map(|v| tape.keep(v))).collect())
                 }
@@ -223,8 +233,11 @@ impl store::HostBucket for RealView<'_> {
     }
 
     fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
-        let values = self.lookup("wasi:keyvalue/store#bucket.exists", &bucket, vec![key])?;
-        Ok(values.map(|mut values| values.pop().flatten().is_some()))
+        match self.ask_bucket(EXISTS, &bucket, KeyvalueAsk::Get(vec![key]))? {
+            Ok(Told::Exists(exists)) => Ok(Ok(exists)),
+            Ok(_) => misfit(),
+            Err(refusal) => Ok(Err(refusal.into())),
+        }
     }
 
     fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Answer<store::KeyResponse> {
