@@ -352,7 +352,10 @@ impl Job<'_> {
         let Some(ready) = &self.loaded.ready else { return Err(unfit()) };
         let instance = match ready.instantiate(&mut *store) {
             Ok(instance) => instance,
-            Err(error) => return self.instantiation_failed(&error),
+            Err(error) => {
+                let entered = store.data().toll.entered();
+                return self.instantiation_failed(&error, entered);
+            }
         };
         let func = instance.get_func(&mut *store, self.export.index).ok_or_else(unfit)?;
         let called = match given {
@@ -368,11 +371,14 @@ impl Job<'_> {
 
     /// Tells the guest's own failure at instantiation (a start function's trap, too much memory, too many instances)
     /// from the host's.
-    fn instantiation_failed(&self, error: &wasmtime::Error) -> Result<End, ExecuteError> {
+    fn instantiation_failed(&self, error: &wasmtime::Error, entered: bool) -> Result<End, ExecuteError> {
         if let Some(known) = end(error) {
             return known;
         }
-        if error.downcast_ref::<WasmBacktrace>().is_some() {
+        // A start function may be an import itself: then no WebAssembly is on the stack when the canonical ABI refuses what
+        // it is called with, in words only. What the machine lacks is an I/O error.
+        let abi = entered && !error.chain().any(|cause| cause.is::<std::io::Error>());
+        if abi || error.downcast_ref::<WasmBacktrace>().is_some() {
             return Ok(End::Stopped(Outcome::Trap(TrapCode::CanonicalAbi)));
         }
         // The engine gives no type to "too many instances". It is the limit if the component gets further without it.

@@ -20,6 +20,8 @@ pub(crate) struct Toll {
     owed: u64,
     /// Calls of the host, the engine's own among them, that have not returned.
     depth: u32,
+    /// The host, or the engine, was called at all.
+    entered: bool,
     /// The guest was ended for another reason than fuel.
     ended: bool,
 }
@@ -28,6 +30,12 @@ impl Toll {
     /// The host, or the engine, is called.
     pub(crate) fn enter(&mut self) {
         self.depth = self.depth.saturating_add(1);
+        self.entered = true;
+    }
+
+    /// Whether the guest ever called the host, or had the engine called.
+    pub(crate) fn entered(&self) -> bool {
+        self.entered
     }
 
     /// It returns. Whether that was the outermost call, so that what is owed is due.
