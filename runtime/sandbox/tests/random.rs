@@ -1,7 +1,7 @@
 //! Random components and random actions: whatever runs, runs the same twice, under each engine and each way of compiling.
 //!
 //! A case is one number: a component made from it and a handful of actions, with random arguments, limits, seeds and
-//! time bases. `ACTUM_RANDOM_CASES` sets how many (default 300, half of them the same ones for ever and half new);
+//! time bases. `ACTUM_RANDOM_CASES` adds so many new ones to the committed;
 //! `ACTUM_RANDOM_SEED` runs one again. A case that fails names its number and leaves its component in the target
 //! directory's `tmp`.
 #![allow(
@@ -396,7 +396,8 @@ fn ending(execution: &Execution) -> String {
     }
 }
 
-/// The cases to run: from the environment, or the committed ones and as many new ones.
+/// The cases to run: the committed ones, the same every time, and as many new ones as `ACTUM_RANDOM_CASES` says; or the one
+/// of `ACTUM_RANDOM_SEED`.
 fn seeds(default: u64) -> Vec<u64> {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
@@ -409,17 +410,12 @@ fn seeds(default: u64) -> Vec<u64> {
     if let Some(seed) = number("ACTUM_RANDOM_SEED") {
         return vec![seed];
     }
-    let cases = number("ACTUM_RANDOM_CASES").unwrap_or(default);
+    let new = number("ACTUM_RANDOM_CASES").unwrap_or(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let fresh = Draw::new(now.as_secs() ^ u64::from(now.subsec_nanos()) << 32).u64();
-    println!(
-        "{} regressions, {} committed cases, {} new ones from {fresh:#x}",
-        REGRESSIONS.len(),
-        cases / 2,
-        cases - cases / 2
-    );
-    let committed = (0..cases / 2).map(|n| COMMITTED + n);
-    let new = (0..cases - cases / 2).map(|n| fresh.wrapping_add(n));
+    println!("{} regressions, {default} committed cases, {new} new ones from {fresh:#x}", REGRESSIONS.len());
+    let committed = (0..default).map(|n| COMMITTED + n);
+    let new = (0..new).map(|n| fresh.wrapping_add(n));
     REGRESSIONS.iter().copied().chain(committed).chain(new).collect()
 }
 
