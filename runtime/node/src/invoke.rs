@@ -2,10 +2,11 @@
 
 use crate::clock;
 use actum_model::{
-    Action, BlobId, ComponentId, Did, Function, Granted, Limits, Outcome, Permission,
+    Action, BlobId, ComponentId, Did, Function, Granted, Limits, Outcome,
     json::{self, JsonError},
     value::{self, ValueError},
 };
+pub use actum_sandbox::{grantable, why_refused};
 use serde_bytes::ByteArray;
 use std::collections::BTreeSet;
 
@@ -94,16 +95,6 @@ pub fn action(
         time_base: choices.time_base.unwrap_or_else(clock::now_nanos),
         nonce: ByteArray::new(clock::random()),
     }
-}
-
-/// The permission that gives a component this import, where there is one.
-pub fn grantable(import: &str) -> Option<Permission> {
-    actum_sandbox::grantable(import)
-}
-
-/// Why a component does not get this import, in words.
-pub fn why_refused(import: &str) -> &'static str {
-    actum_sandbox::why_refused(import)
 }
 
 /// The output of an outcome as JSON, where the function returned.

@@ -34,7 +34,7 @@ const MAX_ARGS_BYTES: usize = 1 << 20;
 const MAX_CALLS: u64 = 256;
 
 /// These bounds, as the profile has them.
-pub(super) fn rules() -> String {
+pub(crate) fn rules() -> String {
     format!("{MAX_CALLS} calls, {MAX_ARGS_BYTES} bytes of arguments each")
 }
 

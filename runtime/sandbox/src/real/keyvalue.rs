@@ -18,7 +18,7 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 const MAX_BATCH: usize = 1_000;
 
 /// These bounds, as the profile has them.
-pub(super) fn rules() -> String {
+pub(crate) fn rules() -> String {
     format!("{MAX_KEY_BYTES} bytes a key, {MAX_VALUE_BYTES} a value, {MAX_BATCH} keys a batch")
 }
 

@@ -4,11 +4,11 @@
 //! [`Host`]. One rule orders everything: what the guest observes is journalled when it observes it, never when it happened.
 
 mod config;
-mod delegate;
+pub(crate) mod delegate;
 pub(crate) mod files;
 pub(crate) mod flights;
-mod http;
-mod keyvalue;
+pub(crate) mod http;
+pub(crate) mod keyvalue;
 mod tape;
 
 pub use delegate::delegated_receipts;
@@ -204,19 +204,4 @@ pub(crate) fn permission(name: &str, version: Option<&str>) -> Option<Permission
         None => false,
     };
     GRANTABLE.iter().find(|(known, versions, _, _)| *known == name && fits(versions)).map(|g| g.2)
-}
-
-/// The bounds of `wasi:http` that decide what a guest is told without asking anyone.
-pub(crate) fn http_rules() -> String {
-    http::rules()
-}
-
-/// Those of `wasi:keyvalue`.
-pub(crate) fn keyvalue_rules() -> String {
-    keyvalue::rules()
-}
-
-/// Those of `actum:host/delegate`.
-pub(crate) fn delegate_rules() -> String {
-    delegate::rules()
 }

@@ -181,7 +181,7 @@ impl Tape {
     ) -> wasmtime::Result<A> {
         let names = self.named.len().saturating_mul(JournalEntry::ID_WEIGHT);
         let question = count(function.len() + asked.len() + JournalEntry::HEADS + names);
-        let weight = self.weight.saturating_add(question).saturating_add(std::mem::take(&mut self.carried));
+        let weight = self.weight.saturating_add(question).saturating_add(self.carried);
         if weight > self.limit {
             return Err(Stop::Journal.into());
         }
@@ -200,20 +200,18 @@ impl Tape {
                 let told = answer(self)?;
                 let told_bytes = codec::encode(&told);
                 let bodies = std::mem::take(&mut self.named);
-                let carried = std::mem::take(&mut self.carried);
-                if weight.saturating_add(carried) > self.limit {
-                    return Err(Stop::Journal.into()); // Some of the answer was not even held.
-                }
                 let entry = JournalEntry {
                     function: function.to_owned(),
                     asked: ByteBuf::from(asked),
                     told: ByteBuf::from(told_bytes),
                     bodies,
                 };
-                self.take(entry)?;
+                let carried = std::mem::take(&mut self.carried);
+                self.take(entry, carried)?;
                 Ok(told)
             }
             Some(entry) => {
+                self.carried = 0;
                 let named = std::mem::take(&mut self.named);
                 self.play(function, asked, &named, entry)
             }
@@ -252,7 +250,12 @@ impl Tape {
         });
         match (told, entry) {
             (Some(Ok(told)), Some(entry)) => {
-                self.take(entry)?;
+                let length = |id| match &self.source {
+                    Source::Recorded { bodies, .. } => bodies.get(id).map(Vec::len),
+                    Source::Live => None,
+                };
+                let carried = entry.bodies.iter().filter_map(length).map(count).sum();
+                self.take(entry, carried)?;
                 Ok(told)
             }
             (told, recorded) => {
@@ -269,13 +272,8 @@ impl Tape {
         }
     }
 
-    /// Takes an entry, if there is room for it and its bodies.
-    fn take(&mut self, entry: JournalEntry) -> wasmtime::Result<()> {
-        let length = |id| match &self.source {
-            Source::Recorded { bodies, .. } => bodies.get(id).or_else(|| self.bodies.get(id)).map(Vec::len),
-            Source::Live => self.bodies.get(id).map(Vec::len),
-        };
-        let carried: u64 = entry.bodies.iter().filter_map(length).map(count).sum();
+    /// Takes an entry, if there is room for it and its bodies, which are so many bytes.
+    fn take(&mut self, entry: JournalEntry, carried: u64) -> wasmtime::Result<()> {
         let weight = self.weight.saturating_add(entry.weight()).saturating_add(carried);
         if weight > self.limit {
             return Err(Stop::Journal.into());

@@ -58,7 +58,7 @@ impl Written {
 }
 
 /// The bounds that decide without asking anyone, as the profile has them.
-pub(super) fn rules() -> String {
+pub(crate) fn rules() -> String {
     format!(
         "{} bytes of fields, {} more for each, less {}; {} of a path, {} of an authority, {} of a method; {} in flight",
         fields::MAX_SECTION_BYTES,
