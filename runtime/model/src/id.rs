@@ -148,6 +148,18 @@ id!(
     JournalId, DAG_CBOR
 );
 id!(
+    /// A signed [`crate::Delegation`], signature included.
+    DelegationId, DAG_CBOR
+);
+id!(
+    /// A signed [`crate::Invocation`], signature included.
+    InvocationId, DAG_CBOR
+);
+id!(
+    /// A signed [`crate::Rotation`], signature included.
+    RotationId, DAG_CBOR
+);
+id!(
     /// An engine [`crate::Profile`].
     ProfileId, DAG_CBOR
 );

@@ -24,9 +24,11 @@ pub mod profile;
 pub mod query;
 pub mod receipt;
 pub mod release;
+pub mod rotation;
 mod text;
 pub mod tree;
 pub mod types;
+pub mod ucan;
 pub mod value;
 pub mod verdict;
 
@@ -35,8 +37,8 @@ pub use codec::DecodeError;
 pub use descriptor::{Descriptor, Lease};
 pub use envelope::{EnvelopeError, Signed, Statement};
 pub use id::{
-    ActionId, BlobId, ComponentId, DescriptorId, JournalId, LeaseId, ProfileId, ReceiptId, ReleaseId,
-    VerdictId,
+    ActionId, BlobId, ComponentId, DelegationId, DescriptorId, InvocationId, JournalId, LeaseId, ProfileId,
+    ReceiptId, ReleaseId, RotationId, VerdictId,
 };
 pub use journal::{Bodies, Body, Journal, JournalEntry};
 pub use key::{Did, SecretKey};
@@ -48,6 +50,8 @@ pub use profile::Profile;
 pub use query::{Offer, Page, Query};
 pub use receipt::Receipt;
 pub use release::{Example, Function, Param, Release};
+pub use rotation::Rotation;
 pub use types::WitType;
+pub use ucan::{Delegation, Invocation};
 pub use value::Value;
 pub use verdict::{Divergence, Judgement, Verdict};
