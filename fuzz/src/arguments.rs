@@ -111,6 +111,7 @@ pub(crate) fn action(loaded: &Loaded, function: usize, args: &[u8], fuel: u64) -
         seed: [9; 32].into(),
         time_base: 1_700_000_000_000_000_000,
         nonce: [1; 12].into(),
+        partial: false,
     }
 }
 

@@ -1,6 +1,8 @@
 //! An action: one invocation asked for.
 
-use crate::{ActionId, BlobId, ComponentId, Did, FunctionName, Limits, codec, permission::Granted};
+use crate::{
+    ActionId, BlobId, ComponentId, DelegationId, Did, FunctionName, Limits, codec, permission::Granted, ucan,
+};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use std::collections::BTreeSet;
@@ -27,6 +29,9 @@ pub struct Action {
     pub time_base: u64,
     /// Makes this action different from an equal one asked for earlier.
     pub nonce: ByteArray<12>,
+    /// Whether the provider may run it with less than all of `permissions`. Default: no, it is then refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl Action {
@@ -36,7 +41,7 @@ impl Action {
     }
 }
 
-/// By what authority an action ran. It grows into the root of a delegation chain.
+/// By what authority an action ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authority {
@@ -46,7 +51,25 @@ pub enum Authority {
     Public,
     /// The provider's owner lists the requester as a caller of the offer.
     Listed,
+    /// By this chain of delegations, the root first: 1 to [`ucan::MAX_CHAIN`] of them.
+    Granted(Vec<DelegationId>),
     /// A guest asked for it through its node, which is requester and provider both: the id of that guest's action, which
     /// grants the call.
     Delegated(ActionId),
+}
+
+impl Authority {
+    /// What the types alone cannot say: the length of a chain.
+    pub fn check(&self) -> Result<(), String> {
+        let Self::Granted(chain) = self else { return Ok(()) };
+        if (1..=ucan::MAX_CHAIN).contains(&chain.len()) {
+            return Ok(());
+        }
+        Err(format!("a chain of {} delegations where 1 to {} are allowed", chain.len(), ucan::MAX_CHAIN))
+    }
+
+    /// Whether the provider ran it for itself, so that nobody sent it a request.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Local | Self::Delegated(_))
+    }
 }

@@ -10,7 +10,7 @@
 //!
 //! What is cut off ends in `…`, with how much there is of it.
 
-use crate::{Bodies, JournalEntry, Permission};
+use crate::{Bodies, Journal, JournalEntry, Permission, Withdrawal};
 use cid::{Cid, serde::BytesToCidVisitor};
 use serde::{
     Deserialize, Deserializer,
@@ -48,6 +48,8 @@ pub struct Explained {
     pub told: String,
     /// Whether that was a denial: no permission covers what was asked.
     pub denied: bool,
+    /// How the authority to run had ended, where it had: it was told nothing, and ended.
+    pub withdrawn: Option<Withdrawal>,
 }
 
 impl Explained {
@@ -65,17 +67,57 @@ impl Explained {
                 Some(Permission::Files) => text(&entry.asked, &Bodies::new(), width),
                 _ => text(&entry.asked, bodies, width),
             },
-            told: text(&entry.told, bodies, width),
+            told: match entry.withdrawn() {
+                Some(why) => withdrawn(why),
+                None => text(&entry.told, bodies, width),
+            },
             denied: is_denial(&entry.told),
+            withdrawn: entry.withdrawn(),
         }
     }
 }
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { function, asked, told, denied } = self;
-        write!(f, "{function}  asked {asked}  told {told}{}", if *denied { "  denied" } else { "" })
+        let Self { function, asked, told, denied, withdrawn } = self;
+        let told_word = if withdrawn.is_some() { "" } else { "told " };
+        write!(f, "{function}  asked {asked}  {told_word}{told}{}", if *denied { "  denied" } else { "" })
     }
+}
+
+fn withdrawn(why: Withdrawal) -> String {
+    let how = match why {
+        Withdrawal::Revoked => "was revoked",
+        Withdrawal::Expired => "expired",
+    };
+    format!("withdrawn: the authority to run {how} before this; nothing was done")
+}
+
+/// Something a guest asked for and was refused, because no permission covered it or the authority to run had ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which entry of the journal, counted from 1.
+    pub entry: usize,
+    /// The imported function.
+    pub function: String,
+    /// What the guest asked.
+    pub asked: String,
+    /// What it was told, or how the authority ended.
+    pub why: String,
+}
+
+/// What was refused in a journal, in its order, in words.
+pub fn refused<'a>(
+    journal: &'a Journal,
+    bodies: &'a Bodies,
+    width: Width,
+) -> impl Iterator<Item = Refused> + 'a {
+    let entries = journal.entries.iter().enumerate();
+    let entries = entries.filter(|(_, entry)| entry.withdrawn().is_some() || is_denial(&entry.told));
+    entries.map(move |(n, entry)| {
+        let Explained { function, asked, told: why, .. } = Explained::of(entry, bodies, width);
+        Refused { entry: n + 1, function, asked, why }
+    })
 }
 
 /// A question or an answer in words, with the bodies that are at hand.

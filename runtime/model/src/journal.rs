@@ -1,6 +1,6 @@
 //! The journal: every host answer the guest observed and the receipt cannot derive, in the order it was observed.
 
-use crate::{BlobId, JournalId, Permission, codec};
+use crate::{BlobId, JournalId, Permission, Withdrawal, codec};
 use cid::Cid;
 use ipld_core::ipld::Ipld;
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,28 @@ const TELLING: [(&str, Permission); 5] = [
     ("actum:host/delegate", Permission::Delegate),
 ];
 
+/// The one key of a decision that stands where an answer would. No interface answers with a map of this key.
+const WITHDRAWN: &str = "actum/withdrawn@1";
+
+/// What an entry says was told where the authority to run had ended: the canonical encoding of
+/// `{"actum/withdrawn@1": "revoked"}`, or `"expired"`. At most [`WITHDRAWAL_BYTES`].
+pub fn withdrawal(why: Withdrawal) -> Vec<u8> {
+    codec::encode(&BTreeMap::from([(WITHDRAWN, why)]))
+}
+
+/// The most bytes of [`withdrawal`].
+pub const WITHDRAWAL_BYTES: usize = 32;
+
 impl JournalEntry {
+    /// How the authority to run had ended when this was asked: then there was no answer and no effect, and no entry
+    /// follows.
+    pub fn withdrawn(&self) -> Option<Withdrawal> {
+        if self.told.len() > WITHDRAWAL_BYTES {
+            return None;
+        }
+        Withdrawal::ALL.into_iter().find(|why| self.told == withdrawal(*why))
+    }
+
     /// Whether its bodies are those that the question names, as given, followed by those that the answer names.
     pub fn lists(&self, question: &[BlobId]) -> bool {
         let Some((asked, told)) = self.bodies.split_at_checked(question.len()) else { return false };

@@ -44,7 +44,7 @@ pub use journal::{Bodies, Body, Journal, JournalEntry};
 pub use key::{Did, SecretKey};
 pub use limits::Limits;
 pub use name::{CapabilityName, FunctionName};
-pub use outcome::{Outcome, TrapCode};
+pub use outcome::{Outcome, TrapCode, Withdrawal};
 pub use permission::{Granted, Permission};
 pub use profile::Profile;
 pub use query::{Offer, Page, Query};

@@ -35,8 +35,34 @@ pub enum Outcome {
     /// The component needs what was not granted: its imports outside the grant, sorted, each once: at most
     /// [`Self::DENIED_NAMES`], each cut to [`Self::DENIED_NAME_BYTES`]. It was not instantiated.
     Denied(Vec<String>),
+    /// The authority it ran by ended while it ran, and it asked the host for something. The question is its journal's
+    /// last entry, and had no effect.
+    Withdrawn(Withdrawal),
     /// The host's own wall-clock protection ended the action. Not replayable: another machine may be faster.
     TimedOut,
+}
+
+/// How the authority of a running action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withdrawal {
+    /// Somebody of the chain took it back.
+    Revoked,
+    /// Its time was over.
+    Expired,
+}
+
+impl Withdrawal {
+    /// Every way there is.
+    pub const ALL: [Self; 2] = [Self::Revoked, Self::Expired];
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// Why a guest trapped.
@@ -101,6 +127,7 @@ impl Outcome {
             Self::StdioTooLarge => "stdio-too-large",
             Self::JournalTooLarge => "journal-too-large",
             Self::Denied(_) => "denied",
+            Self::Withdrawn(_) => "withdrawn",
             Self::TimedOut => "timed-out",
         }
     }
@@ -137,6 +164,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trap(code) => write!(f, "trap ({})", code.code()),
+            Self::Withdrawn(why) => write!(f, "withdrawn ({})", why.code()),
             Self::Denied(imports) => write!(f, "denied ({})", imports.join(", ")),
             other => f.write_str(other.code()),
         }

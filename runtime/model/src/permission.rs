@@ -5,7 +5,7 @@
 //! denied before it runs. Everything an authority decision needs stands in the action, so that a decision can be
 //! explained, and checked, by anyone who holds the receipt.
 
-use crate::{BlobId, ComponentId};
+use crate::{Action, BlobId, ComponentId, text};
 use serde::{Deserialize, Serialize, de};
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
@@ -13,6 +13,8 @@ use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 pub const MAX_GRANTED: usize = 64;
 /// The most bytes of a bucket's, a configuration key's or a target's name.
 pub const MAX_NAME_BYTES: usize = 64;
+/// The most bytes of a prefix of keys: as many as a key has.
+pub const MAX_KEYS_BYTES: usize = 256;
 /// The most bytes of a configuration value. It stands in the receipt, for everyone to read: it is no place for secrets.
 pub const MAX_CONFIG_BYTES: usize = 1 << 10;
 /// The deepest that delegated actions may nest.
@@ -73,7 +75,7 @@ impl FromStr for Permission {
 /// One permission granted to one action, with its bounds. Several of one kind add up, each narrow by itself.
 ///
 /// As text: `http:https://example.com`, `http:GET,POST:https://example.com`, `keyvalue:notes`, `keyvalue:notes:read`,
-/// `config:key=value`, `files:<tree id>`, `delegate:<target>=<component id>`, `delegate:<target>=<component id>,depth=2,fuel=1000`.
+/// `keyvalue:notes:keys=inbox/`, `keyvalue:notes:read:keys=inbox/`, `config:key=value`, `files:<tree id>`, `delegate:<target>=<component id>`, `delegate:<target>=<component id>,depth=2,fuel=1000`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Granted {
@@ -140,6 +142,16 @@ pub struct Keyvalue {
     pub bucket: String,
     /// Whether the guest may write to it.
     pub write: bool,
+    /// What the keys it may name begin with: 1 to [`MAX_KEYS_BYTES`] bytes, compared as bytes. None: any key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
+}
+
+impl Keyvalue {
+    /// Whether the guest may name this key.
+    pub fn covers(&self, key: &str) -> bool {
+        self.keys.as_ref().is_none_or(|prefix| key.starts_with(prefix.as_str()))
+    }
 }
 
 /// One value of `wasi:config`. It stands in the receipt.
@@ -235,7 +247,14 @@ impl Granted {
                 }
                 Ok(())
             }
-            Self::Keyvalue(keyvalue) => name("keyvalue: the bucket", &keyvalue.bucket),
+            Self::Keyvalue(keyvalue) => {
+                name("keyvalue: the bucket", &keyvalue.bucket)?;
+                let Some(keys) = &keyvalue.keys else { return Ok(()) };
+                if keys.is_empty() || keys.len() > MAX_KEYS_BYTES {
+                    return Err(format!("keyvalue: keys begin with 1 to {MAX_KEYS_BYTES} bytes"));
+                }
+                text::one_line("keyvalue: what keys begin with", keys)
+            }
             Self::Config(config) => {
                 name("config: the key", &config.key)?;
                 if config.value.len() > MAX_CONFIG_BYTES {
@@ -263,7 +282,10 @@ impl Granted {
                     && a.body_bytes <= b.body_bytes
                     && a.timeout_ms <= b.timeout_ms
             }
-            (Self::Keyvalue(a), Self::Keyvalue(b)) => a.bucket == b.bucket && a.write <= b.write,
+            (Self::Keyvalue(a), Self::Keyvalue(b)) => {
+                let keys = b.keys.is_none() || a.keys.as_ref().is_some_and(|longer| b.covers(longer));
+                a.bucket == b.bucket && a.write <= b.write && keys
+            }
             (Self::Delegate(a), Self::Delegate(b)) => {
                 (&a.target, a.component) == (&b.target, b.component) && a.depth <= b.depth && a.fuel <= b.fuel
             }
@@ -295,6 +317,19 @@ pub fn check_granted(granted: &BTreeSet<Granted>) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks what an action asked for and was not given: part of it, and only where the action allows that.
+pub fn check_withheld(action: &Action, withheld: &BTreeSet<Granted>) -> Result<(), String> {
+    if !withheld.is_empty() && !action.partial {
+        return Err(
+            "the action is not to run with less than it asks for, and something was withheld".to_owned()
+        );
+    }
+    match withheld.difference(&action.permissions).next() {
+        Some(other) => Err(format!("{other} was withheld, which the action does not ask for")),
+        None => Ok(()),
+    }
+}
+
 fn name(what: &str, name: &str) -> Result<(), String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(fits) {
@@ -315,7 +350,8 @@ impl fmt::Display for Granted {
                 write!(f, "{name}:{}:{}", methods.join(","), http.origin)
             }
             Self::Keyvalue(k) => {
-                write!(f, "{name}:{}{}", k.bucket, if k.write { "" } else { ":read" })
+                write!(f, "{name}:{}{}", k.bucket, if k.write { "" } else { ":read" })?;
+                k.keys.as_ref().map_or(Ok(()), |keys| write!(f, ":keys={keys}"))
             }
             Self::Config(c) => write!(f, "{name}:{}={}", c.key, c.value),
             Self::Files(files) => write!(f, "{name}:{}", files.tree),
@@ -336,7 +372,9 @@ impl FromStr for Granted {
             _ if rest.is_empty() => {
                 return match permission {
                     Permission::Http => needs("http:https://example.com, http:GET,POST:https://example.com"),
-                    Permission::Keyvalue => needs("keyvalue:<bucket>, keyvalue:<bucket>:read"),
+                    Permission::Keyvalue => {
+                        needs("keyvalue:<bucket>, keyvalue:<bucket>:read, keyvalue:<bucket>:keys=<prefix>")
+                    }
                     Permission::Config => needs("config:<key>=<value>"),
                     Permission::Files => needs("files:<directory or tree id>"),
                     _ => needs("delegate:<target>=<component id>"),
@@ -353,13 +391,23 @@ impl FromStr for Granted {
                 }
                 Self::Http(http)
             }
-            Permission::Keyvalue => match rest.split_once(':') {
-                None => Self::Keyvalue(Keyvalue { bucket: rest.to_owned(), write: true }),
-                Some((bucket, "read")) => {
-                    Self::Keyvalue(Keyvalue { bucket: bucket.to_owned(), write: false })
-                }
-                Some(_) => return Err("after the bucket only :read may stand".to_owned()),
-            },
+            Permission::Keyvalue => {
+                let (bucket, bounds) = rest.split_once(':').map_or((rest, None), |(b, rest)| (b, Some(rest)));
+                let (write, keys) = match bounds {
+                    None => (true, None),
+                    Some("read") => (false, None),
+                    // Whatever follows is the prefix: it may hold any mark.
+                    Some(bounds) => {
+                        let (write, bounds) =
+                            bounds.strip_prefix("read:").map_or((true, bounds), |bounds| (false, bounds));
+                        let keys = bounds.strip_prefix("keys=").ok_or(
+                            "after the bucket only :read and :keys=<prefix> may stand, in that order",
+                        )?;
+                        (write, Some(keys.to_owned()))
+                    }
+                };
+                Self::Keyvalue(Keyvalue { bucket: bucket.to_owned(), write, keys })
+            }
             Permission::Config => match rest.split_once('=') {
                 Some((key, value)) => Self::Config(Config { key: key.to_owned(), value: value.to_owned() }),
                 None => return needs("config:<key>=<value>"),

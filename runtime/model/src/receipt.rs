@@ -1,9 +1,11 @@
 //! The receipt: the provider's signed statement of how an action ended.
 
 use crate::{
-    Action, Authority, BlobId, Did, JournalId, Outcome, ProfileId, ReceiptId, Signed, Statement, permission,
+    Action, Authority, BlobId, Did, Granted, InvocationId, JournalId, Outcome, ProfileId, ReceiptId, Signed,
+    Statement, permission,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// This action, by this authority, under this profile, ended so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,13 @@ pub struct Receipt {
     pub action: Action,
     /// By what authority it ran.
     pub authority: Authority,
+    /// The signed request that it answers. None where nobody sent one: where the authority [is the provider's
+    /// own](Authority::is_own).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<InvocationId>,
+    /// What the action asked for and was not given. Only of an action that is `partial`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub withheld: BTreeSet<Granted>,
     /// The engine profile it ran under.
     pub profile: ProfileId,
     /// How it ended.
@@ -40,7 +49,25 @@ impl Statement for Receipt {
     }
     fn check(&self) -> Result<(), String> {
         permission::check_granted(&self.action.permissions)?;
+        permission::check_withheld(&self.action, &self.withheld)?;
+        self.authority.check()?;
+        match (&self.authority, &self.invocation) {
+            (own, Some(_)) if own.is_own() => {
+                return Err("it answers a request, and nobody sent one for what ran so".to_owned());
+            }
+            (Authority::Granted(_), None) => {
+                return Err("a chain of delegations is proof of a request, and it names none".to_owned());
+            }
+            _ => {}
+        }
         self.outcome.check()
+    }
+}
+
+impl Receipt {
+    /// What the guest was given: what the action asked for, less what was withheld.
+    pub fn given(&self) -> BTreeSet<Granted> {
+        self.action.permissions.difference(&self.withheld).cloned().collect()
     }
 }
 

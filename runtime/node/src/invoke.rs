@@ -94,6 +94,7 @@ pub fn action(
         seed: ByteArray::new(choices.seed.unwrap_or_else(clock::random)),
         time_base: choices.time_base.unwrap_or_else(clock::now_nanos),
         nonce: ByteArray::new(clock::random()),
+        partial: false,
     }
 }
 

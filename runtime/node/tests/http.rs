@@ -58,6 +58,7 @@ fn run(function: &str, args: &Json, granted: &[Granted]) -> Ran {
         seed: [9; 32].into(),
         time_base: 1_700_000_000_000_000_000,
         nonce: [1; 12].into(),
+        partial: false,
     };
     let around = Surroundings { host: Arc::new(Client), ..Surroundings::default() };
     let execution = sandbox.execute_in(&loaded, &action, &args, &around).unwrap();

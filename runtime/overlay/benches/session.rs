@@ -105,6 +105,7 @@ fn call(key: &SecretKey) -> Request {
         seed: [0; 32].into(),
         time_base: 0,
         nonce: [0; 12].into(),
+        partial: false,
     };
     Request::Call { action, args }
 }

@@ -304,7 +304,11 @@ fn journal(sandbox: &Sandbox) {
     let component = gets();
     let loaded = sandbox.load(&component).unwrap();
     let (mut action, args) = action(&loaded, "run", &[Value::U32(100)], limits());
-    action.permissions.insert(Granted::Keyvalue(Keyvalue { bucket: "notes".to_owned(), write: false }));
+    action.permissions.insert(Granted::Keyvalue(Keyvalue {
+        bucket: "notes".to_owned(),
+        write: false,
+        keys: None,
+    }));
     let around = Surroundings { host: Arc::new(Notes), ..Surroundings::default() };
     let execute = || sandbox.execute_in(&loaded, &action, &args, &around).unwrap();
     let done = execute();

@@ -347,6 +347,7 @@ impl Bench {
             seed: [9; 32].into(),
             time_base: 1_700_000_000_000_000_000,
             nonce: [1; 12].into(),
+            partial: false,
         };
         let ran = self.compiled.execute(loaded, &action, &args).map_err(|e| e.to_string())?;
         let iss = SecretKey::from_seed(&[3; 32]).did();

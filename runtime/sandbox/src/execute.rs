@@ -15,6 +15,7 @@ use actum_model::{
     Value, codec, receipt::Stdio, value,
 };
 use serde_bytes::ByteBuf;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,6 +93,8 @@ impl Execution {
             iat,
             action,
             authority,
+            invocation: None,
+            withheld: BTreeSet::new(),
             profile,
             outcome: self.outcome.clone(),
             fuel: self.fuel,

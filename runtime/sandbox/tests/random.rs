@@ -154,6 +154,7 @@ fn action(
         seed: draw.seed().into(),
         time_base: if draw.one_in(4) { *draw.pick(&[0, 1, u64::MAX, 1 << 63]) } else { draw.scaled(61) },
         nonce: [1; 12].into(),
+        partial: false,
     };
     (action, args)
 }

@@ -1,8 +1,10 @@
 //! Everything a receipt can be checked for without running anything.
 
 use actum_model::{
-    Action, Authority, BlobId, Did, Journal, JournalId, Outcome, Permission, ProfileId, Receipt,
+    Action, Authority, BlobId, Did, InvocationId, Journal, JournalId, Outcome, Permission, ProfileId,
+    Receipt, Withdrawal,
     codec::{self, DecodeError},
+    permission::check_withheld,
     receipt::Stdio,
 };
 use serde_bytes::ByteBuf;
@@ -56,6 +58,17 @@ pub enum Inconsistency {
         /// Who signed.
         provider: Did,
     },
+    /// It ran by its provider's own authority, and yet it names a request; or by a chain of delegations, without one.
+    #[error("the receipt says it ran by {authority:?}, and names {}", request(invocation))]
+    Request {
+        /// By what authority it says it ran.
+        authority: Box<Authority>,
+        /// The request it names.
+        invocation: Option<InvocationId>,
+    },
+    /// Something was withheld that the action does not ask for, or although it was to run with all or not at all.
+    #[error("the receipt withholds what it may not: {0}")]
+    Withheld(String),
     /// It ran under a profile not known here, so nothing can be said of its result.
     #[error("the receipt's profile {profile} is not known here; known: {}", list(known))]
     UnknownProfile {
@@ -124,6 +137,22 @@ pub enum Inconsistency {
         /// The permission it takes. None: nothing that is journalled has this function.
         permission: Option<Permission>,
     },
+    /// The journal tells of the end of the authority elsewhere than in its last entry, or otherwise than the outcome.
+    #[error(
+        "entry {entry} of the journal, of {entries}, says the authority was {}; the outcome says {}",
+        withdrawn(journal),
+        withdrawn(outcome)
+    )]
+    Withdrawal {
+        /// Which entry, counted from 1; 0 where there is none.
+        entry: usize,
+        /// How many entries there are.
+        entries: usize,
+        /// What that entry says.
+        journal: Option<Withdrawal>,
+        /// What the outcome says.
+        outcome: Option<Withdrawal>,
+    },
     /// Denied before it was instantiated, and yet it used or left something.
     #[error(
         "denied before it was instantiated, but the receipt says {fuel} fuel, {memory_bytes} bytes of memory"
@@ -143,9 +172,17 @@ fn or_none(id: &Option<BlobId>) -> String {
     id.as_ref().map_or_else(|| "nothing".to_owned(), BlobId::to_string)
 }
 
+fn request(id: &Option<InvocationId>) -> String {
+    id.as_ref().map_or_else(|| "no request".to_owned(), |id| format!("the request {id}"))
+}
+
+fn withdrawn(how: &Option<Withdrawal>) -> &'static str {
+    how.as_ref().map_or("not withdrawn", Withdrawal::code)
+}
+
 fn needs(permission: &Option<Permission>) -> String {
     match permission {
-        Some(permission) => format!("but the action does not grant {permission}"),
+        Some(permission) => format!("but the guest was not given {permission}"),
         None => "which is no function that tells a guest anything".to_owned(),
     }
 }
@@ -163,13 +200,25 @@ pub fn consistency(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Incon
         return Err(Box::new(Inconsistency::OtherProvider { asked: asked.provider, signer: receipt.iss }));
     }
     same_action(asked.action, &receipt.action)?;
-    let own = matches!(receipt.authority, Authority::Local | Authority::Delegated(_));
-    if own && receipt.iss != receipt.action.requester {
+    if receipt.authority.is_own() && receipt.iss != receipt.action.requester {
         return Err(Box::new(Inconsistency::NotLocal {
             requester: receipt.action.requester,
             provider: receipt.iss,
         }));
     }
+    let unfit = match &receipt.authority {
+        own if own.is_own() => receipt.invocation.is_some(),
+        Authority::Granted(_) => receipt.invocation.is_none(),
+        _ => false,
+    };
+    if unfit {
+        return Err(Box::new(Inconsistency::Request {
+            authority: Box::new(receipt.authority.clone()),
+            invocation: receipt.invocation,
+        }));
+    }
+    check_withheld(&receipt.action, &receipt.withheld)
+        .map_err(|why| Box::new(Inconsistency::Withheld(why)))?;
     if !asked.profiles.contains(&receipt.profile) {
         return Err(Box::new(Inconsistency::UnknownProfile {
             profile: receipt.profile,
@@ -202,6 +251,7 @@ fn same_action(asked: &Action, receipt: &Action) -> Result<(), Box<Inconsistency
     field("seed", &asked.seed, &receipt.seed)?;
     field("time_base", &asked.time_base, &receipt.time_base)?;
     field("nonce", &asked.nonce, &receipt.nonce)?;
+    field("partial", &asked.partial, &receipt.partial)?;
     // Whatever fields an action comes to have.
     field("action", asked, receipt)
 }
@@ -252,7 +302,8 @@ fn told(receipt: &Receipt, journal: &Journal, came: &[ByteBuf]) -> Result<(), Bo
     if used > limit {
         return Err(Box::new(Inconsistency::OverLimit { resource: "journal_bytes", used, limit }));
     }
-    let held = |permission| receipt.action.permissions.iter().any(|g| g.permission() == permission);
+    let given = receipt.given();
+    let held = |permission| given.iter().any(|g| g.permission() == permission);
     for (n, entry) in journal.entries.iter().enumerate() {
         let permission = entry.permission();
         if !permission.is_some_and(held) {
@@ -263,12 +314,32 @@ fn told(receipt: &Receipt, journal: &Journal, came: &[ByteBuf]) -> Result<(), Bo
     Ok(())
 }
 
+/// Whether the journal and the outcome say the same of how the authority ended: the last entry alone does.
+fn ended(receipt: &Receipt, journal: &Journal) -> Result<(), Box<Inconsistency>> {
+    let entries = journal.entries.len();
+    let outcome = match &receipt.outcome {
+        Outcome::Withdrawn(why) => Some(*why),
+        _ => None,
+    };
+    let first = journal.entries.iter().enumerate().find_map(|(n, e)| Some((n + 1, e.withdrawn()?)));
+    let fits = match first {
+        Some((entry, journal)) => entry == entries && Some(journal) == outcome,
+        None => outcome.is_none(),
+    };
+    if fits {
+        return Ok(());
+    }
+    let (entry, journal) = first.map_or((0, None), |(entry, journal)| (entry, Some(journal)));
+    Err(Box::new(Inconsistency::Withdrawal { entry, entries, journal, outcome }))
+}
+
 fn plausible(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Inconsistency>> {
     let limits = &receipt.action.limits;
     let journal: Journal = codec::decode(asked.journal, Journal::MAX_BYTES)
         .map_err(|e| Box::new(Inconsistency::MalformedJournal(e)))?;
     let entries = journal.entries.len();
     told(receipt, &journal, asked.bodies)?;
+    ended(receipt, &journal)?;
     if let Some(bytes) = asked.stdio {
         let stdio: Stdio =
             codec::decode(bytes, bytes.len()).map_err(|e| Box::new(Inconsistency::MalformedStdio(e)))?;

@@ -26,12 +26,15 @@ fn receipt() -> Receipt {
         seed: ByteArray::new([1; 32]),
         time_base: 1,
         nonce: ByteArray::new([2; 12]),
+        partial: false,
     };
     Receipt {
         iss: key(1).did(),
         iat: 1,
         action,
         authority: Authority::Public,
+        invocation: None,
+        withheld: Default::default(),
         profile: ProfileId::of(b"profile"),
         outcome: Outcome::Ok(BlobId::of(OUTPUT)),
         fuel: 10,
@@ -49,6 +52,8 @@ const TWO_BODIES: &[(&str, &[&[u8]])] =
 struct Doubt {
     /// Whether the asker granted what the receipt says, under the limits it says.
     granted: bool,
+    /// Who was asked.
+    provider: Did,
     receipt: Receipt,
     output: Option<Vec<u8>>,
     journal: Vec<u8>,
@@ -61,6 +66,7 @@ impl Doubt {
         let asked = receipt();
         let mut doubt = Self {
             granted: false,
+            provider: key(1).did(),
             receipt: receipt(),
             output: Some(OUTPUT.to_vec()),
             journal: Journal::default().bytes(),
@@ -73,11 +79,13 @@ impl Doubt {
         if std::mem::take(&mut doubt.granted) {
             asked.action.permissions = doubt.receipt.action.permissions.clone();
             asked.action.limits = doubt.receipt.action.limits.clone();
+            asked.action.partial = doubt.receipt.action.partial;
+            asked.action.requester = doubt.receipt.action.requester;
         }
         consistency(
             &doubt.receipt,
             &Asked {
-                provider: key(1).did(),
+                provider: doubt.provider,
                 action: &asked.action,
                 profiles: &[ProfileId::of(b"profile")],
                 output: doubt.output.as_deref(),
@@ -120,6 +128,35 @@ impl Doubt {
         self.take_journal(journal.bytes());
     }
 
+    /// The provider ran it for itself.
+    fn own(&mut self) {
+        self.receipt.iss = self.receipt.action.requester;
+        self.receipt.authority = Authority::Local;
+        self.granted = true;
+        self.provider = self.receipt.iss;
+    }
+
+    /// Its bucket was withheld.
+    fn withhold(&mut self, partial: bool) {
+        self.granted = true;
+        self.receipt.action.partial = partial;
+        self.receipt.withheld = [KEYVALUE.parse().unwrap()].into();
+    }
+
+    /// The authority ended at a question, which so many others follow.
+    fn withdraw(&mut self, more: usize, why: Withdrawal) {
+        self.tell(&[KEYVALUE], &[("wasi:keyvalue/store#open", &[])]);
+        let mut journal: Journal = codec::decode(&self.journal, Journal::MAX_BYTES).unwrap();
+        journal.entries[0].told = journal::withdrawal(why).into();
+        journal.entries.extend(vec![journal.entries[0].clone(); more]);
+        self.take_journal(journal.bytes());
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.receipt.outcome = outcome;
+        self.output = None;
+    }
+
     fn deny(&mut self, imports: &[&str], fuel: u64) {
         self.receipt.outcome = Outcome::Denied(imports.iter().map(|i| (*i).to_owned()).collect());
         self.output = None;
@@ -150,9 +187,43 @@ refuses! {
     another_seed: Inconsistency::OtherAction { field: "seed", .. } => |d| d.receipt.action.seed[0] ^= 1;
     another_time_base: Inconsistency::OtherAction { field: "time_base", .. } => |d| d.receipt.action.time_base += 1;
     another_nonce: Inconsistency::OtherAction { field: "nonce", .. } => |d| d.receipt.action.nonce[0] ^= 1;
+    less_than_asked_for_where_it_was_not_allowed: Inconsistency::OtherAction { field: "partial", .. } => |d| d.receipt.action.partial = true;
     a_local_run_by_another_peer: Inconsistency::NotLocal { .. } => |d| d.receipt.authority = Authority::Local;
     a_delegated_run_by_another_peer: Inconsistency::NotLocal { .. } =>
         |d| d.receipt.authority = Authority::Delegated(d.receipt.action.id());
+    a_chain_without_a_request: Inconsistency::Request { invocation: None, .. } =>
+        |d| d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
+    a_request_for_what_ran_by_its_providers_own_authority: Inconsistency::Request { invocation: Some(_), .. } => |d| {
+        d.own();
+        d.receipt.invocation = Some(InvocationId::of(b"i"));
+    };
+    something_withheld_of_an_action_that_is_not_partial: Inconsistency::Withheld(_) => |d| {
+        d.tell(&[KEYVALUE], &[]);
+        d.withhold(false);
+    };
+    something_withheld_that_was_not_asked_for: Inconsistency::Withheld(_) => |d| {
+        d.withhold(true);
+    };
+    a_journal_of_what_was_withheld: Inconsistency::UngrantedJournal { entry: 1, permission: Some(Permission::Keyvalue), .. } => |d| {
+        d.tell(&[KEYVALUE], &[("wasi:keyvalue/store#open", &[])]);
+        d.withhold(true);
+    };
+    an_outcome_withdrawn_that_no_entry_tells: Inconsistency::Withdrawal { entry: 0, entries: 1, journal: None, .. } => |d| {
+        d.tell(&[KEYVALUE], &[("wasi:keyvalue/store#open", &[])]);
+        d.end(Outcome::Withdrawn(Withdrawal::Revoked));
+    };
+    an_entry_withdrawn_that_the_outcome_denies: Inconsistency::Withdrawal { entry: 1, outcome: None, .. } => |d| {
+        d.withdraw(0, Withdrawal::Revoked);
+        d.end(Outcome::OutOfFuel);
+    };
+    an_entry_withdrawn_for_another_reason: Inconsistency::Withdrawal { entry: 1, journal: Some(Withdrawal::Expired), .. } => |d| {
+        d.withdraw(0, Withdrawal::Expired);
+        d.end(Outcome::Withdrawn(Withdrawal::Revoked));
+    };
+    an_entry_after_the_authority_ended: Inconsistency::Withdrawal { entry: 1, entries: 2, .. } => |d| {
+        d.withdraw(1, Withdrawal::Revoked);
+        d.end(Outcome::Withdrawn(Withdrawal::Revoked));
+    };
     an_unknown_profile: Inconsistency::UnknownProfile { .. } => |d| d.receipt.profile = ProfileId::of(b"x");
     another_output: Inconsistency::Output { named: Some(_), came: Some(_) } => |d| d.output = Some(b"x".to_vec());
     no_output: Inconsistency::Output { came: None, .. } => |d| d.output = None;
@@ -201,6 +272,28 @@ refuses! {
     a_denial_that_burned_fuel: Inconsistency::DeniedYetRan { fuel: 1, .. } => |d| d.deny(&["wasi:http"], 1);
     a_denial_of_nothing: Inconsistency::DeniedNothing(_) => |d| d.deny(&[], 0);
     a_denial_in_disorder: Inconsistency::DeniedNothing(_) => |d| d.deny(&["b", "a"], 0);
+}
+
+#[test]
+fn what_a_chain_a_provider_or_a_part_gives_is_consistent() {
+    Doubt::check(Doubt::own).unwrap();
+    Doubt::check(|d| {
+        d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
+        d.receipt.invocation = Some(InvocationId::of(b"i"));
+    })
+    .unwrap();
+    Doubt::check(|d| {
+        d.tell(&[KEYVALUE, "http:https://example.com"], &[("wasi:io/poll#poll", &[])]);
+        d.withhold(true);
+    })
+    .unwrap();
+    for why in Withdrawal::ALL {
+        Doubt::check(|d| {
+            d.withdraw(0, why);
+            d.end(Outcome::Withdrawn(why));
+        })
+        .unwrap();
+    }
 }
 
 #[test]

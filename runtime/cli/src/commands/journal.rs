@@ -28,8 +28,11 @@ pub(super) fn lines(journal: &Journal, bodies: &Bodies, width: Width) -> impl It
 /// The entries in words, for programs.
 pub(super) fn json(journal: &Journal, bodies: &Bodies, width: Width) -> serde_json::Value {
     let entry = |entry| {
-        let Explained { function, asked, told, denied } = Explained::of(entry, bodies, width);
-        serde_json::json!({"function": function, "asked": asked, "told": told, "denied": denied})
+        let Explained { function, asked, told, denied, withdrawn } = Explained::of(entry, bodies, width);
+        let withdrawn = withdrawn.map(|why| why.code());
+        serde_json::json!({
+            "function": function, "asked": asked, "told": told, "denied": denied, "withdrawn": withdrawn
+        })
     };
     journal.entries.iter().map(entry).collect()
 }

@@ -91,6 +91,7 @@ fn authority(authority: &Authority) -> (&'static str, Option<&ActionId>) {
         Authority::Local => ("local", None),
         Authority::Public => ("public", None),
         Authority::Listed => ("listed", None),
+        Authority::Granted(_) => ("granted", None),
         Authority::Delegated(by) => ("delegated", Some(by)),
     }
 }

@@ -1,8 +1,9 @@
 //! A journal reads as words, whatever is in it, and takes no more room than asked for.
 
 use actum_model::{
-    BlobId, Bodies, Body, JournalEntry, codec,
-    explain::{Explained, Width, is_denial, text},
+    BlobId, Bodies, Body, Journal, JournalEntry, Withdrawal, codec,
+    explain::{Explained, Width, is_denial, refused, text},
+    journal::withdrawal,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -117,6 +118,19 @@ fn a_denial_is_told_apart_from_every_other_answer() {
         Explained::of(&entry, &Bodies::new(), Width::FULL).to_string(),
         r#"wasi:keyvalue/store#open  asked ["secrets", "Open"]  told {"Err": "access-denied"}  denied"#
     );
+    let told = |told: Vec<u8>| JournalEntry { told: told.into(), ..entry.clone() };
+    let answered = told(codec::encode(&Ok::<_, u8>(true)));
+    let revoked = told(withdrawal(Withdrawal::Revoked));
+    assert_eq!(
+        Explained::of(&revoked, &Bodies::new(), Width::FULL).to_string(),
+        r#"wasi:keyvalue/store#open  asked ["secrets", "Open"]  withdrawn: the authority to run was revoked before this; nothing was done"#
+    );
+    let journal = Journal { entries: vec![answered.clone(), entry.clone(), answered, revoked] };
+    let refused: Vec<_> = refused(&journal, &Bodies::new(), Width::FULL).collect();
+    assert_eq!(refused.iter().map(|r| r.entry).collect::<Vec<_>>(), [2, 4]);
+    assert_eq!(refused[0].function, "wasi:keyvalue/store#open");
+    assert_eq!(refused[0].why, r#"{"Err": "access-denied"}"#);
+    assert!(refused[1].why.starts_with("withdrawn"), "{}", refused[1].why);
 }
 
 proptest! {

@@ -51,6 +51,12 @@ fn receipt() {
 }
 
 #[test]
+fn a_receipt_by_a_chain_of_delegations() {
+    let built: Signed<Receipt> = Signed::sign(samples::granted_receipt(), &provider());
+    statement("receipt-granted", &built, "bafyreihhj6xsh2ec56mmf2nsv75myfdreis6hhzdzffc6uucuuwdpie4ty");
+}
+
+#[test]
 fn verdict() {
     let built: Signed<Verdict> = Signed::sign(samples::verdict(), &requester());
     statement("verdict", &built, "bafyreibkm3l7p6apas2ripfqwvcwtn2joyvuxvnyg4dt5sk6aqfz2qcw3u");
@@ -72,6 +78,14 @@ fn page() {
 fn journal() {
     let id = "bafyreihrsxwwg7va77baqxzaetxw4uxftaubcallw4dvmgkn2n3ozb2wii";
     let kept = golden("journal", &samples::journal().bytes(), id);
+    let read: Journal = codec::decode(&kept, Journal::MAX_BYTES).unwrap();
+    assert_eq!((read.bytes(), read.id()), (kept, id.parse::<JournalId>().unwrap()));
+}
+
+#[test]
+fn a_journal_that_ends_with_the_authority() {
+    let id = "bafyreibjwjfijm6ih2yldgwhmnhmmg45uiy4ybfpjpmcap5merogfghxhi";
+    let kept = golden("journal-withdrawn", &samples::withdrawn_journal().bytes(), id);
     let read: Journal = codec::decode(&kept, Journal::MAX_BYTES).unwrap();
     assert_eq!((read.bytes(), read.id()), (kept, id.parse::<JournalId>().unwrap()));
 }

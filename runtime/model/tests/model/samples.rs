@@ -1,10 +1,11 @@
 //! One of each type, from fixed keys and values.
 
 use actum_model::{
-    Action, Authority, BlobId, ComponentId, Descriptor, Example, Function, Journal, JournalEntry, Judgement,
-    Lease, Limits, Offer, Outcome, Page, Param, Profile, Query, Receipt, Release, SecretKey, Signed, Value,
-    Verdict, WitType, codec,
+    Action, Authority, BlobId, ComponentId, DelegationId, Descriptor, Example, Function, InvocationId,
+    Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome, Page, Param, Profile, Query, Receipt,
+    Release, SecretKey, Signed, Value, Verdict, WitType, Withdrawal, codec,
     descriptor::Offered,
+    journal,
     receipt::Stdio,
     release::chunk_digests,
     types::{Case, Field, ResultType},
@@ -173,6 +174,7 @@ pub(crate) fn action() -> Action {
         seed: ByteArray::new([5; 32]),
         time_base: 1_790_000_000_000_000_000,
         nonce: ByteArray::new([6; 12]),
+        partial: false,
     }
 }
 
@@ -206,12 +208,42 @@ pub(crate) fn receipt() -> Receipt {
         iat: 1_790_000_001,
         action: action(),
         authority: Authority::Listed,
+        invocation: None,
+        withheld: [].into(),
         profile: profile().id(),
         outcome: Outcome::Ok(BlobId::of(&output())),
         fuel: 123_456_789,
         memory_bytes: 1 << 20,
         journal: journal().id(),
         stdio: Some(BlobId::of(&stdio())),
+    }
+}
+
+/// The journal of a guest whose authority ended while it ran.
+pub(crate) fn withdrawn_journal() -> Journal {
+    let mut cut = journal();
+    let told = ByteBuf::from(journal::withdrawal(Withdrawal::Revoked));
+    cut.entries.push(JournalEntry { told, ..cut.entries[0].clone() });
+    cut
+}
+
+/// A receipt for a request by a chain of delegations, run with less than it asked for until the chain was revoked.
+pub(crate) fn granted_receipt() -> Receipt {
+    let granted = |text: &str| text.parse().unwrap();
+    let permissions = [
+        granted("keyvalue:notes:read:keys=inbox/"),
+        granted("keyvalue:drafts"),
+        granted("http:https://example.com"),
+    ];
+    Receipt {
+        action: Action { permissions: permissions.into(), partial: true, ..action() },
+        authority: Authority::Granted(vec![DelegationId::of(b"root"), DelegationId::of(b"leaf")]),
+        invocation: Some(InvocationId::of(b"request")),
+        withheld: [granted("keyvalue:drafts")].into(),
+        outcome: Outcome::Withdrawn(Withdrawal::Revoked),
+        journal: withdrawn_journal().id(),
+        stdio: None,
+        ..receipt()
     }
 }
 

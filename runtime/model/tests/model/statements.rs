@@ -2,8 +2,9 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Action, DecodeError, Descriptor, EnvelopeError, Journal, Lease, Outcome, Page, Profile, Query, Receipt,
-    Release, SecretKey, Signed, Statement, Verdict, codec, envelope::VARSIG_ED25519_DAG_CBOR,
+    Action, Authority, DecodeError, DelegationId, Descriptor, EnvelopeError, Journal, JournalEntry, Lease,
+    Outcome, Page, Profile, Query, Receipt, Release, SecretKey, Signed, Statement, Verdict, Withdrawal,
+    codec, envelope::VARSIG_ED25519_DAG_CBOR, journal,
 };
 use ipld_core::ipld::Ipld;
 use std::collections::BTreeMap;
@@ -295,4 +296,50 @@ fn signing_what_no_reader_would_take() {
     }
     let nameless = Release { intent: String::new(), ..samples::release() };
     assert!(matches!(Signed::try_sign(nameless, &key), Err(DecodeError::Invalid(_))));
+}
+
+#[test]
+fn a_receipt_whose_authority_and_request_do_not_fit() {
+    let receipt = samples::granted_receipt;
+    let signed = Signed::sign(receipt(), &provider());
+    Signed::<Receipt>::verify(signed.bytes()).unwrap();
+    let chain = |count: usize| Authority::Granted(vec![DelegationId::of(b"one"); count]);
+    invalid(Receipt { authority: chain(0), ..receipt() }, &provider(), "a chain of 0 delegations");
+    invalid(Receipt { authority: chain(9), ..receipt() }, &provider(), "a chain of 9 delegations");
+    invalid(Receipt { invocation: None, ..receipt() }, &provider(), "it names none");
+    let own = [Authority::Local, Authority::Delegated(samples::action().id())];
+    for authority in own {
+        invalid(Receipt { authority: authority.clone(), ..receipt() }, &provider(), "nobody sent one");
+        let signed = Signed::sign(Receipt { authority, invocation: None, ..receipt() }, &provider());
+        Signed::<Receipt>::verify(signed.bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_receipt_that_withholds_what_it_may_not() {
+    let receipt = samples::granted_receipt;
+    let whole = Action { partial: false, ..receipt().action };
+    invalid(Receipt { action: whole, ..receipt() }, &provider(), "not to run with less");
+    let other = ["keyvalue:drafts:read".parse().unwrap()].into();
+    invalid(Receipt { withheld: other, ..receipt() }, &provider(), "keyvalue:drafts:read was withheld");
+    assert_eq!(receipt().given().len(), 2);
+    assert!(receipt().given().iter().all(|g| g.to_string() != "keyvalue:drafts"));
+}
+
+#[test]
+fn only_the_decision_itself_ends_a_journal() {
+    for why in Withdrawal::ALL {
+        let told = journal::withdrawal(why);
+        assert!(told.len() <= journal::WITHDRAWAL_BYTES);
+        let entry = |told: &[u8]| JournalEntry {
+            told: told.to_vec().into(),
+            ..samples::journal().entries[0].clone()
+        };
+        assert_eq!(entry(&told).withdrawn(), Some(why));
+        assert_eq!(entry(&told[..told.len() - 1]).withdrawn(), None);
+        assert_eq!(entry(&[&told[..], b"\0"].concat()).withdrawn(), None);
+        let mut other = told.clone();
+        *other.last_mut().unwrap() ^= 1;
+        assert_eq!(entry(&other).withdrawn(), None);
+    }
 }

@@ -142,6 +142,7 @@ impl NodeHost {
             seed: ByteArray::new(derived("seed")),
             time_base: self.action.time_base,
             nonce: ByteArray::new(nonce),
+            partial: false,
         }
     }
 

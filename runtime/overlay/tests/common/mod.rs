@@ -95,6 +95,7 @@ pub fn call(key: &SecretKey, args: Vec<u8>) -> Request {
         seed: [0; 32].into(),
         time_base: 0,
         nonce: [0; 12].into(),
+        partial: false,
     };
     Request::Call { action, args }
 }

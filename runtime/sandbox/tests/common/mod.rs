@@ -103,6 +103,7 @@ pub fn action(loaded: &Loaded, function: &str, values: &[Value], limits: Limits)
         seed: [9; 32].into(),
         time_base: 1_700_000_000_000_000_000,
         nonce: [1; 12].into(),
+        partial: false,
     };
     (action, args)
 }

@@ -75,12 +75,15 @@ impl Made {
             seed: ByteArray::new([0; 32]),
             time_base: 0,
             nonce: ByteArray::new([0; 12]),
+            partial: false,
         };
         let receipt = Receipt {
             iss: key(provider).did(),
             iat: n,
             action,
             authority: Authority::Local,
+            invocation: None,
+            withheld: Default::default(),
             profile: ProfileId::of(b"profile"),
             outcome: Outcome::Ok(BlobId::of(&output)),
             fuel: 1,
