@@ -47,6 +47,12 @@ pub enum EnvelopeError {
     /// Signed by an algorithm or over an encoding this version does not know.
     #[error("unknown signature header")]
     UnknownHeader,
+    /// The signature has not the 64 bytes of an Ed25519 signature, so it is nobody's.
+    #[error("a signature of {actual} bytes, which no Ed25519 signature has")]
+    SignatureLength {
+        /// How many bytes it has.
+        actual: usize,
+    },
     /// The issuer's key did not sign these bytes.
     #[error("the signature is not {issuer}'s")]
     BadSignature {
@@ -87,6 +93,17 @@ fn envelope_bytes(signature: &[u8; 64], signed: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// How long the byte string is that an array of two begins with, if all of it is there.
+fn signature_length(bytes: &[u8]) -> Option<usize> {
+    let (length, rest) = match bytes {
+        [0x82, 0x58, length, rest @ ..] => (usize::from(*length), rest),
+        [0x82, 0x59, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        [0x82, head @ 0x40..=0x57, rest @ ..] => (usize::from(head - 0x40), rest),
+        _ => return None,
+    };
+    (rest.len() > length).then_some(length)
+}
+
 impl<T: Statement> Signed<T> {
     /// Signs a statement that keeps its type's rules, where that is known; otherwise [`Self::try_sign`].
     ///
@@ -114,9 +131,12 @@ impl<T: Statement> Signed<T> {
             return Err(refuse(DecodeError::TooLarge { actual: bytes.len(), limit: T::MAX_BYTES }));
         }
         let malformed = |what: &str| refuse(DecodeError::Malformed(what.to_owned()));
-        let rest = bytes
-            .strip_prefix(&HEAD)
-            .ok_or_else(|| malformed("not an array of a 64-byte signature and a map"))?;
+        let Some(rest) = bytes.strip_prefix(&HEAD) else {
+            return Err(match signature_length(bytes) {
+                Some(actual) if actual != 64 => EnvelopeError::SignatureLength { actual },
+                _ => malformed("not an array of a 64-byte signature and a map"),
+            });
+        };
         let (signature, signed) =
             rest.split_at_checked(64).ok_or_else(|| malformed("the signature is cut short"))?;
         let Some(body) = signed.strip_prefix(signed_prefix(tag).as_slice()) else {

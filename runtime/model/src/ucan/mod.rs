@@ -1,11 +1,16 @@
 //! UCAN 1.0: delegations, invocations, and the chains that prove them.
 //!
 //! Source: the UCAN specification 1.0.0 with its Delegation, Invocation and Revocation parts. The envelope is
-//! [`Signed`](crate::Signed); only `did:key` of Ed25519 is known as a principal.
+//! [`Signed`](crate::Signed); only `did:key` of Ed25519 is known as a principal. Our own, because none fits: the crate
+//! `ucan` on the registry is the JWT format of before 1.0, and no longer resolves.
 
+pub mod chain;
 pub mod policy;
+pub mod proof;
 
-pub use policy::{Policy, PolicyError};
+pub use chain::{Chain, ChainError, Link, Revocations, validate};
+pub use policy::{Budget, Policy, PolicyError, Unmet};
+pub use proof::{Known, Proof};
 
 use crate::{DelegationId, Did, InvocationId, Signed, Statement};
 use cid::Cid;
@@ -85,7 +90,7 @@ impl fmt::Display for Command {
 }
 
 /// A delegation: `iss` lets `aud` invoke `cmd` on `sub`, as far as `pol` says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delegation {
     /// Who delegates, and signs.
@@ -120,6 +125,8 @@ impl Statement for Delegation {
 
     fn check(&self) -> Result<(), String> {
         nonce(&self.nonce)?;
+        self.pol.bounds().map_err(|e| e.to_string())?;
+        self.meta.iter().flat_map(BTreeMap::values).try_for_each(policy::sayable)?;
         times([self.nbf, self.exp])
     }
 }
@@ -132,7 +139,7 @@ impl Signed<Delegation> {
 }
 
 /// An invocation: `iss` asks for `cmd` on `sub`, by the authority of `prf`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invocation {
     /// Who asks, and signs.
@@ -176,6 +183,10 @@ impl Statement for Invocation {
         if self.prf.len() > MAX_CHAIN {
             return Err(format!("{} proofs where at most {MAX_CHAIN} are allowed", self.prf.len()));
         }
+        self.args
+            .values()
+            .chain(self.meta.iter().flat_map(BTreeMap::values))
+            .try_for_each(policy::sayable)?;
         times([self.exp, self.iat])
     }
 }
