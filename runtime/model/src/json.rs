@@ -31,6 +31,8 @@
 mod read;
 mod write;
 
+pub(crate) use write::short;
+
 use crate::{Param, Value, WitType};
 use serde_json::Value as Json;
 

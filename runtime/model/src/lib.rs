@@ -11,6 +11,7 @@ pub mod codec;
 pub mod descriptor;
 pub mod envelope;
 pub mod explain;
+pub mod grant;
 pub mod id;
 pub mod journal;
 pub mod json;
@@ -25,6 +26,7 @@ pub mod query;
 pub mod receipt;
 pub mod release;
 pub mod rotation;
+pub mod run;
 mod text;
 pub mod tree;
 pub mod types;
@@ -36,6 +38,7 @@ pub use action::{Action, Authority};
 pub use codec::DecodeError;
 pub use descriptor::{Descriptor, Lease};
 pub use envelope::{EnvelopeError, Signed, Statement};
+pub use grant::Terms;
 pub use id::{
     ActionId, BlobId, ComponentId, DelegationId, DescriptorId, InvocationId, JournalId, LeaseId, ProfileId,
     ReceiptId, ReleaseId, RotationId, VerdictId,
@@ -51,6 +54,7 @@ pub use query::{Offer, Page, Query};
 pub use receipt::Receipt;
 pub use release::{Example, Function, Param, Release};
 pub use rotation::Rotation;
+pub use run::{Claim, RunArgs};
 pub use types::WitType;
 pub use ucan::{Delegation, Invocation};
 pub use value::Value;

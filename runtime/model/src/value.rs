@@ -210,7 +210,16 @@ pub fn encode_params(params: &[Param], values: &[Value]) -> Result<Vec<u8>, Valu
 
 /// Reads the arguments of a function from at most `limit` bytes, refusing all but their canonical encoding.
 pub fn decode_params(params: &[Param], bytes: &[u8], limit: usize) -> Result<Vec<Value>, ValueError> {
-    decode::params(params, bytes, limit)
+    decode::params(params, bytes, limit, MAX_VALUES)
+}
+
+/// As [`decode_params`], of at most `most` values: what is over it is [`ValueError::TooMany`] before it is in memory.
+pub(crate) fn decode_few_params(
+    params: &[Param],
+    bytes: &[u8],
+    most: usize,
+) -> Result<Vec<Value>, ValueError> {
+    decode::params(params, bytes, bytes.len(), most)
 }
 
 /// The canonical encoding of a function's result: the value, or null for a function that returns nothing.

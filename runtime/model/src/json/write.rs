@@ -87,7 +87,7 @@ fn float(v: f64) -> Json {
 }
 
 /// The `f64` that prints as the `f32` does, 0.1 and not 0.10000000149011612, where it reads back as the same `f32`.
-fn short(v: f32) -> f64 {
+pub(crate) fn short(v: f32) -> f64 {
     match v.to_string().parse::<f64>() {
         Ok(wide) if wide as f32 == v => wide,
         _ => f64::from(v),

@@ -8,9 +8,15 @@ use crate::{
     path::{Path, excerpt},
 };
 
-pub(super) fn params(params: &[Param], bytes: &[u8], limit: usize) -> Result<Vec<Value>, ValueError> {
+pub(super) fn params(
+    params: &[Param],
+    bytes: &[u8],
+    limit: usize,
+    most: usize,
+) -> Result<Vec<Value>, ValueError> {
     let root = Path::root("arguments");
     let mut reader = Reader::new(bytes, limit)?;
+    reader.left = reader.left.min(most);
     let found = match reader.head(&root)? {
         (ARRAY, n) => n,
         (major, n) => {
