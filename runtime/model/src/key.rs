@@ -91,6 +91,29 @@ pub enum KeyError {
     /// Not an Ed25519 private key in PKCS#8 PEM.
     #[error("not an Ed25519 private key in PKCS#8 PEM: {0}")]
     NotPem(String),
+    /// A key, but none that Actum uses.
+    #[error("this is {0}, and Actum's keys are Ed25519 private keys in PKCS#8 PEM")]
+    WrongKind(String),
+    /// The key is sealed: reading it takes a passphrase.
+    #[error("the key is sealed with a passphrase")]
+    Sealed,
+    /// The key is not sealed, where a sealed one was wanted.
+    #[error("the key is not sealed")]
+    NotSealed,
+    /// Unsealing gave no key.
+    #[error("the passphrase is wrong, or the file is damaged")]
+    WrongPassphrase,
+    /// Sealed by a method that this version does not read, or whose cost is over a bound.
+    #[error("the key cannot be unsealed here: {0}")]
+    Method(String),
+    /// The file names another key than it holds.
+    #[error("the file says it holds the key of {said}, and holds that of {held}")]
+    OtherKey {
+        /// Whose key it says it holds.
+        said: Did,
+        /// Whose key it holds.
+        held: Did,
+    },
     /// The signature does not verify, strictly, under this key.
     #[error("the signature does not verify")]
     BadSignature,
@@ -179,19 +202,6 @@ impl SecretKey {
     /// The secret seed, to store it or to derive a libp2p identity from it.
     pub fn seed(&self) -> [u8; 32] {
         self.0.to_bytes()
-    }
-
-    /// The key as PKCS#8 PEM text (RFC 8410), which OpenSSL and others read.
-    pub fn to_pem(&self) -> String {
-        use ed25519_dalek::pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding};
-        #[expect(clippy::expect_used, reason = "a 32-byte seed always encodes")]
-        self.0.to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key encodes as PKCS#8").to_string()
-    }
-
-    /// Reads a key from PKCS#8 PEM text.
-    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        use ed25519_dalek::pkcs8::DecodePrivateKey;
-        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|e| KeyError::NotPem(e.to_string()))
     }
 
     /// The public half.

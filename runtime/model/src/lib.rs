@@ -16,6 +16,7 @@ pub mod id;
 pub mod journal;
 pub mod json;
 pub mod key;
+pub mod keyfile;
 pub mod limits;
 pub mod name;
 pub mod outcome;
@@ -45,6 +46,7 @@ pub use id::{
 };
 pub use journal::{Bodies, Body, Journal, JournalEntry};
 pub use key::{Did, SecretKey};
+pub use keyfile::Passphrase;
 pub use limits::Limits;
 pub use name::{CapabilityName, FunctionName};
 pub use outcome::{Outcome, TrapCode, Withdrawal};

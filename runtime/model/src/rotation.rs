@@ -1,6 +1,8 @@
 //! The rotation of a key: the old key's last word, which names its successor and the delegations that stay good.
 
-use crate::{DelegationId, Did, RotationId, SecretKey, Signed, Statement, codec, key::KeyError};
+use crate::{
+    DelegationId, Did, RotationId, SecretKey, Signed, Statement, codec, key::KeyError, ucan::MAX_TIME,
+};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use std::collections::BTreeSet;
@@ -17,7 +19,7 @@ pub struct Rotation {
     pub iss: Did,
     /// The new key.
     pub to: Did,
-    /// When, by the issuer's clock, in seconds since the Unix epoch.
+    /// When, by the issuer's clock, in seconds since the Unix epoch. At most [`MAX_TIME`].
     pub iat: u64,
     /// The delegations issued by the old key that stay good. At most [`Rotation::MAX_KEPT`].
     pub keep: BTreeSet<DelegationId>,
@@ -32,13 +34,14 @@ impl Rotation {
     /// Hands `old` over to `new`.
     pub fn new(old: &SecretKey, new: &SecretKey, iat: u64, keep: BTreeSet<DelegationId>) -> Self {
         let (iss, to) = (old.did(), new.did());
-        let accepted = ByteArray::new(new.sign(&Self::acceptance(&iss, &to, iat)));
+        let accepted = ByteArray::new(new.sign(&Self::acceptance(&iss, &to, iat, &keep)));
         Self { iss, to, iat, keep, accepted }
     }
 
-    /// What the new key signs.
-    pub fn acceptance(iss: &Did, to: &Did, iat: u64) -> Vec<u8> {
-        codec::encode(&("actum/rotation-accepted@1", iss, to, iat))
+    /// What the new key signs: all of the rotation, so that a thief of the old key cannot hand over to the rightful
+    /// successor and keep delegations of his own.
+    pub fn acceptance(iss: &Did, to: &Did, iat: u64, keep: &BTreeSet<DelegationId>) -> Vec<u8> {
+        codec::encode(&("actum/rotation-accepted@1", iss, to, iat, keep))
     }
 }
 
@@ -61,8 +64,11 @@ impl Statement for Rotation {
                 Self::MAX_KEPT
             ));
         }
-        let accepted =
-            self.to.verify(&Self::acceptance(&self.iss, &self.to, self.iat), self.accepted.as_slice());
+        if self.iat > MAX_TIME {
+            return Err(format!("the time {} is over 2^53 - 1 seconds", self.iat));
+        }
+        let acceptance = Self::acceptance(&self.iss, &self.to, self.iat, &self.keep);
+        let accepted = self.to.verify(&acceptance, self.accepted.as_slice());
         accepted.map_err(|e: KeyError| format!("the successor did not accept: {e}"))
     }
 }

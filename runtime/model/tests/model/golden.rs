@@ -3,8 +3,8 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Descriptor, Journal, JournalId, Lease, Page, Profile, ProfileId, Query, Receipt, Release, Signed,
-    Statement, Verdict, codec,
+    Descriptor, Journal, JournalId, Lease, Page, Profile, ProfileId, Query, Receipt, Release, Rotation,
+    Signed, Statement, Verdict, codec,
     id::{DAG_CBOR, cid_of},
 };
 
@@ -72,6 +72,12 @@ fn query() {
 fn page() {
     let built: Signed<Page> = Signed::sign(samples::page(), &provider());
     statement("page", &built, "bafyreihq4ey2ceqbcjq3bd4ffu3f6cqeje2tpiaivna63hmuzyylrdoopa");
+}
+
+#[test]
+fn rotation() {
+    let built: Signed<Rotation> = Signed::sign(samples::rotation(), &author());
+    statement("rotation", &built, "bafyreifkmf5kyzzevqop3oyidmxhusv7acpcgl43m2usmyrlulk3m4jqwm");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use actum_model::{
     Action, Authority, BlobId, ComponentId, DelegationId, Descriptor, Example, Function, InvocationId,
     Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome, Page, Param, Profile, Query, Receipt,
-    Release, SecretKey, Signed, Value, Verdict, WitType, Withdrawal, codec,
+    Release, Rotation, SecretKey, Signed, Value, Verdict, WitType, Withdrawal, codec,
     descriptor::Offered,
     journal,
     receipt::Stdio,
@@ -282,4 +282,10 @@ pub(crate) fn page() -> Page {
             lease: ByteBuf::from(Signed::sign(lease(), &provider()).bytes()),
         }],
     }
+}
+
+/// From the author's key to the requester's.
+pub(crate) fn rotation() -> Rotation {
+    let keep = [DelegationId::of(b"one"), DelegationId::of(b"another")].into();
+    Rotation::new(&author(), &requester(), 1_790_000_003, keep)
 }

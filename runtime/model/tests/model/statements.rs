@@ -3,14 +3,22 @@
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
     Action, Authority, DecodeError, DelegationId, Descriptor, EnvelopeError, Journal, JournalEntry, Lease,
-    Outcome, Page, Profile, Query, Receipt, Release, SecretKey, Signed, Statement, Verdict, Withdrawal,
+    Outcome, Page, Profile, Query, Receipt, Release, Rotation, SecretKey, Signed, Statement, Verdict, Withdrawal,
     codec, envelope::VARSIG_ED25519_DAG_CBOR, journal,
 };
 use ipld_core::ipld::Ipld;
 use std::collections::BTreeMap;
 
-const TAGS: [&str; 7] =
-    [Release::TAG, Descriptor::TAG, Lease::TAG, Receipt::TAG, Verdict::TAG, Query::TAG, Page::TAG];
+const TAGS: [&str; 8] = [
+    Release::TAG,
+    Descriptor::TAG,
+    Lease::TAG,
+    Receipt::TAG,
+    Verdict::TAG,
+    Query::TAG,
+    Page::TAG,
+    Rotation::TAG,
+];
 
 /// The entries of a value's map, encoded one by one, in canonical order.
 fn entries<T: serde::Serialize>(value: &T) -> Vec<(String, Vec<u8>)> {
@@ -146,6 +154,10 @@ fn verdict_is_strict() {
 #[test]
 fn query_is_strict() {
     strict(&samples::query(), &requester(), &[]);
+}
+#[test]
+fn rotation_is_strict() {
+    strict(&samples::rotation(), &author(), &[]);
 }
 #[test]
 fn page_is_strict() {
