@@ -25,7 +25,7 @@
 //! | permission | statement |
 //! |---|---|
 //! | `http` | `["and", [["==", ".http.origin", origin], ["all", ".http.methods", ["or", [["==", ".", "GET"], …]]], ["<=", ".http.body_bytes", bytes], ["<=", ".http.timeout_ms", ms]]]` |
-//! | `keyvalue` | `["==", ".keyvalue.bucket", bucket]`; to read, `["and", [that, ["==", ".keyvalue.write", false]]]` |
+//! | `keyvalue` | `["==", ".keyvalue.bucket", bucket]`; to read, and of keys that begin so, `["and", [that, ["==", ".keyvalue.write", false], ["like", ".keyvalue.keys", "inbox/*"]]]`; what ends in a backslash can only be `["==", …]` |
 //! | `config` | `["and", [["==", ".config.key", key], ["==", ".config.value", value]]]` |
 //! | `files` | `["==", ".files.tree", id]` |
 //! | `delegate` | `["and", [["==", ".delegate.target", target], ["==", ".delegate.component", id], ["<=", ".delegate.depth", depth], ["<=", ".delegate.fuel", fuel]]]` |

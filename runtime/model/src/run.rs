@@ -46,6 +46,9 @@ pub struct RunArgs {
     pub seed: ByteArray<32>,
     /// Where the guest's clocks start, in nanoseconds since the Unix epoch.
     pub time_base: u64,
+    /// Whether the provider may run it with less than all of `permissions`. Default: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// Under which release an action is asked for. The requester claims it, so the provider compares it with what it offers.
@@ -121,6 +124,7 @@ impl RunArgs {
             seed,
             time_base,
             nonce: _,
+            partial,
         } = action;
         Self {
             component: *component,
@@ -133,6 +137,7 @@ impl RunArgs {
             permissions: permissions.clone(),
             seed: *seed,
             time_base: *time_base,
+            partial: *partial,
         }
     }
 
@@ -197,8 +202,19 @@ impl RunArgs {
         }
         let nonce = <[u8; 12]>::try_from(invocation.nonce.as_slice())
             .map_err(|_| RunError::Nonce(invocation.nonce.len()))?;
-        let Self { component, author, name, version, function, input, limits, permissions, seed, time_base } =
-            Self::from_args(&invocation.args)?;
+        let Self {
+            component,
+            author,
+            name,
+            version,
+            function,
+            input,
+            limits,
+            permissions,
+            seed,
+            time_base,
+            partial,
+        } = Self::from_args(&invocation.args)?;
         let action = Action {
             requester: invocation.iss,
             component,
@@ -209,6 +225,7 @@ impl RunArgs {
             seed,
             time_base,
             nonce: ByteArray::new(nonce),
+            partial,
         };
         Ok((action, Claim { author, name, version }))
     }

@@ -142,8 +142,21 @@ fn meet(a: &Granted, b: &Granted) -> Option<Granted> {
                 })
             })
         }
-        (Granted::Keyvalue(a), Granted::Keyvalue(b)) => (a.bucket == b.bucket)
-            .then(|| Granted::Keyvalue(Keyvalue { bucket: a.bucket.clone(), write: a.write && b.write })),
+        (Granted::Keyvalue(a), Granted::Keyvalue(b)) => {
+            let keys = match (&a.keys, &b.keys) {
+                (Some(a), Some(b)) if a.starts_with(b.as_str()) => Some(a),
+                (Some(a), Some(b)) if b.starts_with(a.as_str()) => Some(b),
+                (Some(_), Some(_)) => return None,
+                (a, b) => a.as_ref().or(b.as_ref()),
+            };
+            (a.bucket == b.bucket).then(|| {
+                Granted::Keyvalue(Keyvalue {
+                    bucket: a.bucket.clone(),
+                    write: a.write && b.write,
+                    keys: keys.cloned(),
+                })
+            })
+        }
         (Granted::Delegate(a), Granted::Delegate(b)) => {
             ((&a.target, a.component) == (&b.target, b.component)).then(|| {
                 Granted::Delegate(Delegate {
@@ -271,11 +284,7 @@ fn capability(capability: &Capability) -> Ipld {
             Some(is(".name", name.as_str())),
             version.as_ref().map(|v| is(".version", v.to_string())),
         ]),
-        Capability::Interface(interface) => statement(
-            "like",
-            Ipld::from(".function"),
-            Ipld::from(format!("{}#*", Pattern::exactly(interface.as_str()).as_str())),
-        ),
+        Capability::Interface(interface) => like(".function", interface.as_str(), "#*"),
     }
 }
 
@@ -319,9 +328,14 @@ fn permission(granted: &Granted) -> Ipld {
             Some(at_most(".http.body_bytes", *body_bytes)),
             Some(at_most(".http.timeout_ms", *timeout_ms)),
         ]),
-        Granted::Keyvalue(Keyvalue { bucket, write }) => and([
+        Granted::Keyvalue(Keyvalue { bucket, write, keys }) => and([
             Some(is(".keyvalue.bucket", bucket.as_str())),
             (!write).then(|| is(".keyvalue.write", false)),
+            keys.as_ref().map(|keys| match keys.ends_with('\\') {
+                // A pattern would take the wildcard after it for a star: so that prefix alone, and none that is longer.
+                true => is(".keyvalue.keys", keys.as_str()),
+                false => like(".keyvalue.keys", keys, "*"),
+            }),
         ]),
         Granted::Config(Config { key, value }) => {
             and([Some(is(".config.key", key.as_str())), Some(is(".config.value", value.as_str()))])
@@ -359,6 +373,14 @@ fn read_permission(form: &Ipld) -> Option<Granted> {
         "keyvalue" => Granted::Keyvalue(Keyvalue {
             bucket: text(".keyvalue.bucket")?,
             write: !fields.contains_key(".keyvalue.write"),
+            keys: match fields.get(".keyvalue.keys") {
+                // Whether the escapes are undone rightly, writing it again shows.
+                Some(_) => {
+                    let text = text(".keyvalue.keys")?;
+                    Some(text.strip_suffix('*').map_or(text.clone(), |keys| keys.replace(r"\*", "*")))
+                }
+                None => None,
+            },
         }),
         "config" => Granted::Config(Config { key: text(".config.key")?, value: text(".config.value")? }),
         "files" => Granted::Files(Files { tree: link(".files.tree")?.try_into().ok()? }),
@@ -426,6 +448,12 @@ fn is(selector: &str, value: impl Into<Ipld>) -> Ipld {
 
 fn at_most(selector: &str, most: u64) -> Ipld {
     statement("<=", Ipld::from(selector), Ipld::from(most))
+}
+
+/// Text that begins so, whatever it begins with, and goes on as a pattern says.
+fn like(selector: &str, beginning: &str, rest: &str) -> Ipld {
+    let beginning = Pattern::exactly(beginning);
+    statement("like", Ipld::from(selector), Ipld::from(format!("{}{rest}", beginning.as_str())))
 }
 
 fn all(selector: &str, each: Ipld) -> Ipld {
