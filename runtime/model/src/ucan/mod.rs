@@ -5,12 +5,15 @@
 //! `ucan` on the registry is the JWT format of before 1.0, and no longer resolves.
 
 pub mod chain;
+pub mod container;
 pub mod policy;
 pub mod proof;
+pub mod revocation;
 
 pub use chain::{Chain, ChainError, Link, Revocations, validate};
 pub use policy::{Budget, Policy, PolicyError, Unmet};
 pub use proof::{Known, Proof};
+pub use revocation::{Revocation, RevocationError};
 
 use crate::{DelegationId, Did, InvocationId, Signed, Statement};
 use cid::Cid;
