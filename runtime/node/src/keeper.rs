@@ -133,6 +133,7 @@ impl Kept {
             journal: &self.journal,
             bodies: &self.bodies,
             stdio: self.stdio.as_deref(),
+            invocation: None,
         }
     }
 }

@@ -64,6 +64,7 @@ pub fn run(
         journal: &journal,
         bodies: &execution.bodies,
         stdio: stdio.as_deref(),
+        invocation: None,
     })?;
     Ok(Ran { receipt, execution })
 }

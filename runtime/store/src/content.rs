@@ -1,8 +1,9 @@
 //! The kinds of id that name plain bytes, and where the bytes of each are kept.
 
-use actum_model::{BlobId, ComponentId, JournalId};
+use actum_model::{BlobId, ComponentId, InvocationId, JournalId};
 
-/// An id that names plain bytes by their digest. Sealed: envelopes are kept as rows, verified as what they are.
+/// An id that names plain bytes by their digest. Sealed: envelopes are kept as rows, verified as what they are; only an
+/// invocation is kept like the other evidence of its receipt, and verified by who reads it.
 pub trait ContentId: Copy + sealed::Sealed {
     /// What to call it in an error.
     const KIND: &'static str;
@@ -21,7 +22,7 @@ mod sealed {
     /// strangers while arguments and outputs are not: so they share no place, and an id finds only its own kind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Shelf {
-        /// Arguments, outputs, stdio, journals: small ones are rows.
+        /// Arguments, outputs, stdio, journals, invocations: small ones are rows.
         Blobs,
         /// Components: always files, so that a part can be read without the rest.
         Components,
@@ -55,3 +56,4 @@ macro_rules! content_id {
 content_id!(BlobId, "blob", Blobs);
 content_id!(ComponentId, "component", Components);
 content_id!(JournalId, "journal", Blobs);
+content_id!(InvocationId, "invocation", Blobs);

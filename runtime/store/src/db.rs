@@ -15,11 +15,19 @@ use std::{
 /// Transactions here take milliseconds; only a stopped process or a very slow disk gets near it.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The schema this build reads and writes.
-pub const SCHEMA_VERSION: i64 = 2;
+/// The schema of `actum.db` that this build reads and writes.
+pub const SCHEMA_VERSION: i64 = 3;
 
-/// "Actm": marks the database file as ours.
-const APPLICATION_ID: i64 = 0x4163_746d;
+/// What `actum.db` is.
+const FORMAT: Format = Format { application_id: 0x4163_746d, steps: &[SCHEMA, SCHEMA_2, SCHEMA_3] };
+
+/// What a database file is: whose, and how its tables came to be.
+pub(crate) struct Format {
+    /// Marks the file as ours.
+    pub(crate) application_id: i64,
+    /// What brings a file to version 1, to version 2, and so on to this build's.
+    pub(crate) steps: &'static [&'static str],
+}
 
 /// How often a held `open.lock` is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
@@ -69,6 +77,21 @@ CREATE TABLE bucket_keys (
 ) STRICT;
 ";
 
+/// What schema 3 has and schema 2 has not: delegations, what people call keys, and the invocation a receipt answers.
+const SCHEMA_3: &str = "
+CREATE TABLE delegations (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, iss TEXT NOT NULL, aud TEXT NOT NULL, sub TEXT,
+    exp INTEGER, bytes BLOB NOT NULL
+) STRICT;
+CREATE INDEX delegations_by_issuer ON delegations (iss);
+CREATE INDEX delegations_by_audience ON delegations (aud, sub);
+CREATE TABLE names (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL COLLATE NOCASE UNIQUE, did TEXT NOT NULL
+) STRICT;
+CREATE INDEX names_by_did ON names (did);
+ALTER TABLE receipts ADD COLUMN invocation TEXT;
+";
+
 /// One home's store. Cheap to clone; clones share their connections. Safe to use from several threads, and any number
 /// of processes may have the same home open.
 ///
@@ -104,10 +127,10 @@ impl Store {
         create_dir(home)?;
         create_dir(&store)?;
         let path = store.join("actum.db");
-        let lock = lock(&store.join("open.lock"))?;
+        let lock = lock(&store)?;
         let fails = |e| database_error(&path, e);
         let mut durable = connect(&path).map_err(fails)?;
-        prepare_schema(&path, &mut durable)?;
+        prepare_schema(&path, &mut durable, &FORMAT)?;
         let files = Files::open(&store)?;
         durable.pragma_update(None, "synchronous", "FULL").map_err(fails)?;
         let soft = connect(&path).map_err(fails)?;
@@ -146,20 +169,28 @@ impl Store {
         self.transact(&mut guard(&self.0.writers).soft, change)
     }
 
+    /// As [`Self::write`], and what is refused leaves nothing behind.
+    pub(crate) fn write_unless_refused<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>>,
+    ) -> Result<T, E> {
+        self.unless_refused(&mut guard(&self.0.writers).durable, change)
+    }
+
     /// As [`Self::write_soft`], and what is refused leaves nothing behind.
     pub(crate) fn write_soft_unless_refused<T, E: From<StoreError>>(
         &self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>>,
     ) -> Result<T, E> {
-        let run = |db: &mut Connection| {
-            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = change(&tx)?;
-            if result.is_ok() {
-                tx.commit()?;
-            }
-            Ok(result)
-        };
-        run(&mut guard(&self.0.writers).soft).map_err(|e| database_error(&self.0.path, e))?
+        self.unless_refused(&mut guard(&self.0.writers).soft, change)
+    }
+
+    fn unless_refused<T, E: From<StoreError>>(
+        &self,
+        db: &mut Connection,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>>,
+    ) -> Result<T, E> {
+        transact_unless_refused(db, change).map_err(|e| database_error(&self.0.path, e))?
     }
 
     fn transact<T>(
@@ -178,8 +209,22 @@ impl Store {
     }
 }
 
+/// Runs `change` as one transaction, which is undone where it refuses.
+pub(crate) fn transact_unless_refused<T, E>(
+    db: &mut Connection,
+    change: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>>,
+) -> rusqlite::Result<Result<T, E>> {
+    // Immediate: the lock is taken first, so that a transaction waits at its start and what it reads is the latest.
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let result = change(&tx)?;
+    if result.is_ok() {
+        tx.commit()?;
+    }
+    Ok(result)
+}
+
 /// A panic in another thread rolled its transaction back as it unwound: the connection is sound.
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -195,7 +240,7 @@ pub(crate) fn database_error(path: &Path, source: rusqlite::Error) -> StoreError
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.pragma_update(None, "trusted_schema", false)?;
@@ -205,29 +250,29 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Checks whose database this is and which version, before anything is changed; then creates what a new one needs.
-fn prepare_schema(path: &Path, db: &mut Connection) -> Result<(), StoreError> {
+pub(crate) fn prepare_schema(path: &Path, db: &mut Connection, format: &Format) -> Result<(), StoreError> {
     let fails = |e| database_error(path, e);
     let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(fails);
     let found = pragma("user_version")?;
     let owner = pragma("application_id")?;
     let tables: i64 =
         db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fails)?;
-    if owner != APPLICATION_ID && (owner != 0 || found != 0 || tables != 0) {
+    if owner != format.application_id && (owner != 0 || found != 0 || tables != 0) {
         return Err(StoreError::NotAStore { path: path.to_path_buf() });
     }
-    if found > SCHEMA_VERSION {
-        return Err(StoreError::NewerVersion { path: path.to_path_buf(), found, known: SCHEMA_VERSION });
+    let known = i64::try_from(format.steps.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::NewerVersion { path: path.to_path_buf(), found, known });
     }
     db.pragma_update(None, "journal_mode", "WAL").map_err(fails)?;
-    if found < SCHEMA_VERSION {
+    if found < known {
         let create = |db: &mut Connection| {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if found == 0 {
-                tx.execute_batch(SCHEMA)?;
+            for step in format.steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
+                tx.execute_batch(step)?;
             }
-            tx.execute_batch(SCHEMA_2)?;
-            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-            tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            tx.pragma_update(None, "application_id", format.application_id)?;
+            tx.pragma_update(None, "user_version", known)?;
             tx.commit()
         };
         create(db).map_err(fails)?;
@@ -235,14 +280,15 @@ fn prepare_schema(path: &Path, db: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes the advisory lock on a file, waiting at most [`BUSY_TIMEOUT`]. Released when the file is dropped.
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Takes the advisory lock of a `store` directory, waiting at most [`BUSY_TIMEOUT`]. Released when the file is dropped.
+pub(crate) fn lock(store: &Path) -> Result<File, StoreError> {
+    let path = store.join("open.lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(path)
-        .map_err(StoreError::io("open", path))?;
+        .open(&path)
+        .map_err(StoreError::io("open", &path))?;
     for _ in 0..BUSY_TIMEOUT.as_millis() / LOCK_RETRY.as_millis() {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -250,7 +296,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", path)(e)),
         }
     }
-    Err(StoreError::Busy { path: path.to_path_buf() })
+    Err(StoreError::Busy { path })
 }
 
 /// Creates a directory, and those above it, for its owner alone. One that exists is left as it is.

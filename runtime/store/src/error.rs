@@ -66,6 +66,31 @@ pub enum StoreError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// As many of these as are kept. Nothing was written.
+    #[error("full: at most {limit} {what} are kept")]
+    Full {
+        /// What kind of thing, and of whom.
+        what: &'static str,
+        /// How many are kept, or how many bytes of them where `what` says so.
+        limit: usize,
+    },
+    /// Not a name that a key can have here. Nothing was written.
+    #[error(
+        "{name:?} is not a name: 1 to {} letters, digits, '-', '_' or '.', the first a letter or digit",
+        crate::MAX_NAME_BYTES
+    )]
+    BadName {
+        /// The name as given, its first 80 characters.
+        name: String,
+    },
+    /// The name is another key's. Nothing was written.
+    #[error("the name {name} is {did}'s already; remove it first")]
+    NameTaken {
+        /// The name as it is kept.
+        name: String,
+        /// Whose it is.
+        did: String,
+    },
     /// The evidence given with a receipt is not the evidence it names, or an offer's two halves have two providers.
     /// Nothing was written.
     #[error("the {what} given is not the one named: wanted {wanted}, got {got}")]

@@ -57,8 +57,11 @@
 mod blobs;
 mod content;
 mod db;
+mod delegations;
 mod error;
 mod keyvalue;
+pub mod ledger;
+mod names;
 mod offers;
 mod receipts;
 mod releases;
@@ -67,11 +70,14 @@ mod verdicts;
 pub use blobs::{INLINE_BYTES, MAX_BLOB_BYTES};
 pub use content::ContentId;
 pub use db::{BUSY_TIMEOUT, SCHEMA_VERSION, Store};
+pub use delegations::{MAX_LINKS_SEARCHED, MAX_LINKS_SEARCHED_PER_KEY, MAX_SUBJECTS};
 pub use error::StoreError;
 pub use keyvalue::{
     Bucket, KEYS_PER_PAGE, KeyvalueError, MAX_ANSWER_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, MAX_BUCKETS_BYTES,
     MAX_KEYS_PER_BUCKET, MAX_VALUE_BYTES,
 };
+pub use ledger::Ledger;
+pub use names::{MAX_NAME_BYTES, MAX_NAMES};
 pub use offers::{
     MAX_ADDRESS_BYTES, MAX_OFFERS, MAX_OFFERS_PER_PROVIDER, MAX_PEERS, PeerRecord, StoredOffer,
 };

@@ -6,7 +6,10 @@ use crate::{
     content::Shelf,
     db::{column, envelope},
 };
-use actum_model::{BlobId, Bodies, DecodeError, Did, Journal, Receipt, ReceiptId, Release, Signed, codec};
+use actum_model::{
+    BlobId, Bodies, DecodeError, Did, Invocation, InvocationId, Journal, Receipt, ReceiptId, Release, Signed,
+    Statement, codec,
+};
 use rusqlite::{OptionalExtension, params};
 
 /// How many ids an ambiguous short id lists.
@@ -27,6 +30,10 @@ pub struct NewReceipt<'a> {
     pub bodies: &'a Bodies,
     /// The encoded [`actum_model::receipt::Stdio`], exactly when the receipt names one.
     pub stdio: Option<&'a [u8]>,
+    /// The signed invocation that it answers, where there was one; at most
+    /// [`Invocation::MAX_BYTES`](actum_model::Statement::MAX_BYTES). The delegations that prove it are kept by
+    /// [`Store::put_delegations`].
+    pub invocation: Option<&'a [u8]>,
 }
 
 /// A receipt and everything here that re-executing it needs.
@@ -44,6 +51,8 @@ pub struct Evidence {
     pub bodies: Bodies,
     /// The encoded [`actum_model::receipt::Stdio`], when the receipt names one.
     pub stdio: Option<Vec<u8>>,
+    /// The signed invocation that it answers, where one was kept with it.
+    pub invocation: Option<Vec<u8>>,
     /// The component's binary, when it is in this store.
     pub component: Option<Vec<u8>>,
     /// The release of that component, when it is in this store; as [`Store::release_of_component`].
@@ -62,6 +71,13 @@ impl<'a> NewReceipt<'a> {
         ];
         parts.extend(optional("output", receipt.outcome.output(), self.output)?);
         parts.extend(optional("stdio", receipt.stdio.as_ref(), self.stdio)?);
+        if let Some(bytes) = self.invocation {
+            if bytes.len() > Invocation::MAX_BYTES {
+                let (actual, limit) = (bytes.len(), Invocation::MAX_BYTES);
+                return Err(StoreError::TooLarge { what: "invocation", actual, limit });
+            }
+            parts.push(("invocation", InvocationId::of(bytes).to_string(), bytes));
+        }
         let named = named_by(self.journal).map_err(|e| StoreError::Mismatch {
             what: "journal",
             wanted: "a journal".to_owned(),
@@ -135,7 +151,7 @@ impl Store {
                 put_row(tx, id, bytes)?;
             }
             let mut insert = tx.prepare_cached(
-                "INSERT OR IGNORE INTO receipts (id, provider, iat, bytes) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO receipts (id, provider, iat, bytes, invocation) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
             for new in receipts {
                 let payload = new.receipt.payload();
@@ -143,7 +159,8 @@ impl Store {
                     new.receipt.id().to_string(),
                     payload.iss.to_string(),
                     column(payload.iat),
-                    new.receipt.bytes()
+                    new.receipt.bytes(),
+                    new.invocation.map(|bytes| InvocationId::of(bytes).to_string())
                 ])?;
             }
             Ok(())
@@ -202,6 +219,7 @@ impl Store {
             id: payload.journal.to_string(),
             why: e.to_string(),
         })?;
+        let invocation = self.invocation_of(id)?.map(|id| self.need("invocation", &id)).transpose()?;
         let body = |id| Ok((id, self.need(BODY, &id)?));
         let bodies = named.into_iter().map(body).collect::<Result<_, StoreError>>()?;
         Ok(Some(Evidence {
@@ -210,10 +228,28 @@ impl Store {
             journal,
             bodies,
             stdio,
+            invocation,
             component: self.component(&payload.action.component)?,
             release: self.release_of_component(&payload.action.component)?,
             receipt,
         }))
+    }
+
+    fn invocation_of(&self, receipt: &ReceiptId) -> Result<Option<InvocationId>, StoreError> {
+        let receipt = receipt.to_string();
+        let found: Option<Option<String>> = self.read(|db| {
+            db.prepare_cached("SELECT invocation FROM receipts WHERE id = ?1")?
+                .query_row([&receipt], |row| row.get(0))
+                .optional()
+        })?;
+        let read = |id: String| {
+            id.parse().map_err(|e: actum_model::id::IdError| StoreError::Corrupt {
+                what: "invocation of",
+                id: receipt.clone(),
+                why: e.to_string(),
+            })
+        };
+        found.flatten().map(read).transpose()
     }
 
     fn need<I: ContentId>(&self, what: &'static str, id: &I) -> Result<Vec<u8>, StoreError> {

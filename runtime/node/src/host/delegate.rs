@@ -183,6 +183,7 @@ impl NodeHost {
             journal: &execution.journal.bytes(),
             bodies: &execution.bodies,
             stdio: stdio.as_deref(),
+            invocation: None,
         };
         self.store.put_receipts(&[new]).map_err(|e| failed("the receipt", e))?;
         Ok(receipt.id().to_string())

@@ -4,6 +4,10 @@
 use actum_model::*;
 use serde_bytes::{ByteArray, ByteBuf};
 
+/// Makes a database of schema 3 one of schema 2.
+pub const SCHEMA_3_GONE: &str = "
+DROP TABLE delegations; DROP TABLE names; ALTER TABLE receipts DROP COLUMN invocation; PRAGMA user_version = 2";
+
 pub fn key(n: u8) -> SecretKey {
     SecretKey::from_seed(&[n; 32])
 }
@@ -108,6 +112,7 @@ impl Made {
             journal: &self.journal,
             bodies: &self.bodies,
             stdio: None,
+            invocation: None,
         }
     }
 }
