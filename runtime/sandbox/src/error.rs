@@ -1,6 +1,6 @@
 //! What can go wrong before or beside the guest. Whatever the guest itself does is an `Outcome`, never an error here.
 
-use actum_model::{ComponentId, FunctionName, TrapCode, value::ValueError};
+use actum_model::{ComponentId, FunctionName, TrapCode, Withdrawal, value::ValueError};
 
 /// Why a sandbox could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +157,12 @@ pub enum ExecuteError {
         /// What the sandbox allows.
         ceiling: u64,
     },
+    /// What was withheld is not part of what the action asks for, or the action is not to run with less.
+    #[error("{reason}")]
+    Withheld {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The caller cancelled the action while it ran.
     #[error("cancelled while running")]
     Cancelled,
@@ -182,6 +188,8 @@ pub(crate) enum Stop {
     Journal,
     #[error("the guest asked what the journal does not have")]
     Strayed,
+    #[error("the authority to run has ended: {}", .0.code())]
+    Withdrawn(Withdrawal),
     #[error("no fuel left for the host's work")]
     Fuel,
     #[error("wall-clock protection")]

@@ -11,8 +11,8 @@ use crate::stdio::{Capture, Written};
 use crate::world::{Program, State};
 use crate::{command, convert};
 use actum_model::{
-    Action, Authority, BlobId, Bodies, Did, Function, Journal, Limits, Outcome, ProfileId, Receipt, TrapCode,
-    Value, codec, receipt::Stdio, value,
+    Action, Authority, BlobId, Bodies, Did, Function, Granted, Journal, Limits, Outcome, ProfileId, Receipt,
+    TrapCode, Value, codec, permission, receipt::Stdio, value,
 };
 use serde_bytes::ByteBuf;
 use std::collections::BTreeSet;
@@ -63,6 +63,8 @@ pub struct Execution {
     pub journal: Journal,
     /// The bodies the journal names by id.
     pub bodies: Bodies,
+    /// What the action asked for and was not given: [`Surroundings::withheld`].
+    pub withheld: BTreeSet<Granted>,
     /// What a typed function wrote. Empty for a command that ended by itself: there it is the output.
     pub stdio: Stdio,
     /// How long it really took. Not part of a receipt.
@@ -79,7 +81,8 @@ impl Execution {
         Some((BlobId::of(&bytes), bytes))
     }
 
-    /// The receipt to sign: this action, by this authority, ended so under this profile. `iat` is in seconds.
+    /// The receipt to sign: this action, by this authority, ended so under this profile. `iat` is in seconds. Of the
+    /// request it answers it says nothing: that is for whoever received one to add.
     pub fn receipt(
         &self,
         action: Action,
@@ -94,7 +97,7 @@ impl Execution {
             action,
             authority,
             invocation: None,
-            withheld: BTreeSet::new(),
+            withheld: self.withheld.clone(),
             profile,
             outcome: self.outcome.clone(),
             fuel: self.fuel,
@@ -105,7 +108,7 @@ impl Execution {
     }
 
     /// A denial: nothing was instantiated.
-    fn denied(names: Vec<String>) -> Self {
+    fn denied(names: Vec<String>, withheld: BTreeSet<Granted>) -> Self {
         Self {
             outcome: Outcome::Denied(names),
             output: None,
@@ -113,19 +116,24 @@ impl Execution {
             memory_bytes: 0,
             journal: Journal::default(),
             bodies: Bodies::new(),
+            withheld,
             stdio: Stdio::default(),
             wall: Duration::ZERO,
         }
     }
 }
 
-/// What is around one action: nothing of it can change a result but what the host answers, which is journalled.
+/// What is around one action: nothing of it can change a result but what the host answers, which is journalled, and what
+/// is withheld, which the receipt says.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The real world behind what the action is granted. Default: [`NoHost`].
     pub host: Arc<dyn Host>,
     /// Ends the action with [`ExecuteError::Cancelled`] soon after it is cancelled. Default: never.
     pub cancel: CancelToken,
+    /// What the action asks for and is not given: it runs as if it had not asked, and its receipt says so. Part of its
+    /// permissions, and nothing where the action is not `partial`. Default: nothing.
+    pub withheld: BTreeSet<Granted>,
     /// When the action is ended as `timed-out`, where that is before [`SandboxConfig::wall_clock`] has passed.
     ///
     /// [`SandboxConfig::wall_clock`]: crate::SandboxConfig::wall_clock
@@ -139,7 +147,13 @@ pub struct Surroundings {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { host: Arc::new(NoHost), cancel: CancelToken::default(), deadline: None, nested: false }
+        Self {
+            host: Arc::new(NoHost),
+            cancel: CancelToken::default(),
+            withheld: BTreeSet::new(),
+            deadline: None,
+            nested: false,
+        }
     }
 }
 
@@ -204,15 +218,16 @@ impl Sandbox {
         Ok(self.run(loaded, action, args, &Surroundings::default(), Source::Live, false)?.execution)
     }
 
-    /// As [`Self::execute`], with answers from a journal and nowhere else.
+    /// As [`Self::execute`], with answers from a journal and nowhere else, and without what was withheld.
     pub(crate) fn execute_recorded(
         &self,
         loaded: &Loaded,
-        action: &Action,
+        receipt: &Receipt,
         args: &[u8],
         source: Source,
     ) -> Result<Replayed, ExecuteError> {
-        self.run(loaded, action, args, &Surroundings::default(), source, true)
+        let around = Surroundings { withheld: receipt.withheld.clone(), ..Surroundings::default() };
+        self.run(loaded, &receipt.action, args, &around, source, true)
     }
 
     fn run(
@@ -238,16 +253,19 @@ impl Sandbox {
         if let Some((limit, asked, ceiling)) = action.limits.exceeds(&self.ceiling()) {
             return Err(ExecuteError::LimitTooHigh { limit, asked, ceiling });
         }
+        let withheld = &around.withheld;
+        permission::check_withheld(action, withheld).map_err(|reason| ExecuteError::Withheld { reason })?;
+        let granted = action.permissions.difference(withheld).cloned().collect();
         let given = Given::read(function, export.way, args, typed)?;
-        let denied = loaded.denied(&action.permissions);
+        let denied = loaded.denied(&granted);
         if !denied.is_empty() || loaded.ready.is_none() {
-            return Ok(Replayed { execution: Execution::denied(denied), strayed: None });
+            return Ok(Replayed { execution: Execution::denied(denied, withheld.clone()), strayed: None });
         }
         let _turn = match around.nested {
             true => self.inner.nested.try_take().ok_or(ExecuteError::NoPlace)?,
             false => self.inner.turns.take(&around.cancel)?,
         };
-        let job = Job { sandbox: self, loaded, export, function, action, around };
+        let job = Job { sandbox: self, loaded, export, function, action, granted, around };
         job.run(given, source)
     }
 }
@@ -259,6 +277,8 @@ struct Job<'a> {
     export: &'a Export,
     function: &'a Function,
     action: &'a Action,
+    /// What the action asks for, less what is withheld.
+    granted: BTreeSet<Granted>,
     around: &'a Surroundings,
 }
 
@@ -295,8 +315,7 @@ impl Job<'_> {
             _ => Program::default(),
         };
         let capture = Capture::new(if is_command { limits.output_bytes } else { limits.stdio_bytes });
-        let tape = Tape::new(source, limits.journal_bytes);
-        let real = self.real(tape, self.around.host.clone(), start);
+        let real = self.real(source, self.around.host.clone(), start);
         let mut store = self.store(Meter::new(limits), capture, program, real)?;
         let end = self.call(&mut store, given)?;
         let left = store.get_fuel().map_err(host)?;
@@ -311,16 +330,19 @@ impl Job<'_> {
             _ => limits.fuel.saturating_sub(left),
         };
         let wall = start.elapsed();
-        let execution = Execution { outcome, output, fuel, memory_bytes, journal, bodies, stdio, wall };
+        let withheld = self.around.withheld.clone();
+        let execution =
+            Execution { outcome, output, fuel, memory_bytes, journal, bodies, withheld, stdio, wall };
         Ok(Replayed { execution, strayed })
     }
 
     /// The action's share of the real world.
-    fn real(&self, tape: Tape, host: Arc<dyn Host>, start: Instant) -> Real {
+    fn real(&self, source: Source, host: Arc<dyn Host>, start: Instant) -> Real {
         let own = start + self.sandbox.inner.wall_clock;
         let deadline = self.around.deadline.map_or(own, |given| given.min(own));
         let watch = Watch { deadline, cancel: self.around.cancel.clone() };
-        Real::new(self.action.permissions.clone(), tape, host, watch)
+        let tape = Tape::new(source, self.action.limits.journal_bytes, Arc::clone(&host));
+        Real::new(self.granted.clone(), tape, host, watch)
     }
 
     fn store(
@@ -387,8 +409,7 @@ impl Job<'_> {
         // The engine gives no type to "too many instances". It is the limit if the component gets further without it.
         let limits = &self.action.limits;
         let again = Meter::without_instance_limit(limits);
-        let tape = Tape::new(Source::Live, limits.journal_bytes);
-        let real = self.real(tape, Arc::new(NoHost), Instant::now());
+        let real = self.real(Source::Live, Arc::new(NoHost), Instant::now());
         let mut store = self.store(again, Capture::new(limits.stdio_bytes), Program::default(), real)?;
         let Some(ready) = &self.loaded.ready else { return Err(unfit()) };
         match ready.instantiate(&mut store) {
@@ -468,6 +489,7 @@ fn end(error: &wasmtime::Error) -> Option<Result<End, ExecuteError>> {
             Stop::Memory => Ok(End::Stopped(Outcome::OutOfMemory)),
             Stop::Stdio => Ok(End::Stopped(Outcome::StdioTooLarge)),
             Stop::Journal => Ok(End::Stopped(Outcome::JournalTooLarge)),
+            Stop::Withdrawn(why) => Ok(End::Stopped(Outcome::Withdrawn(*why))),
             Stop::Fuel => Ok(End::Stopped(Outcome::OutOfFuel)),
             // Whoever replays looks at how it strayed, not at this.
             Stop::Strayed => Ok(End::Stopped(Outcome::Trap(TrapCode::Other))),

@@ -4,7 +4,7 @@
 //! effects. It is asked only for what was granted, only while recording: a replay reaches out to nothing.
 
 use crate::execute::CancelToken;
-use actum_model::{BlobId, permission::Delegate, permission::Origin};
+use actum_model::{BlobId, Withdrawal, permission::Delegate, permission::Origin};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
@@ -41,6 +41,17 @@ pub trait Host: Send + Sync {
     fn block(&self, id: &BlobId, max_bytes: u64) -> Result<Vec<u8>, String> {
         let _ = max_bytes;
         Err(format!("this host does not have {id}"))
+    }
+
+    /// Whether the authority that the action runs by has ended, and how. Default: it lasts.
+    ///
+    /// Asked before every other question, and every 20 ms while a guest waits for an answer: it must return at once. Once
+    /// it says so, the guest's question has no effect and the action ends as [`Outcome::Withdrawn`]. A host that runs an
+    /// action for another's guest asks what that one's host asks, since the call goes no further than the caller.
+    ///
+    /// [`Outcome::Withdrawn`]: actum_model::Outcome::Withdrawn
+    fn withdrawn(&self) -> Option<Withdrawal> {
+        None
     }
 
     /// Runs another component's function as an action of its own.
@@ -251,8 +262,13 @@ pub enum KeyvalueAsk {
     Set(Vec<(String, ByteBuf)>),
     /// Deletes these keys, all or none. Told: [`KeyvalueTold::Done`].
     Delete(Vec<String>),
-    /// The keys, in the order of their bytes, from this place on. Told: [`KeyvalueTold::Keys`].
-    List(Option<u64>),
+    /// The keys that begin so, in the order of their bytes, from this place on. Told: [`KeyvalueTold::Keys`].
+    List {
+        /// What they begin with. None: any key. A key that does not is not shown to the guest, whoever tells it.
+        prefix: Option<String>,
+        /// Where an earlier answer said that the next ones begin. None: at the first.
+        cursor: Option<u64>,
+    },
     /// Adds to a number in decimal digits, absent meaning 0. Told: [`KeyvalueTold::Number`].
     Increment(String, u64),
 }

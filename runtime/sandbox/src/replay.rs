@@ -180,13 +180,19 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
         entries: evidence.journal.entries.clone().into_iter(),
         bodies: Arc::new(evidence.bodies.clone()),
         full: receipt.outcome == Outcome::JournalTooLarge,
+        withdrawn: match &receipt.outcome {
+            Outcome::Withdrawn(why) => Some(*why),
+            _ => None,
+        },
     };
-    let again = sandbox.execute_recorded(&loaded, &receipt.action, evidence.args, source);
+    let again = sandbox.execute_recorded(&loaded, receipt, evidence.args, source);
     again.or_else(|error| match error {
         ExecuteError::LimitTooHigh { limit, asked, ceiling } => {
             untried(format!("it needs {limit} of {asked}; this sandbox has {ceiling}"))
         }
-        refusal @ (ExecuteError::Args(_) | ExecuteError::NoSuchFunction { .. }) => {
+        refusal @ (ExecuteError::Args(_)
+        | ExecuteError::NoSuchFunction { .. }
+        | ExecuteError::Withheld { .. }) => {
             Err(Ok(at("outcome", &receipt.outcome, format!("refused: {}", chain(&refusal)))))
         }
         failure => Err(Err(ReplayError::Host(failure))),

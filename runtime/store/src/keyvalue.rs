@@ -159,21 +159,26 @@ impl Store {
         })
     }
 
-    /// At most [`KEYS_PER_PAGE`] keys in the order of their bytes, from the `offset`th on, and where the next page
-    /// begins. Keys that come or go between two pages shift the second.
+    /// At most [`KEYS_PER_PAGE`] of the keys that begin so, in the order of their bytes, from the `offset`th of them on,
+    /// and where the next page begins. Keys that come or go between two pages shift the second.
     pub fn bucket_keys(
         &self,
         bucket: &Bucket<'_>,
+        prefix: &str,
         offset: u64,
     ) -> Result<(Vec<String>, Option<u64>), KeyvalueError> {
         let from = i64::try_from(offset).unwrap_or(i64::MAX);
         let keys = self.read(|db| {
             let tx = db.unchecked_transaction()?;
             let Some(row) = find(&tx, bucket)? else { return Ok(Vec::new()) };
+            // As bytes: a text's length ends at its first zero.
             tx.prepare_cached(
-                "SELECT key FROM bucket_keys WHERE bucket = ?1 ORDER BY key LIMIT ?2 OFFSET ?3",
+                "SELECT key FROM bucket_keys
+                WHERE bucket = ?1 AND key >= ?4
+                    AND substr(CAST(key AS BLOB), 1, length(CAST(?4 AS BLOB))) = CAST(?4 AS BLOB)
+                ORDER BY key LIMIT ?2 OFFSET ?3",
             )?
-            .query_map(params![row.n, column(KEYS_PER_PAGE + 1), from], |row| row.get(0))?
+            .query_map(params![row.n, column(KEYS_PER_PAGE + 1), from, prefix], |row| row.get(0))?
             .collect::<rusqlite::Result<Vec<String>>>()
         })?;
         let page = usize::try_from(KEYS_PER_PAGE).unwrap_or(usize::MAX);

@@ -51,7 +51,7 @@ fn what_is_set_is_there_after_opening_again() {
     let store = Store::open(home.path()).unwrap();
     let values = store.bucket_get(&notes, &keys(&["a", "b", "a", "empty"])).unwrap();
     assert_eq!(values, [Some(b"one".to_vec()), None, Some(b"one".to_vec()), Some(vec![])]);
-    assert_eq!(store.bucket_keys(&notes, 0).unwrap(), (keys(&["a", "empty"]), None));
+    assert_eq!(store.bucket_keys(&notes, "", 0).unwrap(), (keys(&["a", "empty"]), None));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn other_requesters_capabilities_and_buckets_see_nothing_of_each_other() {
     ];
     for (n, one) in all.iter().enumerate() {
         assert_eq!(store.bucket_get(one, &keys(&["k"])).unwrap(), [None]);
-        assert_eq!(store.bucket_keys(one, 0).unwrap(), (vec![], None));
+        assert_eq!(store.bucket_keys(one, "", 0).unwrap(), (vec![], None));
         assert_eq!(store.bucket_increment(one, "k", n as u64).unwrap(), n as u64);
     }
     store.bucket_delete(&all[0], &keys(&["k"])).unwrap();
@@ -87,12 +87,32 @@ fn keys_come_in_pages_by_their_bytes() {
     names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     let (mut listed, mut next, mut pages) = (Vec::new(), Some(0), 0);
     while let Some(offset) = next {
-        let (page, after) = store.bucket_keys(&one, offset).unwrap();
+        let (page, after) = store.bucket_keys(&one, "", offset).unwrap();
         listed.extend(page);
         (next, pages) = (after, pages + 1);
     }
     assert_eq!((listed, pages), (names, 3));
-    assert_eq!(store.bucket_keys(&one, u64::MAX).unwrap(), (vec![], None));
+    assert_eq!(store.bucket_keys(&one, "", u64::MAX).unwrap(), (vec![], None));
+    // Those that begin with something, in pages of their own.
+    let (first, next) = store.bucket_keys(&one, "key ", 0).unwrap();
+    let (second, end) = store.bucket_keys(&one, "key ", next.unwrap()).unwrap();
+    assert_eq!((first.len(), next, second.len(), end), (1_000, Some(1_000), 1_000, Some(2_000)));
+    for (prefix, begin_so) in [
+        ("a", &["a", "a\0b"][..]),
+        ("a\0", &["a\0b"]),
+        ("é", &["é"]),
+        ("key 249", &["key 249", "key 2490", "key 2491", "key 2499"]),
+        ("key 2500", &[]),
+        ("ke_", &[]),
+        ("K", &[]),
+    ] {
+        let (mut page, next) = store.bucket_keys(&one, prefix, 0).unwrap();
+        if prefix == "key 249" {
+            assert_eq!(page.len(), 11);
+            page.drain(3..10);
+        }
+        assert_eq!((page, next), (keys(begin_so), None), "{prefix:?}");
+    }
 }
 
 #[test]
@@ -122,11 +142,11 @@ fn what_is_over_a_bound_is_refused_whole() {
         store.bucket_set(&one, &[("a".to_owned(), large(1)), ("b".to_owned(), large(MAX_VALUE_BYTES + 1))]),
         "value-too-large",
     );
-    assert_eq!(store.bucket_keys(&one, 0).unwrap(), (vec![], None));
+    assert_eq!(store.bucket_keys(&one, "", 0).unwrap(), (vec![], None));
     // Sixteen whole values do not fit, because their keys count too.
     let sixteen: Vec<_> = (0..16).map(|n| (format!("{n:x}"), large(MAX_VALUE_BYTES))).collect();
     refused(store.bucket_set(&one, &sixteen), "bucket-full");
-    assert_eq!(store.bucket_keys(&one, 0).unwrap(), (vec![], None));
+    assert_eq!(store.bucket_keys(&one, "", 0).unwrap(), (vec![], None));
     store.bucket_set(&one, &sixteen[..15]).unwrap();
     store.bucket_set(&one, &[("f".to_owned(), large(MAX_VALUE_BYTES - 16))]).unwrap();
     refused(store.bucket_set(&one, &pairs(&[("g", "")])), "bucket-full");

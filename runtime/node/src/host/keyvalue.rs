@@ -13,8 +13,9 @@ impl NodeHost {
             KeyvalueAsk::Delete(keys) => {
                 self.store.bucket_delete(&bucket, &keys).map(|()| KeyvalueTold::Done)
             }
-            KeyvalueAsk::List(cursor) => {
-                let page = self.store.bucket_keys(&bucket, cursor.unwrap_or(0));
+            KeyvalueAsk::List { prefix, cursor } => {
+                let prefix = prefix.unwrap_or_default();
+                let page = self.store.bucket_keys(&bucket, &prefix, cursor.unwrap_or(0));
                 page.map(|(keys, next)| KeyvalueTold::Keys(keys, next))
             }
             KeyvalueAsk::Increment(key, delta) => {

@@ -26,8 +26,8 @@ pub(crate) fn rules() -> String {
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated interface names it in public")]
 pub struct Bucket {
-    name: String,
-    write: bool,
+    /// The grant it was opened by.
+    granted: permission::Keyvalue,
 }
 
 /// A question, with large values by id.
@@ -114,7 +114,18 @@ fn check(ask: &KeyvalueAsk) -> Result<(), String> {
             pairs.iter().map(|(k, _)| k).try_for_each(key)
         }
         KeyvalueAsk::Increment(k, _) => key(k),
-        KeyvalueAsk::List(_) => Ok(()),
+        KeyvalueAsk::List { .. } => Ok(()),
+    }
+}
+
+/// Whether a grant covers a question: every key it names, and writing where it writes.
+fn covers(granted: &permission::Keyvalue, ask: &KeyvalueAsk) -> bool {
+    match ask {
+        KeyvalueAsk::Get(keys) => keys.iter().all(|key| granted.covers(key)),
+        KeyvalueAsk::List { .. } => true,
+        KeyvalueAsk::Set(pairs) => granted.write && pairs.iter().all(|(key, _)| granted.covers(key)),
+        KeyvalueAsk::Delete(keys) => granted.write && keys.iter().all(|key| granted.covers(key)),
+        KeyvalueAsk::Increment(key, _) => granted.write && granted.covers(key),
     }
 }
 
@@ -126,7 +137,8 @@ impl RealView<'_> {
         bucket: &Resource<Bucket>,
         ask: KeyvalueAsk,
     ) -> wasmtime::Result<Result<Told, Refusal>> {
-        let Bucket { name, write } = self.table.get(bucket)?;
+        let Bucket { granted } = self.table.get(bucket)?;
+        let name = &granted.bucket;
         // What no bucket holds follows from the question: there is nothing to journal.
         if let Err(why) = check(&ask) {
             return Ok(Err(Refusal::Other(why)));
@@ -139,11 +151,11 @@ impl RealView<'_> {
                 Question::Set(pairs.iter().map(|(k, v)| (k.as_str(), tape.keep(v))).collect())
             }
             KeyvalueAsk::Delete(keys) => Question::Delete(keys),
-            KeyvalueAsk::List(cursor) => Question::List(*cursor),
+            // The prefix follows from the action.
+            KeyvalueAsk::List { cursor, .. } => Question::List(*cursor),
             KeyvalueAsk::Increment(key, delta) => Question::Increment(key, *delta),
         };
-        let reads = matches!(ask, KeyvalueAsk::Get(_) | KeyvalueAsk::List(_));
-        let denied = !reads && !write;
+        let denied = !covers(granted, &ask);
         let told = tape.ask(function, &(name, question), |tape| {
             if denied {
                 return Ok(Err(Refusal::AccessDenied));
@@ -157,12 +169,16 @@ impl RealView<'_> {
                     Told::Values(values.iter().map(|v| v.as_ref().map(|v| tape.keep(v))).collect())
                 }
                 KeyvalueTold::Done => Told::Done,
-                KeyvalueTold::Keys(keys, next) => Told::Keys(keys, next),
+                KeyvalueTold::Keys(mut keys, next) => {
+                    keys.retain(|key| granted.covers(key));
+                    Told::Keys(keys, next)
+                }
                 KeyvalueTold::Number(number) => Told::Number(number),
             }))
         })?;
         // Decided by the action alone: a journal cannot say otherwise.
-        if denied != matches!(told, Err(Refusal::AccessDenied)) {
+        let outside = matches!(&told, Ok(Told::Keys(keys, _)) if !keys.iter().all(|key| granted.covers(key)));
+        if outside || denied != matches!(told, Err(Refusal::AccessDenied)) {
             return Err(self.real.tape.refuse("the action grants otherwise".to_owned()));
         }
         Ok(told)
@@ -199,7 +215,7 @@ impl store::Host for RealView<'_> {
     fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         let found = self.real.bucket(&identifier).cloned();
         // A name nobody granted is a denial, and one that need not say whether there is such a bucket.
-        let granted = found.map(|k| k.write);
+        let granted = found.as_ref().map(|k| k.write);
         let opened: Result<bool, Refusal> = self.real.tape.ask_within(
             32,
             "wasi:keyvalue/store#open",
@@ -210,10 +226,11 @@ impl store::Host for RealView<'_> {
         if opened.as_ref().ok().copied() != granted {
             return Err(self.real.tape.refuse("the action grants otherwise".to_owned()));
         }
-        match opened {
-            Ok(write) => Ok(Ok(self.table.push(Bucket { name: identifier, write })?)),
-            Err(refusal) => Ok(Err(refusal.into())),
-        }
+        Ok(match (opened, found) {
+            (Ok(_), Some(granted)) => Ok(self.table.push(Bucket { granted })?),
+            (Ok(_), None) => Err(store::Error::AccessDenied),
+            (Err(refusal), _) => Err(refusal.into()),
+        })
     }
 }
 
@@ -241,7 +258,9 @@ impl store::HostBucket for RealView<'_> {
     }
 
     fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Answer<store::KeyResponse> {
-        match self.ask_bucket("wasi:keyvalue/store#bucket.list-keys", &bucket, KeyvalueAsk::List(cursor))? {
+        let prefix = self.table.get(&bucket)?.granted.keys.clone();
+        let ask = KeyvalueAsk::List { prefix, cursor };
+        match self.ask_bucket("wasi:keyvalue/store#bucket.list-keys", &bucket, ask)? {
             Ok(Told::Keys(keys, cursor)) => Ok(Ok(store::KeyResponse { keys, cursor })),
             Ok(_) => misfit(),
             Err(refusal) => Ok(Err(refusal.into())),

@@ -59,7 +59,7 @@ pub(crate) struct Watch {
     pub(crate) cancel: CancelToken,
 }
 
-/// How often a wait looks whether it was cancelled.
+/// How often a wait looks whether it was cancelled, or its authority has ended.
 const GLANCE: Duration = Duration::from_millis(20);
 
 impl Watch {
@@ -118,12 +118,15 @@ impl Real {
         wait: bool,
         at_most: Option<Duration>,
     ) -> wasmtime::Result<Vec<u64>> {
-        let (field, watch) = (&self.airfield, &self.watch);
+        let (field, watch, host) = (&self.airfield, &self.watch, &self.host);
         // Each number is at most nine bytes, and none is told that was not asked for.
         let most = u64::try_from(waited.len()).unwrap_or(u64::MAX).saturating_mul(9).saturating_add(9);
         let landed: Vec<u64> = self.tape.ask_within(most, "wasi:io/poll#poll", &(waited, wait), |_| {
             let until = at_most.and_then(|at_most| Instant::now().checked_add(at_most));
             loop {
+                if let Some(why) = host.withdrawn() {
+                    return Err(Stop::Withdrawn(why).into());
+                }
                 let ready = field.ready(waited);
                 let over = until.is_some_and(|until| Instant::now() >= until);
                 if !ready.is_empty() || !wait || over {

@@ -2,7 +2,9 @@
 //! checks that the guest asks the same questions.
 
 use crate::error::Stop;
-use actum_model::{BlobId, Bodies, Body, DecodeError, Journal, JournalEntry, codec};
+use crate::host::Host;
+use actum_model::journal::{WITHDRAWAL_BYTES, withdrawal};
+use actum_model::{BlobId, Bodies, Body, DecodeError, Journal, JournalEntry, Withdrawal, codec};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
@@ -33,13 +35,16 @@ pub(crate) enum Source {
         bodies: Arc<Bodies>,
         /// Whether the recording ended because the journal was full.
         full: bool,
+        /// How the recording says that the authority ended, where it does.
+        withdrawn: Option<Withdrawal>,
     },
 }
 
 /// One action's tape.
-#[derive(Debug)]
 pub(crate) struct Tape {
     source: Source,
+    /// Who says, while recording, whether the authority to run has ended.
+    host: Arc<dyn Host>,
     limit: u64,
     weight: u64,
     entries: Vec<JournalEntry>,
@@ -69,9 +74,10 @@ fn count(len: usize) -> u64 {
 
 impl Tape {
     /// A tape that takes at most `limit` bytes, bodies included.
-    pub(crate) fn new(source: Source, limit: u64) -> Self {
+    pub(crate) fn new(source: Source, limit: u64, host: Arc<dyn Host>) -> Self {
         Self {
             source,
+            host,
             limit,
             weight: 0,
             entries: Vec::new(),
@@ -131,7 +137,8 @@ impl Tape {
         }
     }
 
-    /// Whether a question was not answered, because the journal is full, the guest strayed or nobody waits any more.
+    /// Whether a question was not answered, because the authority ended, the journal is full, the guest strayed or nobody
+    /// waits any more.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
@@ -140,7 +147,9 @@ impl Tape {
     ///
     /// `answer` decides about authority too: a denial is an answer. What follows from the action alone, a caller checks
     /// again on the answer: a journal cannot say otherwise ([`Self::refuse`]). A question that finds no room in the
-    /// journal has no effect.
+    /// journal has no effect, nor has one asked after the authority to run has ended: that is recorded where its answer
+    /// would stand, and ends the guest. An `answer` that waits may find so later, and then fails with
+    /// [`Stop::Withdrawn`] before it has kept anything.
     pub(crate) fn ask<Q, A>(
         &mut self,
         function: &str,
@@ -189,6 +198,8 @@ impl Tape {
             Source::Live => None,
             Source::Recorded { entries, full, .. } => {
                 let entry = entries.next();
+                // What ended the recording may have been a decision instead of an answer.
+                let most = most.max(count(WITHDRAWAL_BYTES));
                 if entry.is_none() && *full && weight.saturating_add(most) > self.limit {
                     return Err(Stop::Journal.into());
                 }
@@ -197,8 +208,17 @@ impl Tape {
         };
         match recorded {
             None => {
-                let told = answer(self)?;
-                let told_bytes = codec::encode(&told);
+                let answered = match self.host.withdrawn() {
+                    Some(why) => Err(Stop::Withdrawn(why).into()),
+                    None => answer(self),
+                };
+                let told_bytes = match &answered {
+                    Ok(told) => codec::encode(told),
+                    Err(error) => match error.downcast_ref() {
+                        Some(Stop::Withdrawn(why)) => withdrawal(*why),
+                        _ => return answered,
+                    },
+                };
                 let bodies = std::mem::take(&mut self.named);
                 let entry = JournalEntry {
                     function: function.to_owned(),
@@ -208,7 +228,7 @@ impl Tape {
                 };
                 let carried = std::mem::take(&mut self.carried);
                 self.take(entry, carried)?;
-                Ok(told)
+                answered
             }
             Some(entry) => {
                 self.carried = 0;
@@ -246,7 +266,10 @@ impl Tape {
             if !e.lists(named) {
                 return Err(DecodeError::Invalid("its bodies are not those it names".to_owned()));
             }
-            codec::decode::<A>(&e.told, Journal::MAX_BYTES)
+            match e.withdrawn() {
+                Some(why) => self.honours(why).map(|()| Err(Stop::Withdrawn(why).into())),
+                None => codec::decode::<A>(&e.told, Journal::MAX_BYTES).map(Ok),
+            }
         });
         match (told, entry) {
             (Some(Ok(told)), Some(entry)) => {
@@ -256,7 +279,7 @@ impl Tape {
                 };
                 let carried = entry.bodies.iter().filter_map(length).map(count).sum();
                 self.take(entry, carried)?;
-                Ok(told)
+                told
             }
             (told, recorded) => {
                 let why = told.and_then(Result::err).map(|e| e.to_string());
@@ -269,6 +292,20 @@ impl Tape {
                 });
                 Err(Stop::Strayed.into())
             }
+        }
+    }
+
+    /// Whether a decision may stand in the entry being played: the recording must have ended by it.
+    fn honours(&self, why: Withdrawal) -> Result<(), DecodeError> {
+        let no = |why: &str| Err(DecodeError::Invalid(why.to_owned()));
+        match &self.source {
+            Source::Recorded { entries, .. } if !entries.as_slice().is_empty() => {
+                no("the authority ended here, and entries follow")
+            }
+            Source::Recorded { withdrawn, .. } if *withdrawn != Some(why) => {
+                no("the authority ended here, and the outcome says otherwise")
+            }
+            _ => Ok(()),
         }
     }
 
