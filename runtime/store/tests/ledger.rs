@@ -440,12 +440,36 @@ fn changes_of_others_are_told_once_and_own_ones_never() {
     assert!(!ledger.changed().unwrap());
     ledger.serve(&did(1), b"own", 100, 10).unwrap();
     assert!(!ledger.changed().unwrap());
+    ledger.checkpoint().unwrap();
+    assert!(!ledger.changed().unwrap());
+    ledger.serve(&did(1), b"after the log began anew", 100, 10).unwrap();
+    assert!(!ledger.changed().unwrap());
     let other = Ledger::open(home.path()).unwrap();
     put(&other, "a", 1, None, Standing::Ours, 10).unwrap();
     assert!(ledger.changed().unwrap());
     assert!(!ledger.changed().unwrap());
     assert!(!other.changed().unwrap());
     assert_eq!(ledger.revoked_after(0).unwrap().len(), 1);
+}
+
+#[test]
+fn checkpoints_while_admissions_go_on_lose_nothing_and_empty_the_log() {
+    let (home, ledger) = open();
+    let log = || std::fs::metadata(home.path().join("store/ledger.db-wal")).unwrap().len();
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(&ledger, 2_000, |_| ()));
+        while !asking.is_finished() {
+            ledger.checkpoint().unwrap();
+        }
+        assert_eq!(asking.join().unwrap(), 2_000);
+    });
+    assert_eq!(ledger.spent(&id("shared")).unwrap().actions, 2_000);
+    ledger.checkpoint().unwrap();
+    let before = log();
+    for n in 2_000..2_010 {
+        assert!(admit(&ledger, n, &[], 1, 10).is_ok());
+    }
+    assert_eq!(log(), before, "written over from its beginning");
 }
 
 #[test]
