@@ -10,10 +10,12 @@
 mod bundles;
 mod explain;
 mod golden;
+mod grants;
 mod json;
 mod keyfiles;
 mod permissions;
 mod rotations;
+mod runs;
 mod samples;
 mod statements;
 mod trees;

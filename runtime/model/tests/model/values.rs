@@ -13,7 +13,7 @@ use ipld_core::ipld::Ipld;
 use proptest::{collection::vec, prelude::*};
 
 /// Any type that a component can have, a few levels deep.
-fn any_type() -> impl Strategy<Value = WitType> {
+pub(crate) fn any_type() -> impl Strategy<Value = WitType> {
     use WitType::*;
     let names = |most| vec("[a-c]{0,2}", 1..most).prop_map(numbered);
     let leaf = prop_oneof![
@@ -64,7 +64,7 @@ fn numbered(names: Vec<String>) -> Vec<String> {
 }
 
 /// Any value of a type.
-fn any_value(ty: &WitType) -> BoxedStrategy<Value> {
+pub(crate) fn any_value(ty: &WitType) -> BoxedStrategy<Value> {
     let boxed = |ty: &WitType| any_value(ty).prop_map(Box::new);
     match ty {
         WitType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
