@@ -116,6 +116,9 @@ fn args() -> Args {
     ])
 }
 
+/// A key, a message and a signature.
+type Bare = (Did, Vec<u8>, Vec<u8>);
+
 /// A chain's principals: the subject, and whoever was delegated to.
 fn people(seed: u8) -> Vec<SecretKey> {
     (0..=DELEGATIONS).map(|n| SecretKey::from_seed(&[seed, n].repeat(16).try_into().unwrap())).collect()
@@ -158,12 +161,12 @@ fn main() {
     let chain = tokens(&one);
     let ends = (&one[0].did(), &one[usize::from(DELEGATIONS)].did());
     // As long as the part of each token that is signed, by the same keys.
-    let bare: Vec<(Did, Vec<u8>, [u8; 64])> = one
+    let bare: Vec<Bare> = one
         .iter()
         .zip(&chain)
         .map(|(key, token)| {
             let message = token[67..].to_vec();
-            let signature = key.sign(&message);
+            let signature = key.sign(&message).to_vec();
             (key.did(), message, signature)
         })
         .collect();
@@ -184,7 +187,7 @@ fn main() {
         &others[stranger.get()]
     };
     let keys: Vec<Vec<Did>> = others.iter().map(|(p, _)| p.iter().map(SecretKey::did).collect()).collect();
-    let signed: Vec<Vec<(Did, Vec<u8>, Vec<u8>)>> = others
+    let signed: Vec<Vec<Bare>> = others
         .iter()
         .zip(&keys)
         .map(|((_, tokens), keys)| {

@@ -34,7 +34,11 @@ pub enum DecodeError {
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     /// Room for most of what is encoded, in bytes: a journal's question, an id, a small record.
     const ROOM: usize = 64;
-    let mut bytes = Vec::with_capacity(ROOM);
+    encode_after(Vec::with_capacity(ROOM), value)
+}
+
+/// Encodes a value behind what is there.
+pub(crate) fn encode_after<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Vec<u8> {
     #[expect(
         clippy::expect_used,
         reason = "every type of this crate is representable in DAG-CBOR; tests encode each"

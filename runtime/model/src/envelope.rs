@@ -77,9 +77,7 @@ fn signed_prefix(tag: &str) -> Vec<u8> {
 }
 
 fn signed_bytes<T: Statement>(payload: &T) -> Vec<u8> {
-    let mut bytes = signed_prefix(T::TAG);
-    bytes.extend_from_slice(&codec::encode(payload));
-    bytes
+    codec::encode_after(signed_prefix(T::TAG), payload)
 }
 
 /// An array of two and a byte string of 64: the fixed head of every envelope, before the signature's bytes.

@@ -15,6 +15,7 @@
 
 mod judge;
 mod pattern;
+mod read;
 mod selector;
 mod text;
 
@@ -23,7 +24,8 @@ pub use pattern::Pattern;
 pub use selector::{Segment, Selector, Step};
 
 use ipld_core::ipld::Ipld;
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
+use ipld_core::serde::{SerdeError, from_ipld};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
 use std::fmt;
 
 /// The most statements in one policy, those inside of others included.
@@ -34,8 +36,7 @@ pub const MAX_DEPTH: usize = 16;
 pub const MAX_VALUE_DEPTH: usize = 64;
 
 /// What arguments must satisfy: all of these statements.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<Ipld>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The statements.
     pub statements: Vec<Statement>,
@@ -188,92 +189,33 @@ impl Statement {
     }
 
     fn bounds(&self, depth: usize, left: &mut usize) -> Result<(), PolicyError> {
-        if depth > MAX_DEPTH {
-            return Err(PolicyError(format!("statements nested over {MAX_DEPTH} deep")));
-        }
-        *left = left
-            .checked_sub(1)
-            .ok_or_else(|| PolicyError(format!("over {MAX_STATEMENTS} statements in one policy")))?;
+        count(depth, left).map_err(PolicyError)?;
         match self {
             Self::Eq(_, value) | Self::Ne(_, value) => sayable(value).map_err(PolicyError),
             Self::Lt(_, n) | Self::Le(_, n) | Self::Gt(_, n) | Self::Ge(_, n) => {
-                number(self.operator(), n)?;
-                sayable(n).map_err(PolicyError)
+                number(n).and_then(|()| sayable(n)).map_err(PolicyError)
             }
             Self::Like(..) => Ok(()),
             Self::And(inner) | Self::Or(inner) => inner.iter().try_for_each(|s| s.bounds(depth + 1, left)),
             Self::Not(inner) | Self::All(_, inner) | Self::Any(_, inner) => inner.bounds(depth + 1, left),
         }
     }
-
-    fn read(ipld: Ipld, depth: usize, left: &mut usize) -> Result<Self, PolicyError> {
-        if depth > MAX_DEPTH {
-            return Err(PolicyError(format!("statements nested over {MAX_DEPTH} deep")));
-        }
-        *left = left
-            .checked_sub(1)
-            .ok_or_else(|| PolicyError(format!("over {MAX_STATEMENTS} statements in one policy")))?;
-        let wrong = |what: &str, ipld: &Ipld| PolicyError(format!("{what}: {}", text::brief(ipld)));
-        let Ipld::List(parts) = ipld else {
-            return Err(wrong("a statement is a list, and this is not", &ipld));
-        };
-        let mut parts = parts.into_iter();
-        let (operator, rest) = match (parts.next(), [parts.next(), parts.next(), parts.next()]) {
-            (Some(Ipld::String(operator)), rest) => (operator, rest),
-            (other, _) => {
-                return Err(wrong(
-                    "a statement begins with its operator, and this does not",
-                    &other.unwrap_or(Ipld::Null),
-                ));
-            }
-        };
-        let op = operator.as_str();
-        let inner = |ipld: Ipld, left: &mut usize| Self::read(ipld, depth + 1, left).map(Box::new);
-        Ok(match (op, rest) {
-            ("and" | "or", [Some(Ipld::List(inner)), None, None]) => {
-                let inner: Result<_, _> = inner.into_iter().map(|s| Self::read(s, depth + 1, left)).collect();
-                if op == "and" { Self::And(inner?) } else { Self::Or(inner?) }
-            }
-            ("not", [Some(statement), None, None]) => Self::Not(inner(statement, left)?),
-            ("all", [Some(sel), Some(statement), None]) => Self::All(selector(sel)?, inner(statement, left)?),
-            ("any", [Some(sel), Some(statement), None]) => Self::Any(selector(sel)?, inner(statement, left)?),
-            ("like", [Some(sel), Some(Ipld::String(pattern)), None]) => {
-                Self::Like(selector(sel)?, pattern.into())
-            }
-            ("==", [Some(sel), Some(value), None]) => Self::Eq(selector(sel)?, said(value)?),
-            ("!=", [Some(sel), Some(value), None]) => Self::Ne(selector(sel)?, said(value)?),
-            ("<", [Some(sel), Some(n), None]) => Self::Lt(selector(sel)?, number(op, &n).map(|()| n)?),
-            ("<=", [Some(sel), Some(n), None]) => Self::Le(selector(sel)?, number(op, &n).map(|()| n)?),
-            (">", [Some(sel), Some(n), None]) => Self::Gt(selector(sel)?, number(op, &n).map(|()| n)?),
-            (">=", [Some(sel), Some(n), None]) => Self::Ge(selector(sel)?, number(op, &n).map(|()| n)?),
-            ("==" | "!=" | "<" | "<=" | ">" | ">=" | "like" | "and" | "or" | "not" | "all" | "any", _) => {
-                return Err(PolicyError(format!("{op:?} has the wrong operands")));
-            }
-            _ => return Err(wrong("no operator of the policy language", &Ipld::String(operator))),
-        })
-    }
 }
 
-fn selector(ipld: Ipld) -> Result<Selector, PolicyError> {
-    match ipld {
-        Ipld::String(text) => Selector::try_from(text),
-        other => Err(PolicyError(format!("a selector is text, and this is not: {}", text::brief(&other)))),
+/// Counts a statement at a depth against what one policy may hold.
+fn count(depth: usize, left: &mut usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("statements nested over {MAX_DEPTH} deep"));
     }
+    *left = left.checked_sub(1).ok_or_else(|| format!("over {MAX_STATEMENTS} statements in one policy"))?;
+    Ok(())
 }
 
-fn number(operator: &str, ipld: &Ipld) -> Result<(), PolicyError> {
-    match ipld {
+fn number(value: &Ipld) -> Result<(), String> {
+    match value {
         Ipld::Integer(_) | Ipld::Float(_) => Ok(()),
-        other => Err(PolicyError(format!(
-            "{operator:?} compares with a number, and this is not one: {}",
-            text::brief(other)
-        ))),
+        other => Err(format!("compared with what is no number: {}", text::brief(other))),
     }
-}
-
-fn said(value: Ipld) -> Result<Ipld, PolicyError> {
-    sayable(&value).map_err(PolicyError)?;
-    Ok(value)
 }
 
 /// Whether DAG-CBOR can say a value, and a reader would take it: integers of 64 bits, finite floats, bounded depth.
@@ -298,9 +240,8 @@ pub(crate) fn sayable(value: &Ipld) -> Result<(), String> {
 impl TryFrom<Vec<Ipld>> for Policy {
     type Error = PolicyError;
     fn try_from(statements: Vec<Ipld>) -> Result<Self, PolicyError> {
-        let mut left = MAX_STATEMENTS;
-        let read = |s| Statement::read(s, 1, &mut left);
-        Ok(Self { statements: statements.into_iter().map(read).collect::<Result<_, _>>()? })
+        let wrong = |e: SerdeError| PolicyError(e.to_string().trim_start_matches("serde error: ").to_owned());
+        from_ipld(Ipld::List(statements)).map_err(wrong)
     }
 }
 

@@ -8,12 +8,14 @@
 )]
 
 mod bundles;
+mod chains;
 mod explain;
 mod golden;
 mod grants;
 mod json;
 mod keyfiles;
 mod permissions;
+mod policies;
 mod rotations;
 mod runs;
 mod samples;
