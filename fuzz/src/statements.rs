@@ -2,9 +2,10 @@
 
 use actum_model::bundle::Bundle;
 use actum_model::receipt::Stdio;
+use actum_model::ucan::{Args, Budget, Policy, container};
 use actum_model::{
-    Descriptor, EnvelopeError, Journal, Lease, Page, Profile, Query, Receipt, Release, SecretKey, Signed,
-    Statement, Verdict, WitType, codec,
+    Delegation, Descriptor, EnvelopeError, Invocation, Journal, Lease, Page, Profile, Query, Receipt,
+    Release, Rotation, SecretKey, Signed, Statement, Verdict, WitType, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -28,6 +29,19 @@ fn signed<T: Statement + Serialize + DeserializeOwned>(data: &[u8]) {
     }
 }
 
+/// A policy, and arguments to judge by it: within its budget, and the same the other way round for its opposite.
+fn judged(data: &[u8]) {
+    use actum_model::ucan::{Unmet, policy::Statement};
+    let Some((policy, args)) = plain::<(Policy, Args)>(data) else { return };
+    policy.bounds().unwrap();
+    let opposite = Policy::new(vec![Statement::negate(Statement::and(policy.statements.clone()))]);
+    let judge = |policy: &Policy| policy.check(&args, &mut Budget::default());
+    match (judge(&policy), judge(&opposite)) {
+        (Err(Unmet::Budget { .. }), _) | (_, Err(Unmet::Budget { .. })) => {}
+        (one, other) => assert_ne!(one.is_ok(), other.is_ok(), "{policy}"),
+    }
+}
+
 /// Any bytes, as each of them.
 pub(crate) fn decode(data: &[u8]) {
     plain::<Journal>(data);
@@ -41,6 +55,15 @@ pub(crate) fn decode(data: &[u8]) {
     signed::<Query>(data);
     signed::<Page>(data);
     signed::<Verdict>(data);
+    signed::<Delegation>(data);
+    signed::<Invocation>(data);
+    signed::<Rotation>(data);
+    judged(data);
+    if let Ok(tokens) = container::read(data) {
+        let again = container::write(&tokens, container::Form::Base64).unwrap();
+        assert_eq!(container::read(&again).unwrap().len(), tokens.len(), "a container read, written");
+        let _ = container::read_chain(data);
+    }
     if let Ok(bundle) = Bundle::from_bytes(data) {
         assert_eq!(bundle.to_bytes(), data, "a bundle read, written");
     }

@@ -58,6 +58,6 @@ pub use release::{Example, Function, Param, Release};
 pub use rotation::Rotation;
 pub use run::{Claim, RunArgs};
 pub use types::WitType;
-pub use ucan::{Delegation, Invocation};
+pub use ucan::{Chain, Delegation, Invocation, Policy, Proof, Revocation};
 pub use value::Value;
 pub use verdict::{Divergence, Judgement, Verdict};

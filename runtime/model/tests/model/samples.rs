@@ -1,9 +1,10 @@
 //! One of each type, from fixed keys and values.
 
 use actum_model::{
-    Action, Authority, BlobId, ComponentId, DelegationId, Descriptor, Example, Function, InvocationId,
-    Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome, Page, Param, Profile, Query, Receipt,
-    Release, Rotation, SecretKey, Signed, Value, Verdict, WitType, Withdrawal, codec,
+    Action, Authority, BlobId, ComponentId, Delegation, DelegationId, Descriptor, Example, Function,
+    Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome, Page, Param,
+    Profile, Query, Receipt, Release, Rotation, SecretKey, Signed, Value, Verdict, WitType, Withdrawal,
+    codec,
     descriptor::Offered,
     journal,
     receipt::Stdio,
@@ -288,4 +289,39 @@ pub(crate) fn page() -> Page {
 pub(crate) fn rotation() -> Rotation {
     let keep = [DelegationId::of(b"one"), DelegationId::of(b"another")].into();
     Rotation::new(&author(), &requester(), 1_790_000_003, keep)
+}
+
+pub(crate) fn delegation() -> Delegation {
+    let policy = serde_json::json!([
+        ["==", ".function", "count"],
+        ["or", [["<=", ".limits.fuel", 50_000_000], ["not", ["like", ".input.text", "*\\*"]]]],
+        ["all", ".permissions", ["any", ".http.methods?", ["==", ".", "GET"]]],
+    ]);
+    Delegation {
+        iss: author().did(),
+        aud: requester().did(),
+        sub: Some(author().did()),
+        cmd: "/actum/run".parse().unwrap(),
+        pol: crate::policies::policy(policy),
+        nonce: vec![7; 12].into(),
+        meta: Some([("note".to_owned(), "for the build".into())].into()),
+        nbf: Some(1_700_000_000),
+        exp: Some(1_700_086_400),
+    }
+}
+
+pub(crate) fn invocation() -> Invocation {
+    Invocation {
+        iss: requester().did(),
+        sub: author().did(),
+        aud: Some(provider().did()),
+        cmd: "/actum/run".parse().unwrap(),
+        args: [("function".to_owned(), "count".into())].into(),
+        prf: vec![Signed::sign(delegation(), &author()).id()],
+        meta: Some([("note".to_owned(), 1.into())].into()),
+        nonce: vec![9; 12].into(),
+        exp: Some(1_700_000_600),
+        iat: Some(1_700_000_000),
+        cause: Some(*DelegationId::of(b"a receipt").cid()),
+    }
 }

@@ -2,9 +2,9 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Action, Authority, DecodeError, DelegationId, Descriptor, EnvelopeError, Journal, JournalEntry, Lease,
-    Outcome, Page, Profile, Query, Receipt, Release, Rotation, SecretKey, Signed, Statement, Verdict, Withdrawal,
-    codec, envelope::VARSIG_ED25519_DAG_CBOR, journal,
+    Action, Authority, DecodeError, Delegation, DelegationId, Descriptor, EnvelopeError, Invocation, Journal,
+    JournalEntry, Lease, Outcome, Page, Profile, Query, Receipt, Release, Rotation, SecretKey, Signed,
+    Statement, Verdict, Withdrawal, codec, envelope::VARSIG_ED25519_DAG_CBOR, journal,
 };
 use ipld_core::ipld::Ipld;
 use std::collections::BTreeMap;
@@ -50,6 +50,16 @@ fn envelope(key: &SecretKey, header: &[u8], tag: &str, payload: &[u8]) -> Vec<u8
 
 /// What every statement refuses; `optional` names the fields that may be absent.
 fn strict<T: Statement + std::fmt::Debug>(payload: &T, key: &SecretKey, optional: &[&str]) {
+    strict_but(payload, key, optional, &[]);
+}
+
+/// The same, where `nullable` fields, which must be there, may be null.
+fn strict_but<T: Statement + std::fmt::Debug>(
+    payload: &T,
+    key: &SecretKey,
+    optional: &[&str],
+    nullable: &[&str],
+) {
     let good = entries(payload);
     let with =
         |payload: &[u8]| Signed::<T>::verify(&envelope(key, &VARSIG_ED25519_DAG_CBOR, T::TAG, payload));
@@ -77,6 +87,10 @@ fn strict<T: Statement + std::fmt::Debug>(payload: &T, key: &SecretKey, optional
         let null = [codec::encode(name), vec![0xf6]].concat();
         let mut nulled = good.clone();
         nulled[i] = (name.clone(), null);
+        if nullable.contains(&name.as_str()) {
+            with(&map_of(&nulled)).unwrap();
+            continue;
+        }
         malformed(&format!("{name} null"), &map_of(&nulled));
     }
     for i in 1..good.len() {
@@ -162,6 +176,42 @@ fn rotation_is_strict() {
 #[test]
 fn page_is_strict() {
     strict(&samples::page(), &provider(), &[]);
+}
+
+#[test]
+fn delegation_is_strict() {
+    strict_but(&samples::delegation(), &author(), &["meta", "nbf"], &["sub", "exp"]);
+}
+#[test]
+fn invocation_is_strict() {
+    let optional = ["aud", "meta", "iat", "cause"];
+    strict_but(&samples::invocation(), &requester(), &optional, &["exp"]);
+}
+
+#[test]
+fn delegations_and_invocations_that_no_reader_would_take() {
+    use actum_model::ucan::{MAX_CHAIN, MAX_NONCE_BYTES, MAX_TIME};
+    let (by, of) = (author(), samples::delegation);
+    let nonce = |length: usize| vec![1; length].into();
+    let facts = |value: Ipld| Some(BTreeMap::from([("a".to_owned(), value)]));
+    let deep = (0..64).fold(Ipld::Null, |inner, _| Ipld::List(vec![inner]));
+    Signed::try_sign(Delegation { nonce: nonce(MAX_NONCE_BYTES), exp: Some(MAX_TIME), ..of() }, &by).unwrap();
+    invalid(Delegation { nonce: nonce(MAX_NONCE_BYTES + 1), ..of() }, &by, "a nonce of 65 bytes");
+    invalid(Delegation { exp: Some(MAX_TIME + 1), ..of() }, &by, "over 2^53 - 1");
+    invalid(Delegation { nbf: Some(MAX_TIME + 1), ..of() }, &by, "over 2^53 - 1");
+    invalid(Delegation { meta: facts(deep.clone()), ..of() }, &by, "nested over 64 deep");
+    let (by, of) = (requester(), samples::invocation);
+    let proofs = |count: usize| vec![DelegationId::of(b"a proof"); count];
+    Signed::try_sign(Invocation { prf: proofs(MAX_CHAIN), ..of() }, &by).unwrap();
+    invalid(Invocation { prf: proofs(MAX_CHAIN + 1), ..of() }, &by, "9 proofs where at most 8");
+    invalid(Invocation { nonce: nonce(MAX_NONCE_BYTES + 1), ..of() }, &by, "a nonce of 65 bytes");
+    invalid(Invocation { iat: Some(MAX_TIME + 1), ..of() }, &by, "over 2^53 - 1");
+    invalid(Invocation { args: facts(deep.clone()).unwrap(), ..of() }, &by, "nested over 64 deep");
+    invalid(Invocation { meta: facts(deep), ..of() }, &by, "nested over 64 deep");
+    for unsayable in [Ipld::Float(f64::NAN), Ipld::Float(f64::INFINITY), Ipld::Integer(1 << 64)] {
+        let signed = Signed::try_sign(Invocation { args: facts(unsayable).unwrap(), ..of() }, &by);
+        assert!(matches!(signed, Err(DecodeError::Invalid(_))), "refused before it is encoded");
+    }
 }
 
 /// The same for what is addressed but not signed.

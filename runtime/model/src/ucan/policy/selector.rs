@@ -9,8 +9,9 @@
 //! | `[1:3]`, `[2:]`, `[:-1]` | a part of a list or of bytes, as much of it as there is |
 //! | any of these and `?` | the same, and null where it would fail |
 //!
-//! A selector begins with a dot, and a dot may stand before a bracket. A name after a dot is of ASCII letters, digits
-//! and `_`, and does not begin with a digit; a key in quotes is a JSON string.
+//! A selector begins with a dot, and a dot may stand before a bracket. A name after a dot is of ASCII letters, digits,
+//! `_` and `-`, and begins with a letter or `_`; a key in quotes is a JSON string. Others allow fewer names, so
+//! [`Selector::path`] writes those with a hyphen in quotes.
 
 use super::PolicyError;
 use std::{fmt, str::FromStr};
@@ -59,7 +60,7 @@ impl Selector {
     pub fn path(keys: &[&str]) -> Result<Self, PolicyError> {
         let mut text = String::new();
         for key in keys {
-            if name(key).1.is_empty() && !key.is_empty() {
+            if matches!(name(key), (_, "")) && !key.is_empty() && !key.contains('-') {
                 text.push('.');
                 text.push_str(key);
             } else {
@@ -92,7 +93,9 @@ impl Selector {
 
 /// Splits a text after the name it begins with, which may be none.
 fn name(text: &str) -> (&str, &str) {
-    let inside = |n: usize, b: u8| b == b'_' || b.is_ascii_alphabetic() || (n > 0 && b.is_ascii_digit());
+    let inside = |n: usize, b: u8| {
+        b == b'_' || b.is_ascii_alphabetic() || (n > 0 && (b == b'-' || b.is_ascii_digit()))
+    };
     let end = text.bytes().enumerate().position(|(n, b)| !inside(n, b)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
