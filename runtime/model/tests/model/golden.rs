@@ -3,8 +3,8 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Descriptor, Journal, JournalId, Lease, Page, Profile, ProfileId, Query, Receipt, Release, Rotation,
-    Signed, Statement, Verdict, codec,
+    Delegation, Descriptor, Invocation, Journal, JournalId, Lease, Page, Profile, ProfileId, Proof, Query,
+    Receipt, Release, Revocation, Rotation, Signed, Statement, Verdict, codec,
     id::{DAG_CBOR, cid_of},
 };
 
@@ -102,4 +102,24 @@ fn profile() {
     let kept = golden("profile", &codec::encode(&samples::profile()), id);
     let read: Profile = codec::decode(&kept, 64 << 10).unwrap();
     assert_eq!((codec::encode(&read), read.id()), (kept, id.parse::<ProfileId>().unwrap()));
+}
+
+#[test]
+fn delegation() {
+    let built: Signed<Delegation> = Signed::sign(samples::delegation(), &author());
+    statement("delegation", &built, "bafyreidc5yrtmcaluhgleizhxfmburmrzeuy3nmluk3kvszcwirpu2jb6u");
+}
+
+#[test]
+fn invocation() {
+    let built: Signed<Invocation> = Signed::sign(samples::invocation(), &requester());
+    statement("invocation", &built, "bafyreihtw4mbzgjgmser5qjq44gj3zjzptiqnkjc2rdjjneqbgmjxmcjcy");
+}
+
+#[test]
+fn revocation() {
+    let path = [Proof::from(Signed::sign(samples::delegation(), &author()))];
+    let built = Revocation::make(&path, None, &author()).unwrap();
+    statement("revocation", &built, "bafyreifatnl2dcvkw2fpef4nxt3mvmm34hdzlncaongezxn5mkj3fgojyy");
+    assert_eq!(Revocation::read(built.bytes(), &[path[0].bytes()]).unwrap().until, samples::delegation().exp);
 }
