@@ -43,7 +43,9 @@ pub struct Receipt {
 
 impl Statement for Receipt {
     const TAG: &'static str = "actum/receipt@1";
-    const MAX_BYTES: usize = 16 << 10;
+    /// Room for whatever ran: all that an action can be granted, or what an invocation can ask for and have withheld, with
+    /// the longest chain and the longest denial.
+    const MAX_BYTES: usize = 96 << 10;
     fn issuer(&self) -> Did {
         self.iss
     }

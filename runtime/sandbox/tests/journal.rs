@@ -11,14 +11,14 @@ mod common;
 use actum_model::permission::{Config, Delegate};
 use actum_model::{
     Action, Authority, Bodies, ComponentId, Granted, Journal, Judgement, Limits, Outcome, Receipt, SecretKey,
-    Value,
+    Value, Withdrawal,
 };
 use actum_sandbox::host::{DelegateAnswer, DelegateAsk, DelegateError, DelegateTold};
 use actum_sandbox::replay::{Evidence, replay};
 use actum_sandbox::{EngineKind, Execution, Host, Sandbox, Surroundings};
 use common::{LIBC, action, limits, sandbox, wat};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// `run: func(target: string, times: u32) -> list<u8>`: calls `target` so many times and gives the last answer as it lies
 /// in memory: the discriminant, then pointers or text.
@@ -80,6 +80,22 @@ impl Host for Scripted {
             fuel: 10,
             total_fuel: 40,
         })
+    }
+}
+
+/// Whoever it calls ends because the authority has ended, which is its caller's too.
+#[derive(Default)]
+struct Ending(AtomicBool);
+
+impl Host for Ending {
+    fn withdrawn(&self) -> Option<Withdrawal> {
+        self.0.load(Ordering::Relaxed).then_some(Withdrawal::Revoked)
+    }
+
+    fn delegate(&self, _: DelegateAsk<'_>) -> DelegateTold {
+        assert!(!self.0.swap(true, Ordering::Relaxed), "nothing is called after the end");
+        let (outcome, receipt) = ("withdrawn".to_owned(), "receipt".to_owned());
+        Err(DelegateError::Failed { outcome, receipt, fuel: 10, total_fuel: 10 })
     }
 }
 
@@ -320,6 +336,19 @@ fn a_journal_cannot_grant_what_the_action_does_not() {
     match case.judge(EngineKind::Cranelift, &receipt, &case.execution.journal, &case.execution.bodies) {
         Judgement::Diverged(divergence) => assert_eq!(divergence.at, "journal entry 1"),
         other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_caller_ends_at_its_next_question_after_a_call_that_was_withdrawn() {
+    for (times, outcome) in [(1, "ok"), (2, "withdrawn"), (9, "withdrawn")] {
+        let case = record(Arc::new(Ending::default()), &[grant(1_000)], "other", times, limits());
+        assert_eq!(case.execution.outcome.code(), outcome);
+        let entries = &case.execution.journal.entries;
+        let told: Vec<_> = entries.iter().map(|entry| entry.withdrawn().is_some()).collect();
+        assert_eq!(told, [false, true][..entries.len()]);
+        assert_eq!(entries.len(), if times == 1 { 1 } else { 2 });
+        case.replays();
     }
 }
 

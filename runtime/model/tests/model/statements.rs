@@ -2,12 +2,16 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Action, Authority, DecodeError, Delegation, DelegationId, Descriptor, EnvelopeError, Invocation, Journal,
-    JournalEntry, Lease, Outcome, Page, Profile, Query, Receipt, Release, Rotation, SecretKey, Signed,
-    Statement, Verdict, Withdrawal, codec, envelope::VARSIG_ED25519_DAG_CBOR, journal,
+    Action, Authority, DecodeError, Delegation, DelegationId, Descriptor, EnvelopeError, Granted, Invocation,
+    Journal, JournalEntry, Lease, Outcome, Page, Profile, Query, Receipt, Release, Rotation, SecretKey,
+    Signed, Statement, Verdict, Withdrawal, codec,
+    envelope::VARSIG_ED25519_DAG_CBOR,
+    journal,
+    permission::{MAX_CONFIG_BYTES, MAX_GRANTED},
+    ucan::MAX_CHAIN,
 };
 use ipld_core::ipld::Ipld;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const TAGS: [&str; 8] = [
     Release::TAG,
@@ -386,6 +390,29 @@ fn a_receipt_that_withholds_what_it_may_not() {
     invalid(Receipt { withheld: other, ..receipt() }, &provider(), "keyvalue:drafts:read was withheld");
     assert_eq!(receipt().given().len(), 2);
     assert!(receipt().given().iter().all(|g| g.to_string() != "keyvalue:drafts"));
+}
+
+#[test]
+fn the_largest_receipts_are_within_their_bound() {
+    let config = |n: usize, bytes: usize| -> Granted {
+        format!("config:{n:0>64}={}", "v".repeat(bytes)).parse().unwrap()
+    };
+    let names = (0..Outcome::DENIED_NAMES).map(|n| format!("{n:0>128}")).collect();
+    let longest = Receipt {
+        authority: Authority::Granted(vec![DelegationId::of(b"one"); MAX_CHAIN]),
+        outcome: Outcome::Denied(names),
+        ..samples::granted_receipt()
+    };
+    let with = |permissions: BTreeSet<Granted>, withheld: BTreeSet<Granted>| Receipt {
+        action: Action { permissions, ..longest.action.clone() },
+        withheld,
+        ..longest.clone()
+    };
+    let all: BTreeSet<_> = (0..MAX_GRANTED).map(|n| config(n, MAX_CONFIG_BYTES)).collect();
+    Signed::try_sign(with(all, [].into()), &provider()).unwrap();
+    let asked: BTreeSet<_> =
+        (0..MAX_GRANTED).map(|n| config(n, Invocation::MAX_BYTES / MAX_GRANTED)).collect();
+    Signed::try_sign(with(asked.clone(), asked), &provider()).unwrap();
 }
 
 #[test]

@@ -64,6 +64,7 @@ impl NodeHost {
             cancel: ask.cancel.clone(),
             deadline: Some(ask.deadline),
             nested: true,
+            ..Surroundings::default()
         };
         let execution = match self.sandbox.execute_in(&loaded, &action, &args, &around) {
             Ok(execution) => execution,
