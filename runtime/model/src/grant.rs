@@ -260,6 +260,6 @@ impl Terms {
                 all.add(clause);
             }
         }
-        all
+        all.settled()
     }
 }

@@ -39,7 +39,20 @@ impl Terms {
         for statement in &policy.statements {
             terms.add(Clause::read(statement));
         }
-        terms
+        terms.settled()
+    }
+
+    /// Meets what was kept, once what it is compared with has become less: with nothing, everything can be met.
+    pub(super) fn settled(mut self) -> Self {
+        loop {
+            let before = self.capability.clone();
+            for statement in std::mem::take(&mut self.other) {
+                self.add(Clause::read(&statement));
+            }
+            if self.capability == before {
+                return self;
+            }
+        }
     }
 
     /// Everything stated, in the order of the fields.
