@@ -261,6 +261,14 @@ pub fn policy_args(invocation: &Invocation, input: Option<Ipld>, spent: Use, min
     args
 }
 
+/// Has arguments ask for other permissions: policies that judge every permission by itself, as those of
+/// [`crate::grant`] do, say of each alone whether they allow it, where an action may run with less than all.
+pub fn ask_for(args: &mut Args, permissions: &BTreeSet<Granted>) -> Result<(), RunError> {
+    let list = ipld_core::serde::to_ipld(permissions).map_err(|e| RunError::Permissions(e.to_string()))?;
+    args.insert("permissions".to_owned(), list);
+    Ok(())
+}
+
 /// Why policies cannot be shown an action's arguments.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {

@@ -25,7 +25,7 @@ pub(super) enum Clause {
 }
 
 impl Terms {
-    /// As a policy: each clause in its [form](super#forms).
+    /// As a policy: each clause in its [form](crate::grant#forms).
     ///
     /// Refused, with the parser's reason, where the statements are more or larger than a policy may hold.
     pub fn policy(&self) -> Result<Policy, PolicyError> {

@@ -101,12 +101,20 @@ fn any_granted() -> impl Strategy<Value = Granted> {
     ]
 }
 
-fn ceiling() -> impl Strategy<Value = Option<u64>> {
-    option::weighted(0.3, prop_oneof![0..4_u64, Just(u64::MAX)])
+fn ceiling(stated: f64) -> impl Strategy<Value = Option<u64>> {
+    option::weighted(stated, prop_oneof![0..4_u64, Just(u64::MAX)])
 }
 
-fn any_ceilings() -> impl Strategy<Value = Ceilings> {
-    let all = (ceiling(), ceiling(), ceiling(), ceiling(), ceiling(), ceiling(), ceiling());
+fn any_ceilings(stated: f64) -> impl Strategy<Value = Ceilings> {
+    let all = (
+        ceiling(stated),
+        ceiling(stated),
+        ceiling(stated),
+        ceiling(stated),
+        ceiling(stated),
+        ceiling(stated),
+        ceiling(stated),
+    );
     all.prop_map(
         |(fuel, memory_bytes, table_elements, instances, output_bytes, stdio_bytes, journal_bytes)| {
             Ceilings {
@@ -122,19 +130,19 @@ fn any_ceilings() -> impl Strategy<Value = Ceilings> {
     )
 }
 
-fn any_quota() -> impl Strategy<Value = Quota> {
-    (ceiling(), ceiling()).prop_map(|(actions, fuel)| Quota { actions, fuel })
+fn any_quota(stated: f64) -> impl Strategy<Value = Quota> {
+    (ceiling(stated), ceiling(stated)).prop_map(|(actions, fuel)| Quota { actions, fuel })
 }
 
-/// Terms of all clauses that are no statements.
-fn any_clauses() -> impl Strategy<Value = Terms> {
+/// Terms of all clauses that are no statements, each stated so often.
+fn any_clauses(stated: f64) -> impl Strategy<Value = Terms> {
     (
-        option::of(btree_set(any_capability(), 0..3)),
-        option::weighted(0.3, btree_set(select(functions()), 0..3)),
-        any_ceilings(),
-        option::of(btree_set(any_granted(), 0..5)),
-        any_quota(),
-        any_quota(),
+        option::weighted(stated, btree_set(any_capability(), 0..3)),
+        option::weighted(stated, btree_set(select(functions()), 0..3)),
+        any_ceilings(stated),
+        option::weighted(stated, btree_set(any_granted(), 0..5)),
+        any_quota(stated),
+        any_quota(stated),
     )
         .prop_map(|(capability, functions, limits, permissions, spent, minute)| Terms {
             capability,
@@ -146,6 +154,18 @@ fn any_clauses() -> impl Strategy<Value = Terms> {
             minute,
             other: vec![],
         })
+}
+
+/// How often a clause is stated: so that each is met, and so that a chain of several is often passed.
+const SOME: f64 = 0.35;
+const FEW: f64 = 0.1;
+
+/// Terms whose capabilities can all be compared.
+fn any_named() -> impl Strategy<Value = Terms> {
+    any_clauses(SOME).prop_map(|mut terms| {
+        terms.capability.iter_mut().for_each(|any| any.retain(|c| matches!(c, Capability::Named { .. })));
+        terms
+    })
 }
 
 const INPUT: [&str; 4] = [
@@ -177,11 +197,11 @@ const OTHER: [&str; 18] = [
     r#"["any", ".", ["==", ".", 1]]"#,
 ];
 
-fn any_terms() -> impl Strategy<Value = Terms> {
+fn any_terms(stated: f64) -> impl Strategy<Value = Terms> {
     let some = |texts: &'static [&'static str]| {
         btree_set(select(texts), 0..3).prop_map(|texts| texts.into_iter().map(statement).collect::<Vec<_>>())
     };
-    (any_clauses(), some(&INPUT), some(&OTHER)).prop_map(|(terms, input, other)| Terms {
+    (any_clauses(stated), some(&INPUT), some(&OTHER)).prop_map(|(terms, input, other)| Terms {
         input,
         other,
         ..terms
@@ -260,7 +280,7 @@ fn narrower(terms: &Terms, pick: u8) -> Terms {
 proptest! {
     #[test]
     fn a_policy_decides_as_the_clauses_say(
-        terms in any_clauses(), asked in any_asked(), spent in any_use(), minute in any_use()
+        terms in any_clauses(SOME), asked in any_asked(), spent in any_use(), minute in any_use()
     ) {
         let typed = terms.allows(&asked.0, &asked.1, spent, minute);
         prop_assert_eq!(passes(&terms.policy().unwrap(), &asked, spent, minute), typed, "{:?}", terms);
@@ -279,14 +299,14 @@ proptest! {
     }
 
     #[test]
-    fn terms_are_what_their_policy_says(terms in any_terms()) {
+    fn terms_are_what_their_policy_says(terms in any_terms(SOME)) {
         prop_assert_eq!(Terms::read(&terms.policy().unwrap()), terms);
     }
 
     /// Several statements of a clause, in any order, among others.
     #[test]
     fn a_policy_read_and_written_decides_the_same(
-        (all, order) in vec(any_terms(), 1..4).prop_flat_map(|all| {
+        (all, order) in vec(any_terms(SOME), 1..4).prop_flat_map(|all| {
             let policies = all.iter().flat_map(|t| t.policy().unwrap().statements).collect::<Vec<_>>();
             (Just(all), Just(policies).prop_shuffle())
         }),
@@ -305,7 +325,7 @@ proptest! {
     /// Every delegation in the chain says what it likes; what is taken never exceeds the root.
     #[test]
     fn no_chain_gives_more_than_its_root(
-        chain in vec(any_terms(), 1..5), asked in any_asked(), used in vec(any_use(), 5), minute in any_use()
+        chain in vec(any_terms(FEW), 1..5), asked in any_asked(), used in vec(any_use(), 5), minute in any_use()
     ) {
         let delegations: Vec<_> =
             (1..).zip(&chain).map(|(n, terms)| delegation(n, n + 1, terms)).collect();
@@ -321,7 +341,7 @@ proptest! {
     /// As above, of chains that narrow step by step, which are all accepted and often pass.
     #[test]
     fn narrowing_step_by_step_is_never_widening(
-        root in any_clauses(), picks in vec(any::<u8>(), 0..5), asked in any_asked(), used in any_use()
+        root in any_clauses(FEW), picks in vec(any::<u8>(), 0..5), asked in any_asked(), used in any_use()
     ) {
         let mut chain = vec![root];
         for pick in picks {
@@ -341,25 +361,20 @@ proptest! {
 
     /// A clause that allows an action, which the same clause above does not, is told of, unless they cannot be compared.
     #[test]
-    fn what_allows_more_widens(parent in any_clauses(), child in any_clauses(), asked in any_asked(), used in any_use()) {
-        let comparable = |terms: &Terms| {
-            terms.capability.iter().flatten().all(|c| matches!(c, Capability::Named { .. }))
-        };
-        prop_assume!(comparable(&parent) && comparable(&child));
+    fn what_allows_more_widens(parent in any_named(), child in any_named(), asked in any_asked(), used in any_use()) {
         // What the child does not say, it inherits.
         let filled = Terms {
             capability: child.capability.clone().or(parent.capability.clone()),
             functions: child.functions.clone().or(parent.functions.clone()),
             permissions: child.permissions.clone().or(parent.permissions.clone()),
-            limits: parent.limits.clone(),
-            spent: parent.spent.clone(),
-            minute: parent.minute.clone(),
+            limits: Ceilings { fuel: child.limits.fuel.or(parent.limits.fuel), ..parent.limits.clone() },
+            spent: Quota { actions: child.spent.actions.or(parent.spent.actions), ..parent.spent.clone() },
+            minute: Quota { fuel: child.minute.fuel.or(parent.minute.fuel), ..parent.minute.clone() },
             ..Terms::default()
         };
         let (action, claim) = &asked;
         if filled.allows(action, claim, used, used) && !parent.allows(action, claim, used, used) {
-            let widening = child.widens(&parent).unwrap_err();
-            prop_assert!(["capability", "functions", "permissions"].contains(&widening.clause.as_str()) || widening.clause.starts_with("limits"));
+            prop_assert!(child.widens(&parent).is_err());
         }
     }
 

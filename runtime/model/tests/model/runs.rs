@@ -3,7 +3,7 @@
 use crate::samples::{self, case, field, list, names, option, param, provider, requester, some};
 use actum_model::{
     Action, Claim, DelegationId, Granted, Invocation, Limits, RunArgs, Signed, Value, WitType, json,
-    run::{InputError, MAX_INPUT_VALUES, MAX_INVOCATION_LIFE, RunError, Use, input_of, policy_args},
+    run::{InputError, MAX_INPUT_VALUES, MAX_INVOCATION_LIFE, RunError, Use, ask_for, input_of, policy_args},
     types::ResultType,
     ucan::MAX_CHAIN,
     value::encode_params,
@@ -188,6 +188,16 @@ fn policies_see_the_arguments_and_what_is_used_in_place_of_what_was_signed() {
     }
     // Not even their id stands there when they are not shown.
     assert!(!policy_args(&invocation, None, spent, spent).contains_key("input"));
+}
+
+#[test]
+fn arguments_that_ask_for_other_permissions_are_that_actions() {
+    let granted: std::collections::BTreeSet<Granted> =
+        ["network", "keyvalue:notes:read", "http:https://example.com"].map(|t| t.parse().unwrap()).into();
+    let mut args = invocation().args;
+    ask_for(&mut args, &granted).unwrap();
+    let action = Action { permissions: granted, ..samples::action() };
+    assert_eq!(args, RunArgs::of(&action, &claim()).to_args());
 }
 
 #[test]
