@@ -20,6 +20,7 @@ mod demo;
 mod guests;
 mod host;
 mod journal;
+mod keys;
 mod publish;
 mod readme;
 mod real_world;

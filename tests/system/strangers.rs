@@ -27,7 +27,7 @@ fn forge_pay(stage: &Stage, home: &str) -> String {
     forged.version = "9.9.9".parse().expect("a version");
     let params = &mut forged.functions[0].params;
     params.swap(0, 1);
-    let forged = Signed::sign(forged, home.key());
+    let forged = Signed::sign(forged, home.key().expect("an unsealed key"));
     home.store().put_release(&forged).expect("it is stored");
     forged.id().to_string()
 }

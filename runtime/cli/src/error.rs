@@ -1,6 +1,7 @@
 //! What went wrong, on which object, because of what, and what to do next: decided in this one place.
 
 use crate::output::{Format, clean, json_line, talk};
+use actum_model::key::KeyError;
 use actum_node::{
     ConfigError, HomeError,
     audit::AuditError,
@@ -13,7 +14,7 @@ use actum_node::{
     resolve::{BuildError, ResolveError},
     run::RunError,
 };
-use std::{error::Error, fmt::Write};
+use std::{error::Error, fmt::Write, path::Path};
 
 /// The kinds of failure that call for different remedies; each has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,20 @@ fn one(text: &str) -> String {
     lines.join("\n    | ")
 }
 
+impl CliError {
+    /// A key's file, named on the command line, that cannot be used.
+    pub(crate) fn from_file(e: HomeError, path: &Path) -> Self {
+        match &e {
+            HomeError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::new(Kind::NotFound, format!("there is no {}", path.display()))
+            }
+            HomeError::BadKey { .. } => Self::of(Kind::Usage, &e)
+                .hint("`actum key export` writes such a key, as does `openssl genpkey -algorithm ed25519`"),
+            _ => e.into(),
+        }
+    }
+}
+
 impl From<HomeError> for CliError {
     fn from(e: HomeError) -> Self {
         match &e {
@@ -133,8 +148,29 @@ impl From<HomeError> for CliError {
                 let hint = format!("chmod 600 {}", path.display());
                 Self::of(Kind::Config, &e).hint(hint)
             }
+            HomeError::BadKey { source: KeyError::WrongPassphrase, .. } => Self::of(Kind::Config, &e)
+                .hint("the passphrase comes from ACTUM_PASSPHRASE, ACTUM_PASSPHRASE_FILE, or the terminal"),
             HomeError::BadKey { .. } => {
                 Self::of(Kind::Config, &e).hint("restore the key, or move it away to get a new identity")
+            }
+            HomeError::Locked { .. } => {
+                Self::of(Kind::Config, &e).hint("set ACTUM_PASSPHRASE or ACTUM_PASSPHRASE_FILE")
+            }
+            HomeError::NamelessKey { .. } => {
+                Self::of(Kind::Config, &e).hint("move it elsewhere, and bring it in with `actum key import`")
+            }
+            HomeError::HasKey { .. } => Self::of(Kind::Usage, &e)
+                .hint("--replace puts it aside; this home is then whose key you bring in"),
+            HomeError::KeyChanged { .. } | HomeError::KeyBusy { .. } => {
+                Self::of(Kind::Config, &e).hint("run it again")
+            }
+            HomeError::NodeRunning { .. } => Self::of(Kind::Config, &e).hint("stop the node first"),
+            HomeError::HandedOver { .. } => {
+                Self::of(Kind::Config, &e).hint("use the successor's key, or begin anew in another --home")
+            }
+            HomeError::Rotation { .. } => Self::of(Kind::Config, &e),
+            HomeError::Line { .. } => {
+                Self::of(Kind::Config, &e).hint("restore that file from a backup; other peers need it too")
             }
             HomeError::Io { .. } | HomeError::Store(_) | HomeError::Sandbox(_) => {
                 Self::of(Kind::Internal, &e)

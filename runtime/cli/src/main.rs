@@ -7,6 +7,7 @@
 mod commands;
 mod error;
 mod output;
+mod passphrase;
 
 use clap::Parser;
 use std::process::ExitCode;

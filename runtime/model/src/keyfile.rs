@@ -14,7 +14,7 @@ use ed25519_dalek::{SigningKey, pkcs8::KeypairBytes};
 use pkcs8::{
     EncodePrivateKey, EncryptedPrivateKeyInfo, EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef,
     SecretDocument,
-    der::{Encode, asn1::OctetStringRef, pem, zeroize::Zeroizing},
+    der::{Encode, asn1::OctetStringRef, pem},
     pkcs5::{
         EncryptionScheme,
         pbes2::{Kdf, Parameters},
@@ -22,6 +22,8 @@ use pkcs8::{
     },
 };
 use std::fmt;
+
+pub use pkcs8::der::zeroize::Zeroizing;
 
 /// The most bytes of a key's file: 16 KiB. An Ed25519 key takes some 300; what is longer is not read.
 pub const MAX_PEM_BYTES: usize = 16 << 10;

@@ -174,9 +174,9 @@ async fn delegation(home: Arc<Home>, address: String) {
     let (up, down) = message_sizes(&first, &args);
     let sandbox = home.sandbox().unwrap();
     let loaded = sandbox.load(ECHO.component).unwrap();
-    let (message, signature) = (first.receipt.bytes(), home.key().sign(first.receipt.bytes()));
+    let (message, signature) = (first.receipt.bytes(), home.key().unwrap().sign(first.receipt.bytes()));
     let own = Receipt { iss: home.did(), ..receipt.clone() };
-    let own_signed = Signed::sign(own.clone(), home.key());
+    let own_signed = Signed::sign(own.clone(), home.key().unwrap());
 
     let [mut raws, mut calls, mut executions, mut signatures, mut envelopes]: [Vec<Duration>; 5] =
         std::array::from_fn(|_| Vec::new());
@@ -199,11 +199,11 @@ async fn delegation(home: Arc<Home>, address: String) {
             time(&mut executions, || sandbox.execute(&loaded, &receipt.action, &args).unwrap());
             time(&mut signatures, || {
                 home.did().verify(message, &signature).unwrap();
-                home.key().sign(message)
+                home.key().unwrap().sign(message)
             });
             time(&mut envelopes, || {
                 Signed::<Receipt>::verify(own_signed.bytes()).unwrap();
-                Signed::sign(own.clone(), home.key())
+                Signed::sign(own.clone(), home.key().unwrap())
             });
         }
         if round == 0 {

@@ -249,7 +249,7 @@ pub fn replay(home: &Home, id: &str, options: ReplayOptions) -> Result<Replayed,
     let replayed = judge(bundle, sandbox)?;
     let (judgement, profile) = (replayed.judgement.clone(), sandbox.profile_id());
     let verdict = actum_trust::verdict(&replayed.receipt, judgement, home.did(), profile, clock::now_secs());
-    home.store().put_verdict(&Signed::sign(verdict, home.key()))?;
+    home.store().put_verdict(&Signed::sign(verdict, home.key()?))?;
     Ok(replayed)
 }
 

@@ -1,17 +1,22 @@
 //! One user's state on one machine: a directory that holds the key, the store, the compile cache and the configuration.
 //!
 //! ```text
-//! key.pem        the Ed25519 key, PKCS#8 PEM, readable by its owner only
+//! key.pem        the Ed25519 key, PKCS#8 PEM, sealed or not, readable by its owner only (see keyring)
+//! keys/          how former keys handed over to it; public
 //! config.toml    what `actum node` offers and to whom (optional)
 //! store/         blobs, components, receipts, names (see actum-store)
 //! cache/         compiled components, safe to delete
 //! cache.key      the secret that makes what lies in cache/ believable, readable by its owner only; safe to delete
 //! node.lock      held by the home's running node
+//! key.lock       held while the key is changed
 //! ```
 //! Nothing is written elsewhere.
 
-use crate::clock;
-use actum_model::{Did, SecretKey, key::KeyError};
+use crate::{
+    clock,
+    keyring::{self, Former, Keyring},
+};
+use actum_model::{Did, Passphrase, SecretKey, key::KeyError};
 use actum_sandbox::{CacheKey, CompileCache, EngineKind, Sandbox, SandboxConfig, SandboxError};
 use actum_store::{Store, StoreError};
 use std::{
@@ -48,6 +53,64 @@ pub enum HomeError {
         /// What is wrong with it.
         source: KeyError,
     },
+    /// The key is sealed, and nobody has unlocked it.
+    #[error("{} is sealed with a passphrase", path.display())]
+    Locked {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// A sealed key that does not say whose it is, so the home does not know who it is.
+    #[error("{} is sealed, and does not say whose key it is", path.display())]
+    NamelessKey {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// There is a key already.
+    #[error("there is a key already: {}", path.display())]
+    HasKey {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The key was replaced since the home was opened.
+    #[error("the key of {} was replaced meanwhile", root.display())]
+    KeyChanged {
+        /// The home.
+        root: PathBuf,
+    },
+    /// Another process is changing the key.
+    #[error("another command is changing the key of {}", root.display())]
+    KeyBusy {
+        /// The home.
+        root: PathBuf,
+    },
+    /// A node is running with the key that should change.
+    #[error("a node is running in {}", root.display())]
+    NodeRunning {
+        /// The home.
+        root: PathBuf,
+    },
+    /// The key has a successor: nobody takes its word any more.
+    #[error("{did} was handed over to {to}")]
+    HandedOver {
+        /// The key.
+        did: Did,
+        /// Its successor.
+        to: Did,
+    },
+    /// The rotation would be refused by everybody.
+    #[error("the key cannot be handed over: {why}")]
+    Rotation {
+        /// Why.
+        why: String,
+    },
+    /// What proves who the home was before is damaged.
+    #[error("the line of former keys is broken at {}: {why}", path.display())]
+    Line {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,18 +122,19 @@ pub enum HomeError {
 /// An opened home.
 pub struct Home {
     root: PathBuf,
-    key: SecretKey,
+    keyring: Keyring,
     store: Store,
     sandbox: OnceLock<Sandbox>,
 }
 
 impl Home {
-    /// Opens the home at `root`, creating it with a fresh key on first use.
+    /// Opens the home at `root`, creating it with a fresh key on first use. A sealed key stays locked until
+    /// [`Self::unlock`]: what only reads needs none.
     pub fn open(root: &Path) -> Result<Self, HomeError> {
         create_private_dir(root)?;
-        let key = open_key(&root.join("key.pem"))?;
+        let keyring = Keyring::open(root)?;
         let store = Store::open(root)?;
-        Ok(Self { root: root.to_owned(), key, store, sandbox: OnceLock::new() })
+        Ok(Self { root: root.to_owned(), keyring, store, sandbox: OnceLock::new() })
     }
 
     /// The directory.
@@ -85,23 +149,37 @@ impl Home {
 
     /// Takes the place of this home's one node; none when it is taken. Given back when the file is dropped.
     pub(crate) fn lock_for_node(&self) -> Result<Option<fs::File>, HomeError> {
-        let path = self.root.join("node.lock");
-        let file = fs::File::create(&path).map_err(io_error(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(e)) => Err(io_error(&path)(e)),
+        let lock = node_lock(&self.root)?;
+        if lock.is_some() {
+            // Nobody changes the key from now on.
+            keyring::still(&self.root, self.did())?;
         }
+        Ok(lock)
     }
 
-    /// The signing key.
-    pub fn key(&self) -> &SecretKey {
-        &self.key
+    /// The signing key; an error while it is locked.
+    pub fn key(&self) -> Result<&SecretKey, HomeError> {
+        self.keyring.key()
+    }
+
+    /// Whether the key is sealed with a passphrase, as of when the home was opened.
+    pub fn is_sealed(&self) -> bool {
+        self.keyring.is_sealed()
+    }
+
+    /// Unlocks a sealed key for as long as this home is open.
+    pub fn unlock(&self, passphrase: &Passphrase) -> Result<(), HomeError> {
+        self.keyring.unlock(passphrase)
     }
 
     /// Who this is.
     pub fn did(&self) -> Did {
-        self.key.did()
+        self.keyring.did
+    }
+
+    /// Who this was, oldest first: each key handed over to the next, the last of them to [`Self::did`].
+    pub fn former(&self) -> &[Former] {
+        &self.keyring.former
     }
 
     /// The store.
@@ -130,11 +208,22 @@ impl Home {
     }
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
+pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
     move |source| HomeError::Io { path: path.to_owned(), source }
 }
 
-fn create_private_dir(path: &Path) -> Result<(), HomeError> {
+/// Takes the place of a home's one node; none when it is taken. Given back when the file is dropped.
+pub(crate) fn node_lock(root: &Path) -> Result<Option<fs::File>, HomeError> {
+    let path = root.join("node.lock");
+    let file = fs::File::create(&path).map_err(io_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(io_error(&path)(e)),
+    }
+}
+
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), HomeError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -158,7 +247,7 @@ fn open_cache_key(path: &Path) -> Result<CacheKey, HomeError> {
 }
 
 /// A file's permission bits; none where the system has none.
-fn mode(path: &Path) -> Result<u32, HomeError> {
+pub(crate) fn mode(path: &Path) -> Result<u32, HomeError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -171,21 +260,8 @@ fn mode(path: &Path) -> Result<u32, HomeError> {
     }
 }
 
-/// Reads the key, or makes one. Two processes that start together agree on whichever was linked first.
-fn open_key(path: &Path) -> Result<SecretKey, HomeError> {
-    if !path.exists() {
-        write_secret(path, SecretKey::from_seed(&clock::random()).to_pem().as_bytes())?;
-    }
-    let mode = mode(path)?;
-    if mode & 0o077 != 0 {
-        return Err(HomeError::KeyExposed { path: path.to_owned(), mode });
-    }
-    let pem = fs::read_to_string(path).map_err(io_error(path))?;
-    SecretKey::from_pem(&pem).map_err(|source| HomeError::BadKey { path: path.to_owned(), source })
-}
-
 /// Writes a secret whole or not at all, readable by its owner only, and never over another.
-fn write_secret(path: &Path, secret: &[u8]) -> Result<(), HomeError> {
+pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> Result<(), HomeError> {
     let suffix: [u8; 8] = clock::random();
     let temporary = path.with_extension(format!("{:016x}.tmp", u64::from_be_bytes(suffix)));
     let mut options = fs::OpenOptions::new();

@@ -1,6 +1,6 @@
 //! A peer: wires the planes together. What the `actum` command does, a program that embeds this crate can do.
 //!
-//! - [`Home`]: one user's key, store and sandbox.
+//! - [`Home`]: one user's key, store and sandbox. [`keyring`]: what becomes of the key.
 //! - [`publish::publish`], [`run::run`], [`audit`]: what needs no network.
 //! - [`host::NodeHost`]: the real world behind what an action is granted.
 //! - [`node::Node`]: hosts. [`requester::Requester`]: finds and calls.
@@ -20,6 +20,7 @@ pub mod home;
 pub mod host;
 pub mod invoke;
 mod keeper;
+pub mod keyring;
 pub mod manifest;
 pub mod node;
 pub mod peers;

@@ -199,7 +199,7 @@ impl Node {
             events,
         });
         let overlay_config = OverlayConfig { listen: listen?, raw_protocols, ..OverlayConfig::default() };
-        let overlay = Overlay::start(overlay_config, home.key(), Arc::new(Answers(service.clone()))).await?;
+        let overlay = Overlay::start(overlay_config, home.key()?, Arc::new(Answers(service.clone()))).await?;
         let addresses = overlay.addresses();
         service.announcing().addresses = addresses.iter().map(without_peer_id).take(4).collect();
         for offer in &config.offers {
@@ -309,7 +309,13 @@ impl Service {
     /// Signs what is due of this node's readiness and offers, and puts it into its own index too. Says whether
     /// anything was due.
     fn announce(&self, now: u64) -> bool {
-        let key = self.home.key();
+        let key = match self.home.key() {
+            Ok(key) => key,
+            Err(e) => {
+                tracing::error!(error = %e, "nothing can be announced");
+                return false;
+            }
+        };
         let mut announcing = self.announcing();
         let jitter = u64::from_le_bytes(clock::random());
         let Some(due) = announcing.announcer.poll(now, jitter) else { return false };
@@ -502,9 +508,10 @@ impl Service {
         }
         let mut offers: Vec<Offer> =
             self.index().search(&query, clock::now_secs()).into_iter().map(|f| f.offer.to_wire()).collect();
+        let key = self.home.key().map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
         let page = |offers: &[Offer]| {
             let page = Page { iss: self.home.did(), aud: peer, nonce: query.nonce, offers: offers.to_vec() };
-            Signed::sign(page, self.home.key()).bytes().to_vec()
+            Signed::sign(page, key).bytes().to_vec()
         };
         let mut bytes = page(&offers);
         while bytes.len() > <Page as actum_model::Statement>::MAX_BYTES && offers.pop().is_some() {

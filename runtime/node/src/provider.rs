@@ -404,13 +404,14 @@ impl Provider {
     ) -> Result<(Kept, Vec<BlobId>), Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
         let work = move || -> Result<(Kept, Vec<BlobId>), ExecuteError> {
+            let key = home.key().map_err(|e| ExecuteError::Host { reason: e.to_string() })?;
             let execution = executor.execute(&sandbox, &loaded, &action, &args, &around)?;
             let profile = sandbox.profile_id();
             let receipt = execution.receipt(action, home.did(), clock::now_secs(), authority, profile);
             let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
             let named = execution.journal.bodies();
             let kept = Kept {
-                receipt: Signed::try_sign(receipt, home.key())
+                receipt: Signed::try_sign(receipt, key)
                     .map_err(|e| ExecuteError::Host { reason: e.to_string() })?,
                 args,
                 output: execution.output,

@@ -209,7 +209,7 @@ fn draft(
         permissions: manifest.permissions.clone(),
         examples,
     };
-    Signed::try_sign(release, home.key()).map_err(|e| PublishError::Invalid(e.to_string()))
+    Signed::try_sign(release, home.key()?).map_err(|e| PublishError::Invalid(e.to_string()))
 }
 
 fn manifest_for(path: &Path, described: Described) -> Result<(Manifest, PathBuf), PublishError> {

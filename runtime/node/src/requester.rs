@@ -120,7 +120,7 @@ impl Requester {
         }
         addresses.truncate(ASKED);
         let overlay =
-            Overlay::start(OverlayConfig::client(), home.key(), Arc::new(Serves(home.clone()))).await?;
+            Overlay::start(OverlayConfig::client(), home.key()?, Arc::new(Serves(home.clone()))).await?;
         let reach = addresses.into_iter().map(async |address| {
             match tokio::time::timeout(CONNECT_DEADLINE, overlay.connect(&address)).await {
                 Ok(Ok(did)) => Ok((address, did)),
@@ -175,10 +175,10 @@ impl Requester {
             limit: 50,
             nonce: ByteArray::new(clock::random()),
         };
+        let key = self.home.key()?;
         let ask = self.asked.iter().map(|peer| async {
             let query = query(*peer);
-            let request =
-                Request::Find { query: Signed::sign(query.clone(), self.home.key()).bytes().to_vec() };
+            let request = Request::Find { query: Signed::sign(query.clone(), key).bytes().to_vec() };
             let answer = self.overlay.request(peer, &request, FIND_DEADLINE).await;
             let page = match answer.map_err(|e| e.to_string())? {
                 Response::Page { page } => Signed::<Page>::verify(&page).map_err(|e| e.to_string())?,

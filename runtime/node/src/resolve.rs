@@ -256,6 +256,9 @@ pub fn build(dir: &Path) -> Result<PathBuf, BuildError> {
             "json-render-diagnostics",
         ])
         .current_dir(dir)
+        // A crate's build scripts are not to be told what seals the key.
+        .env_remove("ACTUM_PASSPHRASE")
+        .env_remove("ACTUM_NEW_PASSPHRASE")
         .stderr(std::process::Stdio::inherit())
         .output()
         .map_err(BuildError::Start)?;

@@ -45,6 +45,7 @@ pub fn run(
     cancel: CancelToken,
 ) -> Result<Ran, RunError> {
     let sandbox = home.sandbox()?;
+    home.key()?;
     let action = invoke::action(home.did(), *target.loaded.id(), function, args, choices);
     let release = target.release.as_ref().map(Signed::payload);
     let host = NodeHost::behind(home, sandbox, &action, release);
@@ -53,7 +54,7 @@ pub fn run(
     let payload =
         execution.receipt(action, home.did(), clock::now_secs(), Authority::Local, sandbox.profile().id());
     let unreadable = |e: DecodeError| ExecuteError::Host { reason: e.to_string() };
-    let receipt = Signed::try_sign(payload, home.key()).map_err(unreadable)?;
+    let receipt = Signed::try_sign(payload, home.key()?).map_err(unreadable)?;
     home.store().put_component(&target.component)?;
     let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
     let (output, journal) = (execution.output.as_deref(), execution.journal.bytes());

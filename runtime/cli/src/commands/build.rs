@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
-    let home = global.open_home()?;
+    let home = global.open_locked_home()?;
     manifest::Manifest::read(&args.dir.join(manifest::FILE_NAME))?;
     let path = resolve::build(&args.dir)?;
     let progress = Progress::start("compiling the component");

@@ -12,7 +12,7 @@ use std::process::Command;
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
-    let home = global.open_home()?;
+    let home = global.open_locked_home()?;
     let profile = home.sandbox()?.profile().clone();
     let target = wasm_target();
     if global.format == Format::Json {

@@ -21,6 +21,7 @@ mod run;
 use crate::{
     error::{CliError, Kind},
     output::Format,
+    passphrase,
 };
 use actum_node::Home;
 use clap::{Parser, Subcommand};
@@ -69,7 +70,15 @@ impl Global {
         Ok(strategy.data_dir().join("actum"))
     }
 
+    /// Opens the home for what signs: a sealed key is unlocked, which may ask for its passphrase.
     pub(crate) fn open_home(&self) -> Result<Home, CliError> {
+        let home = self.open_locked_home()?;
+        passphrase::unlock(&home)?;
+        Ok(home)
+    }
+
+    /// Opens the home for what signs nothing: nobody is asked for a passphrase.
+    pub(crate) fn open_locked_home(&self) -> Result<Home, CliError> {
         Ok(Home::open(&self.home_path()?)?)
     }
 }
@@ -96,7 +105,7 @@ enum Verb {
     Receipt(receipt::Args),
     /// Run a receipt's action again and say whether it was true
     Replay(replay::Args),
-    /// Show who this home is
+    /// Show who this home is, and keep its key
     Key(key::Args),
     /// List the peers this home knows
     Peers(peers::Args),

@@ -11,7 +11,7 @@ use crate::{
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
-    let home = global.open_home()?;
+    let home = global.open_locked_home()?;
     let peers = actum_node::peers::known_peers(&home)?;
     if global.format == Format::Json {
         let peers = peers.iter().map(|p| {

@@ -47,7 +47,7 @@ enum Verb {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
-    let home = global.open_home()?;
+    let home = global.open_locked_home()?;
     match args.verb {
         Verb::List { limit } => {
             list(&audit::receipts(&home, limit)?, global.format);

@@ -53,6 +53,7 @@ impl NodeHost {
         let host = Arc::new(Self {
             store: self.store.clone(),
             sandbox: self.sandbox.clone(),
+            did: self.did,
             key: self.key.clone(),
             id: action.id(),
             capability: action.component.to_string(),
@@ -175,7 +176,8 @@ impl NodeHost {
         let authority = Authority::Delegated(self.id);
         let profile = self.sandbox.profile_id();
         let receipt = execution.receipt(action, self.did(), clock::now_secs(), authority, profile);
-        let receipt = Signed::try_sign(receipt, &self.key).map_err(|e| failed("the receipt", e))?;
+        let key = self.key.as_ref().ok_or_else(|| failed("the receipt", "the key is locked"))?;
+        let receipt = Signed::try_sign(receipt, key).map_err(|e| failed("the receipt", e))?;
         let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
         let new = NewReceipt {
             receipt: &receipt,

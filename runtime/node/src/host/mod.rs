@@ -26,7 +26,9 @@ use std::{
 pub struct NodeHost {
     store: Store,
     sandbox: Sandbox,
-    key: SecretKey,
+    did: Did,
+    /// None while the home is locked: then no receipt of a call can be signed, and calls fail.
+    key: Option<SecretKey>,
     action: Action,
     id: ActionId,
     /// What buckets are kept under.
@@ -41,7 +43,8 @@ impl NodeHost {
         Self {
             store: home.store().clone(),
             sandbox: sandbox.clone(),
-            key: home.key().clone(),
+            did: home.did(),
+            key: home.key().ok().cloned(),
             id: action.id(),
             action: action.clone(),
             capability: release.map_or_else(|| action.component.to_string(), capability),
@@ -64,7 +67,7 @@ impl NodeHost {
 
     /// Who this node is.
     fn did(&self) -> Did {
-        self.key.did()
+        self.did
     }
 }
 
