@@ -39,7 +39,7 @@ fn set(variable: &str) -> Option<OsString> {
 
 impl Source {
     /// The passphrase that the environment gives or points to.
-    fn from_environment(&self) -> Result<Option<String>, CliError> {
+    fn environment(&self) -> Result<Option<String>, CliError> {
         if let Some(value) = set(self.variable) {
             let not_text = |_| CliError::new(Kind::Config, format!("{} is not UTF-8", self.variable));
             return value.into_string().map(Some).map_err(not_text);
@@ -94,7 +94,7 @@ fn tried<T>(
     whose: &str,
     open: impl Fn(&Passphrase) -> Result<T, HomeError>,
 ) -> Result<(T, Passphrase), CliError> {
-    if let Some(text) = CURRENT.from_environment()? {
+    if let Some(text) = CURRENT.environment()? {
         let passphrase = Passphrase::given(text).map_err(unfit)?;
         return Ok((open(&passphrase)?, passphrase));
     }
@@ -132,7 +132,7 @@ pub(crate) fn open(file: &KeyFile, path: &Path) -> Result<(SecretKey, Option<Pas
 
 /// A passphrase to seal a key with, asked for twice.
 pub(crate) fn chosen() -> Result<Passphrase, CliError> {
-    if let Some(text) = NEW.from_environment()? {
+    if let Some(text) = NEW.environment()? {
         return Passphrase::chosen(text).map_err(unfit);
     }
     let first = Passphrase::chosen(NEW.ask("New passphrase: ")?).map_err(unfit)?;
