@@ -26,6 +26,7 @@ pub mod node;
 pub mod peers;
 pub mod provider;
 pub mod publish;
+pub mod quota;
 pub mod requester;
 pub mod resolve;
 pub mod run;

@@ -383,7 +383,11 @@ impl Quotas {
             }
         }
         let in_flight = [
-            (QuotaName::RequesterInFlight, self.per_requester.in_flight, state.requesters.in_flight(requester)),
+            (
+                QuotaName::RequesterInFlight,
+                self.per_requester.in_flight,
+                state.requesters.in_flight(requester),
+            ),
             (QuotaName::TotalInFlight, self.total.in_flight, state.all_in_flight),
         ];
         for (what, limit, used) in in_flight {
