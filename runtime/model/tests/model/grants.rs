@@ -8,6 +8,7 @@ use actum_model::{
         ByteSize, Capability, Ceilings, Count, InputRule, Interface, May, Quota, Widening, check_chain,
         clause, describe, describe_chain, is_exhaustion, narrows, sees_input,
     },
+    permission::{Config, Http},
     run::{Use, policy_args},
     ucan::{
         Budget, Policy,
@@ -92,7 +93,7 @@ fn any_granted() -> impl Strategy<Value = Granted> {
         select(texts).prop_map(|text| text.parse().unwrap()),
         (origin, methods, 1..3_u64, 1..3_u64).prop_map(|(origin, methods, body_bytes, timeout_ms)| {
             let origin = origin.parse().unwrap();
-            Granted::Http(actum_model::permission::Http { origin, methods, body_bytes, timeout_ms })
+            Granted::Http(Http { origin, methods, body_bytes, timeout_ms })
         }),
         (1..3_u8).prop_map(|n| format!("files:{}", component(n)).parse().unwrap()),
         (1..3_u8, 1..3_u32, 1..3_u64).prop_map(|(n, depth, fuel)| {
@@ -158,7 +159,7 @@ fn any_clauses(stated: f64) -> impl Strategy<Value = Terms> {
 
 /// How often a clause is stated: so that each is met, and so that a chain of several is often passed.
 const SOME: f64 = 0.35;
-const FEW: f64 = 0.1;
+const FEW: f64 = 0.05;
 
 /// Terms whose capabilities can all be compared.
 fn any_named() -> impl Strategy<Value = Terms> {
@@ -325,7 +326,7 @@ proptest! {
     /// Every delegation in the chain says what it likes; what is taken never exceeds the root.
     #[test]
     fn no_chain_gives_more_than_its_root(
-        chain in vec(any_terms(FEW), 1..5), asked in any_asked(), used in vec(any_use(), 5), minute in any_use()
+        chain in vec(any_clauses(FEW), 1..5), asked in any_asked(), used in vec(any_use(), 5), minute in any_use()
     ) {
         let delegations: Vec<_> =
             (1..).zip(&chain).map(|(n, terms)| delegation(n, n + 1, terms)).collect();
@@ -404,6 +405,77 @@ proptest! {
         for n in [n, small, small * 1_000, small << 10, small << 20] {
             prop_assert_eq!(Count(n).to_string().parse::<Count>(), Ok(Count(n)));
             prop_assert_eq!(ByteSize(n).to_string().parse::<ByteSize>(), Ok(ByteSize(n)));
+        }
+    }
+}
+
+/// Of every kind some, each near another in one respect.
+fn all_granted() -> Vec<Granted> {
+    let mut all: Vec<Granted> = [
+        "network",
+        "keyvalue:notes",
+        "keyvalue:notes:read",
+        "keyvalue:notes:keys=a",
+        "keyvalue:notes:keys=ab",
+        "keyvalue:notes:read:keys=a*",
+        "keyvalue:notes:keys=a*b",
+        "keyvalue:note:read",
+        "config:key=a",
+        "config:key=b",
+        "config:other=a",
+    ]
+    .map(|text| text.parse().unwrap())
+    .into();
+    for n in 1..3 {
+        all.push(format!("files:{}", component(n)).parse().unwrap());
+        for bounds in ["", ",depth=2", ",fuel=7", ",depth=2,fuel=7"] {
+            all.push(format!("delegate:t={}{bounds}", component(n)).parse().unwrap());
+        }
+        for origin in ["GET:https://a.example", "GET,HEAD:https://a.example", "HEAD,POST:https://a.example"] {
+            let Granted::Http(http) = format!("http:{origin}").parse().unwrap() else { panic!() };
+            all.push(Granted::Http(Http { timeout_ms: u64::from(n), ..http.clone() }));
+            all.push(Granted::Http(Http { body_bytes: u64::from(n), ..http }));
+        }
+    }
+    all.push("http:GET:http://a.example".parse().unwrap());
+    all
+}
+
+fn permitting(most: &Granted) -> Terms {
+    Terms { permissions: Some([most.clone()].into()), ..Terms::default() }
+}
+
+fn asking_for(one: &Granted) -> (Action, Claim) {
+    let action = Action { permissions: [one.clone()].into(), ..samples::action() };
+    (action, Claim::of(&samples::release()))
+}
+
+#[test]
+fn each_permission_is_within_another_in_policies_exactly_where_it_is() {
+    let all = all_granted();
+    let none = Use::default();
+    for most in &all {
+        let policy = permitting(most).policy().unwrap();
+        for one in &all {
+            let within = one.within(most);
+            assert_eq!(passes(&policy, &asking_for(one), none, none), within, "{one:?} in {most:?}");
+            assert_eq!(permitting(one).widens(&permitting(most)).is_ok(), within, "{one:?} in {most:?}");
+        }
+    }
+}
+
+#[test]
+fn what_two_grants_permit_together_is_what_both_permit() {
+    let all = all_granted();
+    let none = Use::default();
+    let asked: Vec<_> = all.iter().map(|one| (one, asking_for(one))).collect();
+    for a in &all {
+        for b in &all {
+            let both = Terms::effective(&[permitting(a), permitting(b)]);
+            for (one, (action, claim)) in &asked {
+                let allowed = both.allows(action, claim, none, none);
+                assert_eq!(allowed, one.within(a) && one.within(b), "{one:?} in {a:?} and {b:?}");
+            }
         }
     }
 }
@@ -704,13 +776,7 @@ fn a_strangers_text_stays_in_its_line() {
     let evil = "x\nOnly where nothing. \u{202e}\u{1b}[2J";
     let eq = |path: &str| Statement::eq(path.parse().unwrap(), evil);
     let terms = Terms {
-        permissions: Some(
-            [Granted::Config(actum_model::permission::Config {
-                key: "k".to_owned(),
-                value: evil.to_owned(),
-            })]
-            .into(),
-        ),
+        permissions: Some([Granted::Config(Config { key: "k".to_owned(), value: evil.to_owned() })].into()),
         input: vec![eq(".input.a"), eq(r#".input["x\n"]"#)],
         other: vec![eq(".a")],
         ..Terms::default()
