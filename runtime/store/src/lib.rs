@@ -1,4 +1,5 @@
-//! Keeps what one home knows: blobs, components, receipts, releases, offers seen, peers, verdicts and guests' buckets. No policy, no clock, no
+//! Keeps what one home knows: blobs, components, receipts, releases, offers seen, peers, verdicts,
+//! delegations, names and guests' buckets; and, in [`ledger`], what a node must not forget while it decides. No policy, no clock, no
 //! network; everything signed comes in as [`actum_model::Signed`], so it was verified, and is kept as its exact bytes.
 //!
 //! # Several processes, one home
@@ -12,6 +13,7 @@
 //! <home>/store/                    mode 0700 on Unix, as is everything created below it
 //!   open.lock                      empty; locked while a process creates or upgrades the schema
 //!   actum.db  -wal  -shm           SQLite 3, application_id 0x4163746d ("Actm"), user_version = SCHEMA_VERSION
+//!   ledger.db  -wal  -shm          SQLite 3; see [`ledger`]
 //!   blobs/<last 2 of CID>/<CID>    one file a blob above INLINE_BYTES: exactly the bytes the CID names, nothing else
 //!   components/<last 2>/<CID>      one file a component, whatever its size: exactly its binary
 //!   tmp/                           files being written; a crash leaves them here, `sweep_temporary` removes them
@@ -32,6 +34,8 @@
 //! | `descriptors` | provider, release | the signed envelope of the highest `seq` seen |
 //! | `leases` | provider | the signed envelope of the highest `seq` seen |
 //! | `verdicts` | verdict id | the signed envelope |
+//! | `delegations` | delegation id | the signed envelope |
+//! | `names` | name | – ; which key is called so |
 //! | `peers` | DID, address | – |
 //! | `buckets` | requester, capability, name | – ; how many keys and bytes it holds |
 //! | `bucket_keys` | bucket, key | what a guest keeps between actions |

@@ -40,8 +40,8 @@ pub struct Spent {
 pub struct Counted {
     /// Which one.
     pub id: DelegationId,
-    /// When it ends, with the clock skew allowed, in seconds since the Unix epoch; its totals are forgotten afterwards.
-    /// `None`: kept for ever.
+    /// When it or something above it in the chain first ends, with the clock skew allowed, in seconds since the Unix
+    /// epoch; its totals are forgotten afterwards. `None`: kept for ever, and its room with them.
     pub until: Option<u64>,
 }
 
