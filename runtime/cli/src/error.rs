@@ -3,7 +3,7 @@
 use crate::output::{Format, clean, json_line, talk};
 use actum_model::key::KeyError;
 use actum_node::{
-    ConfigError, HomeError,
+    ConfigError, HomeError, RefusalCode,
     audit::AuditError,
     invoke::ArgsError,
     manifest::ManifestError,
@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Verification,
     /// A peer could not be reached or did not answer.
     Network,
+    /// A quota, a budget or a queue has no room now.
+    Exhausted,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Guest => 6,
             Self::Verification => 7,
             Self::Network => 8,
+            Self::Exhausted => 9,
         }
     }
 
@@ -61,6 +64,7 @@ impl Kind {
             Self::Guest => "guest",
             Self::Verification => "verification",
             Self::Network => "network",
+            Self::Exhausted => "exhausted",
         }
     }
 }
@@ -326,6 +330,25 @@ impl From<FindError> for CliError {
     }
 }
 
+/// What to do about a denial.
+fn denied(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::Expired => {
+            "ask for a new grant, or set the clock right; `actum grant list` shows until when yours hold"
+        }
+        RefusalCode::TooEarly => {
+            "wait, or set the clock right; `actum grant list` shows from when grants hold"
+        }
+        RefusalCode::Revoked => "ask for a new grant; `actum grant list` shows who revoked which",
+        RefusalCode::BadProof => "`actum grant verify <grant>` says what is wrong with it",
+        RefusalCode::AlreadyServed => "call again: that makes a new invocation",
+        _ => {
+            "the provider's owner must give your did:key (`actum key show`) a grant (`actum grant new`), list it as a caller, \
+             or make the offer public"
+        }
+    }
+}
+
 impl From<CallError> for CliError {
     fn from(e: CallError) -> Self {
         match e {
@@ -337,9 +360,15 @@ impl From<CallError> for CliError {
                 CallError::NotFound { .. } => Self::of(Kind::NotFound, &e)
                     .hint("`actum find` with other words, or another peer with --peer; `actum run` for what is here"),
                 CallError::Inconsistent { .. } | CallError::Untrue { .. } => Self::of(Kind::Verification, &e),
-                CallError::Refused { .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(
-                    "the provider's owner must list your did:key (`actum key show`) or make the offer public, and `allow` what you grant",
-                ),
+                CallError::Refused { refusal, .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(denied(refusal.code)),
+                CallError::TooMuch { .. } => Self::of(Kind::Usage, &e).hint("ask for fewer permissions"),
+                CallError::Refused { .. } if e.is_exhaustion().is_some() => {
+                    let hint = match e.is_exhaustion().flatten() {
+                        Some(ms) => format!("again in {} s", ms.div_ceil(1_000)),
+                        None => "another provider, or a grant with room; this one does not come back".to_owned(),
+                    };
+                    Self::of(Kind::Exhausted, &e).hint(hint)
+                }
                 CallError::Store(_) => Self::of(Kind::Internal, &e),
                 _ => Self::of(Kind::Network, &e),
             },

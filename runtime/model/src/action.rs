@@ -39,6 +39,15 @@ impl Action {
     pub fn id(&self) -> ActionId {
         ActionId::of(&codec::encode(self))
     }
+
+    /// The most fuel units that it and all it calls may burn.
+    pub fn most_fuel(&self) -> u64 {
+        let calls = self.permissions.iter().map(|granted| match granted {
+            Granted::Delegate(delegate) => delegate.fuel,
+            _ => 0,
+        });
+        calls.fold(self.limits.fuel, u64::saturating_add)
+    }
 }
 
 /// By what authority an action ran.

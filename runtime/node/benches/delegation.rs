@@ -16,8 +16,8 @@
 
 use actum_capabilities::{Guest, guests};
 use actum_model::{
-    Action, Authority, BlobId, Did, Journal, Judgement, Limits, Receipt, SecretKey, Signed, Value, codec,
-    value::encode_params,
+    Action, Authority, BlobId, Claim, Did, Journal, Judgement, Limits, Receipt, RunArgs, SecretKey, Signed,
+    Value, codec, value::encode_params,
 };
 use actum_node::{
     Config, Home,
@@ -25,6 +25,7 @@ use actum_node::{
     invoke::{self, Choices},
     node::Node,
     publish::{Described, publish},
+    quota::{Quota, QuotaConfig},
     requester::{CallRequest, Called, Prepared, Requester},
 };
 use actum_overlay::{RawProtocol, Request, Response, Stream, StreamProtocol};
@@ -97,6 +98,18 @@ async fn serve(home: &Path) {
         }],
         // Room for the 64 in flight.
         queue: 64,
+        quota: QuotaConfig {
+            per_requester: Quota {
+                in_flight: Some(64),
+                fuel_per_minute: Some(u64::MAX),
+                bytes_per_minute: Some(u64::MAX),
+            },
+            total: Quota {
+                in_flight: None,
+                fuel_per_minute: Some(u64::MAX),
+                bytes_per_minute: Some(u64::MAX),
+            },
+        },
         ..Config::default()
     };
     let answer = |_, mut stream: Stream| {
@@ -150,8 +163,13 @@ fn fresh(args: &mut [u8]) -> Vec<u8> {
 
 /// What the session carries for this call, both ways, in bytes.
 fn message_sizes(called: &Called, args: &[u8]) -> (usize, usize) {
-    let action = called.receipt.payload().action.clone();
-    let up = codec::encode(&Request::Call { action, args: args.to_vec() });
+    let receipt = called.receipt.payload();
+    let (claim, provider) = (Claim::of(called.release.payload()), receipt.iss);
+    let invocation =
+        RunArgs::invocation(&receipt.action, &claim, provider, provider, vec![], receipt.iat, receipt.iat);
+    // Anybody's signature is as long.
+    let invocation = Signed::sign(invocation, &SecretKey::from_seed(&[1; 32])).bytes().to_vec();
+    let up = codec::encode(&Request::Call { invocation, proofs: vec![], args: args.to_vec() });
     let down = codec::encode(&Response::Done {
         receipt: called.receipt.bytes().to_vec(),
         output: called.output.clone(),

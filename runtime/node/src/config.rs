@@ -1,5 +1,6 @@
 //! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
 
+use crate::quota::QuotaConfig;
 use actum_model::{Did, Granted, Limits};
 use actum_overlay::OverlayConfig;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -47,6 +48,40 @@ pub struct Config {
     pub wall_clock_seconds: NonZeroU32,
     /// Seconds that running actions get to end when the node stops. Default: 30.
     pub drain_seconds: u32,
+    /// Whose grants are worth as much here as the node's own key's: its owner's other keys. Default: nobody's.
+    pub owners: Vec<Did>,
+    /// Who is refused, whatever they hold, and whose grants are, wherever they stand in a chain. Default: nobody.
+    pub deny: Vec<Did>,
+    /// Seconds by which another's clock may differ from this one's: so much earlier and later than they say, invocations and
+    /// grants hold. At most 600. Default: 60.
+    pub clock_skew_seconds: ClockSkew,
+    /// What one requester, and all together, may use.
+    pub quota: QuotaConfig,
+}
+
+/// Seconds by which clocks may differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct ClockSkew(u64);
+
+impl ClockSkew {
+    /// In seconds.
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for ClockSkew {
+    fn default() -> Self {
+        Self(60)
+    }
+}
+
+impl TryFrom<u64> for ClockSkew {
+    type Error = &'static str;
+    fn try_from(seconds: u64) -> Result<Self, Self::Error> {
+        if seconds <= 600 { Ok(Self(seconds)) } else { Err("clocks may differ by at most 600 seconds") }
+    }
 }
 
 impl Default for Config {
@@ -61,6 +96,10 @@ impl Default for Config {
             args_bytes: 8 << 20,
             wall_clock_seconds: NonZeroU32::MIN.saturating_add(59),
             drain_seconds: 30,
+            owners: Vec::new(),
+            deny: Vec::new(),
+            clock_skew_seconds: ClockSkew::default(),
+            quota: QuotaConfig::default(),
         }
     }
 }

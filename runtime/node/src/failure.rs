@@ -61,6 +61,12 @@ pub enum CallError {
         /// Its words.
         refusal: Refusal,
     },
+    /// What is asked for does not fit into an invocation; nothing was sent.
+    #[error("too much is asked for: {why}")]
+    TooMuch {
+        /// What of.
+        why: String,
+    },
     /// The connection failed while the action may have been running.
     #[error("{provider} did not answer")]
     Lost {
@@ -102,8 +108,24 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether somebody with authority said no.
+    fn refused(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody with authority said no, and will say so again.
     pub fn is_denial(&self) -> bool {
-        matches!(self, Self::Refused { refusal, .. } if refusal.code == RefusalCode::NotAllowed)
+        use RefusalCode::{AlreadyServed, BadProof, Expired, NotAllowed, Revoked, TooEarly};
+        self.refused().is_some_and(|r| {
+            matches!(r.code, NotAllowed | BadProof | Expired | TooEarly | Revoked | AlreadyServed)
+        })
+    }
+
+    /// Whether there is no room, of a quota, a budget or the queue; and when it may be worth asking again, in milliseconds.
+    pub fn is_exhaustion(&self) -> Option<Option<u64>> {
+        let refusal = self.refused()?;
+        matches!(refusal.code, RefusalCode::Exhausted | RefusalCode::Busy).then_some(refusal.retry_after_ms)
     }
 }

@@ -16,10 +16,11 @@ use crate::{
     clock,
     keyring::{self, Former, Keyring},
 };
-use actum_model::{Did, Passphrase, SecretKey, key::KeyError};
+use actum_model::{Delegation, DelegationId, Did, Passphrase, SecretKey, Signed, key::KeyError};
 use actum_sandbox::{CacheKey, CompileCache, EngineKind, Sandbox, SandboxConfig, SandboxError};
-use actum_store::{Store, StoreError};
+use actum_store::{Ledger, Store, StoreError, ledger::Standing};
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write,
     path::{Path, PathBuf},
@@ -124,6 +125,7 @@ pub struct Home {
     root: PathBuf,
     keyring: Keyring,
     store: Store,
+    ledger: OnceLock<Ledger>,
     sandbox: OnceLock<Sandbox>,
 }
 
@@ -134,7 +136,36 @@ impl Home {
         create_private_dir(root)?;
         let keyring = Keyring::open(root)?;
         let store = Store::open(root)?;
-        Ok(Self { root: root.to_owned(), keyring, store, sandbox: OnceLock::new() })
+        let home =
+            Self { root: root.to_owned(), keyring, store, ledger: OnceLock::new(), sandbox: OnceLock::new() };
+        home.remember_former()?;
+        Ok(home)
+    }
+
+    /// Sees to it that what the home's former keys said last lies where it is looked for: a rotation can be interrupted
+    /// before that.
+    fn remember_former(&self) -> Result<(), HomeError> {
+        let former = self.former();
+        if former.is_empty() {
+            return Ok(());
+        }
+        let powerlines: Vec<_> = former.iter().map(|f| f.powerline.clone()).collect();
+        self.store.put_delegations(&powerlines)?;
+        for Former { did, rotation, .. } in former {
+            let _ = self.ledger()?.put_rotation(did, rotation.bytes(), Standing::Ours, clock::now_secs())?;
+        }
+        Ok(())
+    }
+
+    /// The delegations that the home's key issued and that are worth keeping when it is handed over: those that have not
+    /// expired by `now`, in seconds since the Unix epoch, and were not revoked here.
+    pub fn worth_keeping(&self, now: u64) -> Result<BTreeSet<DelegationId>, HomeError> {
+        let issued = self.store.delegations_by(&self.did(), usize::MAX)?;
+        let live = issued.iter().filter(|d| d.payload().exp.is_none_or(|exp| exp >= now));
+        let ids: Vec<_> = live.map(Signed::<Delegation>::id).collect();
+        let revoked: BTreeSet<_> =
+            self.ledger()?.revocations_of(&ids)?.into_iter().map(|(id, _)| id).collect();
+        Ok(ids.into_iter().filter(|id| !revoked.contains(id)).collect())
     }
 
     /// The directory.
@@ -185,6 +216,15 @@ impl Home {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The ledger, opened on first use.
+    pub fn ledger(&self) -> Result<&Ledger, StoreError> {
+        if let Some(opened) = self.ledger.get() {
+            return Ok(opened);
+        }
+        let opened = Ledger::open(&self.root)?;
+        Ok(self.ledger.get_or_init(|| opened))
     }
 
     /// The sandbox of the default engine, made on first use.

@@ -48,6 +48,8 @@ pub struct Choices {
     pub limits: Limits,
     /// What is granted of the real world. Default: nothing.
     pub permissions: BTreeSet<Granted>,
+    /// Whether a provider may run it with less than all of them. Default: no.
+    pub partial: bool,
     /// The seed of the guest's randomness. Default: fresh.
     pub seed: Option<[u8; 32]>,
     /// Where the guest's clocks start, in nanoseconds since the Unix epoch. Default: now.
@@ -94,7 +96,7 @@ pub fn action(
         seed: ByteArray::new(choices.seed.unwrap_or_else(clock::random)),
         time_base: choices.time_base.unwrap_or_else(clock::now_nanos),
         nonce: ByteArray::new(clock::random()),
-        partial: false,
+        partial: choices.partial,
     }
 }
 

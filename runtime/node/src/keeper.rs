@@ -2,9 +2,9 @@
 //! action does not wait for a disk.
 
 use crate::home::Home;
-use actum_model::{Bodies, Receipt, Signed};
+use actum_model::{Bodies, Receipt, Signed, ucan::Proof};
 use actum_store::{NewReceipt, StoreError};
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
@@ -34,6 +34,9 @@ pub(crate) struct Kept {
     pub(crate) journal: Vec<u8>,
     pub(crate) bodies: Bodies,
     pub(crate) stdio: Option<Vec<u8>>,
+    /// The signed request it answers, where there was one, with its proofs.
+    pub(crate) invocation: Option<Vec<u8>>,
+    pub(crate) proofs: Vec<Proof>,
 }
 
 /// Takes receipts to store.
@@ -81,6 +84,11 @@ fn store_all(home: &Home, mut inbox: mpsc::Receiver<Waiting>) -> Result<(), Stor
         {
             batch.push(waiting);
         }
+        let proofs = batch.iter().flat_map(|w| &w.kept.proofs).map(|p| (p.id(), p.signed().clone()));
+        let proofs: Vec<_> = proofs.collect::<BTreeMap<_, _>>().into_values().collect();
+        if let Err(error) = home.store().put_delegations(&proofs) {
+            tracing::error!(%error, "what some receipts ran by could not be stored");
+        }
         let receipts: Vec<_> = batch.iter().map(|w| w.kept.as_new()).collect();
         result = result.and(store_batch(home, &receipts));
         batch.clear();
@@ -117,12 +125,16 @@ fn store_batch(home: &Home, receipts: &[NewReceipt<'_>]) -> Result<(), StoreErro
 }
 
 impl Kept {
-    /// The room it takes, in KiB, never more than there is.
-    fn kib(&self) -> u32 {
+    /// The bytes that came and went: arguments, output, journal, and what the guest wrote.
+    pub(crate) fn bytes(&self) -> usize {
         let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let parts = [self.args.len(), optional(&self.output), self.journal.len(), optional(&self.stdio)];
-        let bytes: usize = parts.into_iter().chain(self.bodies.values().map(Vec::len)).sum();
-        u32::try_from(bytes / 1024 + 1).unwrap_or(WAITING_KIB).min(WAITING_KIB)
+        parts.into_iter().chain(self.bodies.values().map(Vec::len)).sum()
+    }
+
+    /// The room it takes, in KiB, never more than there is.
+    fn kib(&self) -> u32 {
+        u32::try_from(self.bytes() / 1024 + 1).unwrap_or(WAITING_KIB).min(WAITING_KIB)
     }
 
     fn as_new(&self) -> NewReceipt<'_> {
@@ -133,7 +145,7 @@ impl Kept {
             journal: &self.journal,
             bodies: &self.bodies,
             stdio: self.stdio.as_deref(),
-            invocation: None,
+            invocation: self.invocation.as_deref(),
         }
     }
 }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod authority;
 pub mod clock;
 pub mod config;
 mod content;
@@ -30,8 +31,11 @@ pub mod quota;
 pub mod requester;
 pub mod resolve;
 pub mod run;
+mod spread;
 pub mod tree;
+mod wallet;
 
+pub use actum_overlay::{Notice, RefusalCode};
 pub use actum_sandbox::EngineKind;
 pub use actum_store::StoreError;
 pub use config::{Config, ConfigError};

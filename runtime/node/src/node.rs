@@ -1,14 +1,16 @@
 //! A running peer: listens, announces, answers, drains.
 
 use crate::{
+    authority::Gate,
     clock,
     config::{Config, OfferConfig},
     content,
     events::NodeEvent,
     home::{Home, HomeError},
     keeper::Keeping,
-    provider::{CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
+    provider::{Call, CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
     resolve::{self, ResolveError},
+    spread::Spread,
 };
 use actum_discovery::{Announcer, Index, Lifetimes, descriptor_for};
 use actum_model::{Descriptor, Did, Lease, Offer, Page, Query, ReleaseId, Signed};
@@ -104,6 +106,7 @@ pub enum NodeError {
 /// What answers other peers' requests.
 struct Service {
     home: Arc<Home>,
+    spread: Arc<Spread>,
     provider: Provider,
     index: Mutex<Index>,
     limits: actum_model::Limits,
@@ -126,6 +129,7 @@ pub struct Node {
     overlay: Overlay,
     drain: Duration,
     refresher: JoinHandle<()>,
+    spreader: JoinHandle<()>,
     keeping: Keeping,
     /// Held for as long as the node runs: two nodes of one home would speak over each other with one key.
     _lock: File,
@@ -165,10 +169,12 @@ impl Node {
             return Err(NodeError::Limit { limit, asked, ceiling });
         }
         let (events, _) = broadcast::channel(EVENTS);
+        let gate = Arc::new(Gate::new(home.clone(), &config)?);
         let (provider, keeping) = Provider::new(
             home.clone(),
             sandbox,
             executor.unwrap_or_else(|| Arc::new(Honest)),
+            gate.clone(),
             ProviderConfig {
                 limits: config.limits.clone(),
                 parallel,
@@ -186,6 +192,7 @@ impl Node {
         }
         let service = Arc::new(Service {
             home: home.clone(),
+            spread: Arc::new(Spread::new(gate)),
             provider,
             index: Mutex::new(index),
             limits: config.limits.clone(),
@@ -215,7 +222,8 @@ impl Node {
         let missed = futures::future::join_all(join).await.into_iter().flatten().collect();
         let refresher =
             tokio::spawn(refresh(service.clone(), overlay.clone(), missed, config.bootstrap.clone()));
-        Ok(Self { service, overlay, drain: config.drain(), refresher, keeping, _lock: lock })
+        let spreader = tokio::spawn(service.spread.clone().run(overlay.clone()));
+        Ok(Self { service, overlay, drain: config.drain(), refresher, spreader, keeping, _lock: lock })
     }
 
     /// Who this node is.
@@ -258,11 +266,13 @@ impl Node {
 
     /// Ends the node: what still runs is cancelled, receipts are stored.
     pub async fn stop(self) {
-        let Self { service, overlay, refresher, keeping, .. } = self;
+        let Self { service, overlay, refresher, spreader, keeping, .. } = self;
         service.provider.stop_admitting();
         service.provider.cancel_all();
-        refresher.abort();
-        let _ = refresher.await;
+        for task in [refresher, spreader] {
+            task.abort();
+            let _ = task.await;
+        }
         overlay.shutdown().await;
         drop(overlay);
         drop(service);
@@ -400,7 +410,10 @@ impl Service {
             };
             let answer = overlay.request(&peer, &announcement, MEET_DEADLINE).await;
             match answer.map_err(|e| e.to_string())? {
-                Response::Announced { .. } => Ok(peer),
+                Response::Announced { .. } => {
+                    self.spread.exchange(overlay, peer).await?;
+                    Ok(peer)
+                }
                 Response::Refused { refusal } => Err(refusal.to_string()),
                 _ => Err("it answered something else".to_owned()),
             }
@@ -535,13 +548,19 @@ impl Handler for Answers {
         let service = self.0.clone();
         Box::pin(async move {
             let answer = match request {
-                Request::Call { action, args } => {
-                    return service.provider.call(peer, action, args, &session, &progress).await;
+                Request::Call { invocation, proofs, args } => {
+                    let call = Call { invocation, proofs, args };
+                    return service.provider.call(peer, call, &session, &progress).await;
                 }
                 Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
                 Request::Find { query } => {
                     let found = tokio::task::spawn_blocking(move || service.find(peer, &query));
                     found.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                }
+                Request::Notify { notices } => Ok(service.spread.hear(peer, notices).await),
+                Request::Notices { after } => {
+                    let answer = service.spread.answer(after).await;
+                    answer.map_err(|e| Refusal::new(RefusalCode::Internal, e))
                 }
                 Request::Release { id } => content::release(&service.home, &id),
                 Request::Chunk { component, index } => {

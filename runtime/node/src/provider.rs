@@ -4,6 +4,7 @@
 //! id, and authority is decided before any work is done. What is refused has a code; what ran has a receipt.
 
 use crate::{
+    authority::{Gate, Offer, Tenure},
     clock,
     events::NodeEvent,
     home::Home,
@@ -12,7 +13,8 @@ use crate::{
     resolve,
 };
 use actum_model::{
-    Action, Authority, BlobId, ComponentId, Did, Granted, Limits, Release, Signed, permission,
+    Action, Authority, BlobId, ComponentId, Did, Granted, InvocationId, Limits, Receipt, Release, Signed,
+    ucan::Proof,
 };
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
 use actum_sandbox::LoadError;
@@ -69,6 +71,13 @@ pub(crate) struct LiveOffer {
     pub(crate) allow: Vec<Granted>,
 }
 
+impl LiveOffer {
+    fn as_asked(&self) -> Offer<'_> {
+        let Self { release, public, callers, allow } = self;
+        Offer { release: release.payload(), public: *public, callers, allow }
+    }
+}
+
 /// Why an offered component cannot be run here, or not now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
@@ -116,9 +125,24 @@ pub(crate) struct ProviderConfig {
     pub(crate) args_bytes: usize,
 }
 
+/// What a peer sent.
+pub(crate) struct Call {
+    pub(crate) invocation: Vec<u8>,
+    pub(crate) proofs: Vec<ByteBuf>,
+    pub(crate) args: Vec<u8>,
+}
+
+/// What a receipt answers, and by what authority.
+struct Answering {
+    authority: Authority,
+    invocation: Vec<u8>,
+    proofs: Vec<Proof>,
+}
+
 /// Admits and executes actions.
 pub(crate) struct Provider {
     home: Arc<Home>,
+    gate: Arc<Gate>,
     sandbox: Sandbox,
     executor: Arc<dyn Executor>,
     config: ProviderConfig,
@@ -154,12 +178,14 @@ impl Provider {
         home: Arc<Home>,
         sandbox: Sandbox,
         executor: Arc<dyn Executor>,
+        gate: Arc<Gate>,
         config: ProviderConfig,
         events: broadcast::Sender<NodeEvent>,
     ) -> (Self, Keeping) {
         let (keeper, keeping) = Keeper::start(home.clone());
         let provider = Self {
             home,
+            gate,
             sandbox,
             executor,
             loads: Semaphore::new(config.parallel.get() as usize),
@@ -214,12 +240,11 @@ impl Provider {
     pub(crate) async fn call(
         &self,
         peer: Did,
-        action: Action,
-        args: Vec<u8>,
+        call: Call,
         session: &SessionHandle,
         progress: &ProgressSender,
     ) -> Response {
-        match self.try_call(peer, action, args, session, progress).await {
+        match self.try_call(peer, call, session, progress).await {
             Ok(done) => done,
             Err(refusal) => {
                 let _ = self.events.send(NodeEvent::Refused { requester: peer, refusal: refusal.clone() });
@@ -231,13 +256,19 @@ impl Provider {
     async fn try_call(
         &self,
         peer: Did,
-        action: Action,
-        args: Vec<u8>,
+        call: Call,
         session: &SessionHandle,
         progress: &ProgressSender,
     ) -> Result<Response, Refusal> {
-        let (offer, authority) = self.authorise(peer, &action, &args)?;
+        let Call { invocation, proofs, args } = call;
+        let now = clock::now_secs();
+        self.gate.refresh();
+        let asked = self.gate.read(&peer, &invocation, &proofs, now)?;
+        let offer = self.offered(&asked.action, &args)?;
+        let grounds = self.gate.grounds(&asked, &offer.as_asked(), &args, now)?;
         let admitted = self.admit()?;
+        let weight = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut reserved = self.gate.reserve(&asked, &grounds, weight(args.len()), now)?;
         // Before the turn, so that components that are slow to come or to compile hold up nobody whose own is here.
         let loaded = self.load(&offer.release, &admitted.cancel, session, progress).await?;
         let turn = match self.turns.try_acquire() {
@@ -248,10 +279,25 @@ impl Provider {
                 self.turns.acquire().await.map_err(|_| stopping())?
             }
         };
+        self.gate.still(&asked, &grounds, clock::now_secs())?;
+        let action = &asked.action;
         let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
-        let host = NodeHost::behind(&self.home, &self.sandbox, &action, Some(offer.release.payload()));
-        let around = Surroundings { host, cancel: admitted.cancel.clone(), ..Surroundings::default() };
-        let (kept, named) = self.execute(around, loaded, action, args, authority, progress).await?;
+        let tenure = Tenure::of(&self.gate, &grounds);
+        let release = Some(offer.release.payload());
+        let host = NodeHost::new(&self.home, &self.sandbox, action, release, &grounds.withheld, tenure);
+        let host = Arc::new(host);
+        let around = Surroundings {
+            host: host.clone(),
+            cancel: admitted.cancel.clone(),
+            withheld: grounds.withheld.clone(),
+            ..Surroundings::default()
+        };
+        reserved.begin();
+        let answering =
+            Answering { authority: grounds.authority.clone(), invocation, proofs: grounds.proofs() };
+        let (kept, named) = self.execute(around, loaded, action.clone(), args, answering, progress).await?;
+        let fuel = kept.receipt.payload().fuel.saturating_add(host.delegated());
+        reserved.settle(fuel, weight(kept.bytes()));
         drop(turn);
         drop(admitted);
         let response = Response::Done {
@@ -276,17 +322,8 @@ impl Provider {
         }
     }
 
-    /// Decides whether this peer may ask for this, before any work is done for it.
-    fn authorise(
-        &self,
-        peer: Did,
-        action: &Action,
-        args: &[u8],
-    ) -> Result<(Arc<LiveOffer>, Authority), Refusal> {
-        let bad = |what: &str| Refusal::new(RefusalCode::BadRequest, what);
-        if action.requester != peer {
-            return Err(bad("the action names another requester than the peer that sent it"));
-        }
+    /// The offer of what is asked for, within this node's limits.
+    fn offered(&self, action: &Action, args: &[u8]) -> Result<Arc<LiveOffer>, Refusal> {
         if args.len() > self.config.args_bytes {
             let text = format!("args_bytes of {} is over this node's {}", args.len(), self.config.args_bytes);
             return Err(Refusal::new(RefusalCode::OverLimit, text));
@@ -300,28 +337,11 @@ impl Provider {
         if !offer.release.payload().functions.iter().any(|f| f.name == action.function) {
             return Err(not_offered(format!("function {} is not offered", action.function)));
         }
-        let authority = if peer == self.home.did() {
-            Authority::Local
-        } else if offer.callers.contains(&peer) {
-            Authority::Listed
-        } else if offer.public {
-            Authority::Public
-        } else {
-            return Err(Refusal::new(
-                RefusalCode::NotAllowed,
-                format!("{peer} is not among the callers of this offer"),
-            ));
-        };
-        permits(&offer, &authority, action)?;
         if let Some((limit, asked, allowed)) = action.limits.exceeds(&self.config.limits) {
             let text = format!("{limit} of {asked} is over this node's {allowed}");
             return Err(Refusal::new(RefusalCode::OverLimit, text));
         }
-        // Last, because it costs what the arguments weigh: a stranger with no business here gets no work done.
-        if BlobId::of(args) != action.args {
-            return Err(bad("the arguments are not those the action names"));
-        }
-        Ok((offer, authority))
+        Ok(offer)
     }
 
     /// Takes a place among the running and waiting, or says when to come back.
@@ -399,7 +419,7 @@ impl Provider {
         loaded: Arc<Loaded>,
         action: Action,
         args: Vec<u8>,
-        authority: Authority,
+        answering: Answering,
         progress: &ProgressSender,
     ) -> Result<(Kept, Vec<BlobId>), Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
@@ -407,7 +427,10 @@ impl Provider {
             let key = home.key().map_err(|e| ExecuteError::Host { reason: e.to_string() })?;
             let execution = executor.execute(&sandbox, &loaded, &action, &args, &around)?;
             let profile = sandbox.profile_id();
+            let Answering { authority, invocation, proofs } = answering;
+            let answered = (!authority.is_own()).then(|| InvocationId::of(&invocation));
             let receipt = execution.receipt(action, home.did(), clock::now_secs(), authority, profile);
+            let receipt = Receipt { invocation: answered, ..receipt };
             let stdio = execution.stdio_block().map(|(_, bytes)| bytes);
             let named = execution.journal.bodies();
             let kept = Kept {
@@ -418,6 +441,8 @@ impl Provider {
                 journal: execution.journal.bytes(),
                 bodies: execution.bodies,
                 stdio,
+                invocation: answered.map(|_| invocation),
+                proofs,
             };
             Ok((kept, named))
         };
@@ -443,27 +468,6 @@ impl Provider {
             Err(e) => Err(Refusal::new(RefusalCode::Internal, e.to_string())),
         }
     }
-}
-
-/// Decides whether an action may carry what it says it is granted: what the release asks for, as far as the offer's
-/// owner allows it. The owner's own action is allowed whatever the release asks for.
-fn permits(offer: &LiveOffer, authority: &Authority, action: &Action) -> Result<(), Refusal> {
-    permission::check_granted(&action.permissions).map_err(|e| Refusal::new(RefusalCode::BadRequest, e))?;
-    let release = offer.release.payload();
-    for granted in &action.permissions {
-        let (name, kind) = (&release.name, granted.permission());
-        let why = if !release.permissions.contains(&kind) {
-            format!("{name}@{} does not ask for {kind}; ask without {granted}", release.version)
-        } else if *authority != Authority::Local && !offer.allow.iter().any(|a| granted.within(a)) {
-            format!(
-                "{granted} is not allowed here; the owner would add \"{granted}\" to `allow` of the offer {name}"
-            )
-        } else {
-            continue;
-        };
-        return Err(Refusal::new(RefusalCode::NotAllowed, why));
-    }
-    Ok(())
 }
 
 /// A failure of this node, which is not the asker's fault.

@@ -11,7 +11,7 @@
 //! The most that an action can use is reserved at admission, and the rest given back when it is settled. One that is
 //! never settled counts in full.
 
-use actum_model::{DelegationId, Did};
+use actum_model::{DelegationId, Did, run::Use};
 use serde::Deserialize;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -144,15 +144,6 @@ pub struct Ceiling {
     pub fuel: u64,
     /// Bytes of its arguments, output and journal.
     pub bytes: u64,
-}
-
-/// What was used under a delegation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Use {
-    /// Actions admitted.
-    pub actions: u64,
-    /// Fuel: used by settled actions, reserved for others.
-    pub fuel: u64,
 }
 
 /// Two amounts that are counted together.

@@ -4,17 +4,25 @@
 //! says beyond what can be checked; running the action again is how it knows.
 
 use crate::{
+    authority::Ended,
     clock,
     home::Home,
     invoke::{self, Choices},
     keeper::{Keeper, Keeping, Kept},
     resolve,
+    wallet::{self, Calling},
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
-use actum_model::{Did, Function, Journal, Page, Query, Receipt, Release, Signed, codec, receipt::Stdio};
+use actum_model::{
+    Claim, Did, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
+    receipt::Stdio,
+    run::MAX_INVOCATION_LIFE,
+    ucan::{Chain, Proof},
+};
 use actum_overlay::{
-    ConnectError, Event, FetchError, Multiaddr, Overlay, OverlayConfig, ProgressSender, Refusal, RefusalCode,
-    Request, RequestError, Response, SessionHandle, Stream, StreamProtocol, fetch_component, fetch_release,
+    ConnectError, Event, FetchError, Multiaddr, Notice, Overlay, OverlayConfig, ProgressSender, Refusal,
+    RefusalCode, Request, RequestError, Response, SessionHandle, Stream, StreamProtocol, fetch_component,
+    fetch_release,
 };
 use actum_store::StoreError;
 use actum_trust::{Asked, Candidate, Standings, choose, consistency};
@@ -32,6 +40,8 @@ const FIND_DEADLINE: Duration = Duration::from_secs(5);
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 /// The most peers asked at once.
 const ASKED: usize = 8;
+/// The most notices in one message: together they stay below what one takes.
+const NOTICES_AT_ONCE: usize = 4;
 /// The most candidates tried for one call.
 const CANDIDATES: usize = 5;
 
@@ -317,7 +327,7 @@ impl Requester {
                     continue;
                 }
             };
-            match self.call_one(&session, provider, &release, &function, &request, progress).await {
+            match self.call_one(&session, found, (&release, &function), &request, progress).await {
                 Ok(called) => return Ok(called),
                 Err(e) if falls_back(&e) => {
                     progress(CallProgress::FellBack { provider, why: e.to_string() });
@@ -333,16 +343,68 @@ impl Requester {
     async fn call_one(
         &self,
         session: &SessionHandle,
-        provider: Did,
-        release: &Signed<Release>,
-        function: &Function,
+        found: &Found,
+        (release, function): (&Signed<Release>, &Function),
         request: &CallRequest,
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Called, CallError> {
-        let component = release.payload().component;
-        let action =
-            invoke::action(self.home.did(), component, function, &request.args, request.choices.clone());
-        let call = Request::Call { action: action.clone(), args: request.args.clone() };
+        let descriptor = found.offer.descriptor().payload();
+        let (provider, public) = (descriptor.iss, descriptor.public);
+        let action = invoke::action(
+            self.home.did(),
+            release.payload().component,
+            function,
+            &request.args,
+            request.choices.clone(),
+        );
+        let (claim, iat) = (Claim::of(release.payload()), clock::now_secs());
+        let life = request.deadline.as_secs().saturating_add(1).min(MAX_INVOCATION_LIFE);
+        let exp = iat.saturating_add(life);
+        let calling =
+            Calling { provider, action: &action, claim: &claim, function, args: &request.args, exp, iat };
+        // Whoever may call anyway keeps their grants for what needs them.
+        let chains = match public && action.permissions.is_empty() {
+            true => Vec::new(),
+            false => wallet::fitting(&self.home, &calling, &self.ended()?)?,
+        };
+        let mut refused = None;
+        for chain in chains.iter().map(Some).chain([None]) {
+            let asked = self.ask(session, &calling, chain, request.deadline, progress).await;
+            match asked {
+                Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
+                    refused.get_or_insert(refusal);
+                }
+                Ok(answer) => return self.keep(&calling, release, answer).await,
+                Err(other) => return Err(other),
+            }
+        }
+        let refusal = refused.unwrap_or_else(|| Refusal::new(RefusalCode::NotAllowed, "nothing was asked"));
+        Err(CallError::Refused { provider, refusal })
+    }
+
+    /// What this home knows to have ended.
+    fn ended(&self) -> Result<Ended, CallError> {
+        Ok(Ended::read(self.home.ledger()?)?)
+    }
+
+    /// Sends one invocation.
+    async fn ask(
+        &self,
+        session: &SessionHandle,
+        calling: &Calling<'_>,
+        chain: Option<&Chain>,
+        deadline: Duration,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Answered, CallError> {
+        let provider = calling.provider;
+        let signed = Signed::try_sign(calling.invocation(chain), self.home.key()?);
+        let signed = signed.map_err(|e| CallError::TooMuch { why: e.to_string() })?;
+        let proofs = chain.map_or_else(Vec::new, |c| c.proofs().to_vec());
+        let call = Request::Call {
+            invocation: signed.bytes().to_vec(),
+            proofs: proofs.iter().map(|p| ByteBuf::from(p.bytes())).collect(),
+            args: calling.args.to_vec(),
+        };
         let on_event = |event| match event {
             Event::Queued { ahead } => progress(CallProgress::Queued { ahead }),
             Event::Fetching { chunks_done: done, chunks_total: total } => {
@@ -350,20 +412,33 @@ impl Requester {
             }
             Event::Running => progress(CallProgress::Running),
         };
-        let answer = session.request_with_progress(&call, request.deadline, on_event).await;
+        let response = session.request_with_progress(&call, deadline, on_event).await;
+        match response.map_err(|source| CallError::Lost { provider, source })? {
+            Response::Refused { refusal } => Err(CallError::Refused { provider, refusal }),
+            response @ Response::Done { .. } => Ok(Answered { invocation: signed, proofs, response }),
+            _ => Err(CallError::BadAnswer { provider, what: "another kind of message".to_owned() }),
+        }
+    }
+
+    /// Checks an answer against what was asked, and keeps it.
+    async fn keep(
+        &self,
+        calling: &Calling<'_>,
+        release: &Signed<Release>,
+        answered: Answered,
+    ) -> Result<Called, CallError> {
+        let Answered { invocation, proofs, response } = answered;
+        let (provider, action) = (calling.provider, calling.action);
         let bad = |what: String| CallError::BadAnswer { provider, what };
-        let (receipt, output, journal, came, stdio) =
-            match answer.map_err(|source| CallError::Lost { provider, source })? {
-                Response::Done { receipt, output, journal, bodies, stdio } => {
-                    (receipt, output, journal, bodies, stdio)
-                }
-                Response::Refused { refusal } => return Err(CallError::Refused { provider, refusal }),
-                _ => return Err(bad("another kind of message".to_owned())),
-            };
+        let Response::Done { receipt, output, journal, bodies: came, stdio } = response else {
+            return Err(bad("another kind of message".to_owned()));
+        };
         let receipt = Signed::<Receipt>::verify(&receipt).map_err(|e| bad(e.to_string()))?;
         let asked = Asked {
             provider,
-            action: &action,
+            action,
+            invocation: Some(invocation.id()),
+            chain: &invocation.payload().prf,
             profiles: &[self.home.sandbox()?.profile_id()],
             output: output.as_deref(),
             journal: &journal,
@@ -386,16 +461,46 @@ impl Requester {
         };
         let kept = Kept {
             receipt: receipt.clone(),
-            args: request.args.clone(),
+            args: calling.args.to_vec(),
             output: output.clone(),
             journal,
             bodies,
             stdio,
+            invocation: Some(invocation.bytes().to_vec()),
+            proofs,
         };
         // A keeper that has ended says why in `stop`.
         self.keeper.keep(kept).await;
-        let stdio = captured;
-        Ok(Called { receipt, release: release.clone(), function: function.clone(), output, stdio })
+        let (function, stdio) = (calling.function.clone(), captured);
+        Ok(Called { receipt, release: release.clone(), function, output, stdio })
+    }
+
+    /// Tells the peers that were reached what has ended; says of each how many of the notices were news to it, or why it
+    /// did not take them. Peers pass on what is news.
+    pub async fn notify(&self, notices: &[Notice]) -> Vec<(Did, Result<u32, String>)> {
+        let tell = self.asked.iter().map(|peer| async {
+            let mut news = 0;
+            for some in notices.chunks(NOTICES_AT_ONCE) {
+                let request = Request::Notify { notices: some.to_vec() };
+                let answer = self.overlay.request(peer, &request, FIND_DEADLINE).await;
+                news += match answer.map_err(|e| e.to_string()) {
+                    Ok(Response::Notified { refused, .. }) if !refused.is_empty() => {
+                        return (*peer, Err(refused.join("; ")));
+                    }
+                    Ok(Response::Notified { news, .. }) => news,
+                    Ok(Response::Refused { refusal }) => return (*peer, Err(refusal.to_string())),
+                    Ok(_) => return (*peer, Err("it answered something else".to_owned())),
+                    Err(why) => return (*peer, Err(why)),
+                };
+            }
+            (*peer, Ok(news))
+        });
+        futures::future::join_all(tell).await
+    }
+
+    /// Why addresses could not be reached.
+    pub fn unreached(&self) -> &[String] {
+        &self.tried
     }
 
     /// Fetches the component of a call from its provider, where this home lacks it, so that the receipt can be
@@ -424,6 +529,19 @@ impl Requester {
         let loaded = loaded.map_err(|e| untrue(e.to_string()))?.map_err(|e| untrue(e.to_string()))?;
         resolve::tells_the_truth(release, &loaded).map_err(untrue)
     }
+}
+
+/// What a provider answered to an invocation.
+struct Answered {
+    invocation: Signed<Invocation>,
+    proofs: Vec<Proof>,
+    response: Response,
+}
+
+/// Whether another grant may do where this one was refused so.
+fn another_may_do(code: RefusalCode) -> bool {
+    use RefusalCode::{BadProof, Exhausted, Expired, NotAllowed, Revoked, TooEarly};
+    matches!(code, NotAllowed | Exhausted | BadProof | Expired | TooEarly | Revoked)
 }
 
 /// Whether the next candidate may be asked: only when this one certainly did not run the action.

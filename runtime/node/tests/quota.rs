@@ -1,7 +1,7 @@
 //! Quotas: never more than the limit in any minute, and no later again than need be.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use actum_model::{DelegationId, Did, SecretKey};
+use actum_model::{DelegationId, Did, SecretKey, run::Use};
 use actum_node::quota::*;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};

@@ -8,12 +8,13 @@
     reason = "a benchmark stops at its first surprise"
 )]
 
-use actum_model::{Action, BlobId, ComponentId, Did, Limits, SecretKey};
+use actum_model::{BlobId, Did, Invocation, SecretKey, Signed};
 use actum_overlay::{
     BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, RawProtocol, Request, Response,
     SessionHandle, Stream,
 };
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, stream::FuturesUnordered};
+use ipld_core::ipld::Ipld;
 use libp2p::StreamProtocol;
 use std::{
     io::{BufRead, BufReader, Write},
@@ -95,19 +96,20 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn call(key: &SecretKey) -> Request {
     let args = vec![7; BYTES];
-    let action = Action {
-        requester: key.did(),
-        component: ComponentId::of(b"component"),
-        function: "a:b/c#run".parse().unwrap(),
-        args: BlobId::of(&args),
-        limits: Limits::default(),
-        permissions: Default::default(),
-        seed: [0; 32].into(),
-        time_base: 0,
-        nonce: [0; 12].into(),
-        partial: false,
+    let invocation = Invocation {
+        iss: key.did(),
+        sub: key.did(),
+        aud: None,
+        cmd: "/actum/run".parse().unwrap(),
+        args: [("input".to_owned(), Ipld::Link(*BlobId::of(&args).cid()))].into(),
+        prf: Vec::new(),
+        meta: None,
+        nonce: vec![0; 12].into(),
+        exp: Some(0),
+        iat: None,
+        cause: None,
     };
-    Request::Call { action, args }
+    Request::Call { invocation: Signed::sign(invocation, key).bytes().to_vec(), proofs: Vec::new(), args }
 }
 
 fn median(times: &mut [Duration]) -> f64 {

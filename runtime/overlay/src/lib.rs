@@ -29,4 +29,7 @@ pub use identity::{did_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 pub use overlay::{Overlay, PeerInfo};
 pub use session::{Handler, ProgressSender, SessionHandle, frame};
-pub use wire::{Event, Refusal, RefusalCode, Request, RequestKind, Response, SESSION_PROTOCOL};
+pub use wire::{
+    Event, MAX_NOTICE_BYTES, MAX_NOTICES, Notice, Place, Refusal, RefusalCode, Request, RequestKind,
+    Response, SESSION_PROTOCOL,
+};

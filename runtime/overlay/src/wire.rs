@@ -1,8 +1,8 @@
 //! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
 
 use actum_model::{
-    Action, Body, ComponentId, DecodeError as CodecError, Descriptor, Lease, Page, Query, Receipt, Release,
-    ReleaseId, Statement, codec, release::CHUNK_BYTES,
+    Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Invocation, Lease, Page, Query,
+    Receipt, Release, ReleaseId, Rotation, Statement, codec, release::CHUNK_BYTES, ucan::MAX_CHAIN,
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -17,10 +17,15 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 /// What a message may need around its payload: map heads, field names, ids.
 const SLACK: usize = KIB;
-/// The largest message of all: 64 MiB of arguments or results, and 64 KiB for what surrounds them.
-pub(crate) const MAX_BULK: usize = 64 * MIB + 64 * KIB;
+/// The largest message of all: 64 MiB of arguments or results, and 256 KiB for what surrounds them: an invocation with its
+/// proofs, or a receipt.
+pub(crate) const MAX_BULK: usize = 64 * MIB + 256 * KIB;
 /// The most descriptors in one announcement.
 pub(crate) const MAX_DESCRIPTORS: usize = 128;
+/// The most notices in one message.
+pub const MAX_NOTICES: usize = 64;
+/// The most bytes of one message of notices, 1 MiB: whoever sends more sends several.
+pub const MAX_NOTICE_BYTES: usize = MIB;
 /// The largest refusal text in bytes.
 pub(crate) const MAX_REFUSAL_TEXT: usize = KIB;
 /// The largest progress event in bytes.
@@ -29,10 +34,6 @@ pub(crate) const MAX_EVENT: usize = 64;
 /// What one peer asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a call is what almost every request is; boxing it would cost each one"
-)]
 pub enum Request {
     /// Index these offers of mine. Answered by [`Response::Announced`]. At most 128 descriptors, 529 KiB.
     Announce {
@@ -48,13 +49,28 @@ pub enum Request {
         #[serde(with = "serde_bytes")]
         query: Vec<u8>,
     },
-    /// Run this. Answered by [`Response::Done`], after any number of [`Event`]s. At most 64 MiB and 64 KiB.
+    /// Run this. Answered by [`Response::Done`], after any number of [`Event`]s. At most 64 MiB and 256 KiB.
     Call {
-        /// The action; it names the requester, who must be the peer that sends it.
-        action: Action,
-        /// The canonical encoding of the arguments, as the action's `args` names them.
+        /// The signed [`Invocation`] of `/actum/run`; its issuer must be the peer that sends it.
+        #[serde(with = "serde_bytes")]
+        invocation: Vec<u8>,
+        /// The signed [`Delegation`]s that it names as its proofs, in its order. One that is missing may still be known to
+        /// the provider. At most 8.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        proofs: Vec<ByteBuf>,
+        /// The canonical encoding of the arguments, as the invocation's `input` names them.
         #[serde(with = "serde_bytes")]
         args: Vec<u8>,
+    },
+    /// Hear what nobody should be without. Answered by [`Response::Notified`]. At most 1 MiB.
+    Notify {
+        /// At most 64.
+        notices: Vec<Notice>,
+    },
+    /// What notices do you keep? Answered by [`Response::Notices`]. At most 1 KiB.
+    Notices {
+        /// The place after which to begin; the default is the beginning.
+        after: Place,
     },
     /// Send me this release. Answered by [`Response::Release`]. At most 1 KiB.
     Release {
@@ -68,6 +84,65 @@ pub enum Request {
         /// Which piece of 256 KiB, from 0.
         index: u32,
     },
+}
+
+/// What everybody should hear: that authority has ended. It proves itself, whoever carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Notice {
+    /// A delegation is revoked.
+    Revocation {
+        /// The signed [`Invocation`] of `/ucan/revoke`.
+        #[serde(with = "serde_bytes")]
+        revocation: Vec<u8>,
+        /// The signed [`Delegation`]s of its path, from the root to the one revoked. At most 8.
+        witness: Vec<ByteBuf>,
+    },
+    /// A key has a successor.
+    Rotation {
+        /// The signed [`Rotation`].
+        #[serde(with = "serde_bytes")]
+        rotation: Vec<u8>,
+    },
+}
+
+impl Notice {
+    /// What its parts weigh, in bytes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Revocation { revocation, witness } => {
+                revocation.len().saturating_add(witness.iter().map(|d| d.len()).sum())
+            }
+            Self::Rotation { rotation } => rotation.len(),
+        }
+    }
+
+    fn fits(&self) -> bool {
+        match self {
+            Self::Revocation { revocation, witness } => {
+                revocation.len() <= Invocation::MAX_BYTES && chain_fits(witness)
+            }
+            Self::Rotation { rotation } => rotation.len() <= Rotation::MAX_BYTES,
+        }
+    }
+}
+
+/// How far somebody has read the notices that a peer keeps, in that peer's own count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Revocations read.
+    pub revocations: u64,
+    /// Rotations read.
+    pub rotations: u64,
+}
+
+fn chain_fits(chain: &[ByteBuf]) -> bool {
+    chain.len() <= MAX_CHAIN && chain.iter().all(|d| d.len() <= Delegation::MAX_BYTES)
+}
+
+fn notices_fit(notices: &[Notice]) -> bool {
+    notices.len() <= MAX_NOTICES && notices.iter().all(Notice::fits)
 }
 
 /// What the other peer answers. Any request may be answered by [`Response::Refused`].
@@ -87,7 +162,7 @@ pub enum Response {
         #[serde(with = "serde_bytes")]
         page: Vec<u8>,
     },
-    /// To a call. At most 64 MiB and 64 KiB.
+    /// To a call. At most 64 MiB and 256 KiB.
     Done {
         /// The signed [`Receipt`].
         #[serde(with = "serde_bytes")]
@@ -105,6 +180,20 @@ pub enum Response {
         /// The captured stdio's canonical bytes, where the guest wrote any.
         #[serde(with = "serde_bytes")]
         stdio: Option<Vec<u8>>,
+    },
+    /// To notices. At most 73 KiB.
+    Notified {
+        /// How many were news there.
+        news: u32,
+        /// Why each of the others that were refused was.
+        refused: Vec<String>,
+    },
+    /// To a request for notices. At most 1 MiB.
+    Notices {
+        /// At most 64.
+        notices: Vec<Notice>,
+        /// The place after them. The same as asked for: there are no more.
+        next: Place,
     },
     /// To a request for a release. At most 257 KiB.
     Release {
@@ -168,8 +257,21 @@ pub enum RefusalCode {
     Busy,
     /// This peer does not offer that component or function.
     NotOffered,
-    /// The asker may not call it.
+    /// The asker may not do that here: nothing allows it, or what does says otherwise.
     NotAllowed,
+    /// A quota of this peer's, or the budget or rate of a grant, is used up. It may come back, unlike what is not allowed.
+    Exhausted,
+    /// The proofs do not prove what the invocation says: one is missing, false, not aligned with its neighbour, or wider
+    /// than the one above it.
+    BadProof,
+    /// The invocation or one of its proofs has expired.
+    Expired,
+    /// The invocation or one of its proofs is not valid yet.
+    TooEarly,
+    /// One of the proofs is revoked, or its issuer's key has a successor that does not keep it.
+    Revoked,
+    /// This invocation was served before, or its nonce was used in another one.
+    AlreadyServed,
     /// This peer does not hold that component.
     UnknownComponent,
     /// This peer does not hold that release.
@@ -191,6 +293,12 @@ impl RefusalCode {
             Self::Busy => "busy",
             Self::NotOffered => "not-offered",
             Self::NotAllowed => "not-allowed",
+            Self::Exhausted => "exhausted",
+            Self::BadProof => "bad-proof",
+            Self::Expired => "expired",
+            Self::TooEarly => "too-early",
+            Self::Revoked => "revoked",
+            Self::AlreadyServed => "already-served",
             Self::UnknownComponent => "unknown-component",
             Self::UnknownRelease => "unknown-release",
             Self::BadRequest => "bad-request",
@@ -262,6 +370,10 @@ pub enum RequestKind {
     Find,
     /// [`Request::Call`]
     Call,
+    /// [`Request::Notify`]
+    Notify,
+    /// [`Request::Notices`]
+    Notices,
     /// [`Request::Release`]
     Release,
     /// [`Request::Chunk`]
@@ -274,6 +386,8 @@ impl RequestKind {
             b"announce" => Self::Announce,
             b"find" => Self::Find,
             b"call" => Self::Call,
+            b"notify" => Self::Notify,
+            b"notices" => Self::Notices,
             b"release" => Self::Release,
             b"chunk" => Self::Chunk,
             _ => return None,
@@ -286,7 +400,8 @@ impl RequestKind {
             Self::Announce => Lease::MAX_BYTES + MAX_DESCRIPTORS * (Descriptor::MAX_BYTES + 8) + SLACK,
             Self::Find => Query::MAX_BYTES + SLACK,
             Self::Call => MAX_BULK,
-            Self::Release | Self::Chunk => SLACK,
+            Self::Notify => MAX_NOTICE_BYTES,
+            Self::Notices | Self::Release | Self::Chunk => SLACK,
         }
     }
 
@@ -296,6 +411,8 @@ impl RequestKind {
             Self::Announce => (b"announced", MAX_DESCRIPTORS * (MAX_REFUSAL_TEXT + 8) + SLACK),
             Self::Find => (b"page", Page::MAX_BYTES + SLACK),
             Self::Call => (b"done", MAX_BULK),
+            Self::Notify => (b"notified", MAX_NOTICES * (MAX_REFUSAL_TEXT + 8) + SLACK),
+            Self::Notices => (b"notices", MAX_NOTICE_BYTES),
             Self::Release => (b"release", Release::MAX_BYTES + SLACK),
             Self::Chunk => (b"chunk", CHUNK_BYTES + SLACK),
         }
@@ -314,6 +431,8 @@ impl Request {
             Self::Announce { .. } => RequestKind::Announce,
             Self::Find { .. } => RequestKind::Find,
             Self::Call { .. } => RequestKind::Call,
+            Self::Notify { .. } => RequestKind::Notify,
+            Self::Notices { .. } => RequestKind::Notices,
             Self::Release { .. } => RequestKind::Release,
             Self::Chunk { .. } => RequestKind::Chunk,
         }
@@ -334,6 +453,14 @@ impl Request {
             Self::Find { query } if query.len() > Query::MAX_BYTES => {
                 Err(CodecError::Invalid("an oversized query".to_owned()))
             }
+            Self::Call { invocation, proofs, .. }
+                if invocation.len() > Invocation::MAX_BYTES || !chain_fits(proofs) =>
+            {
+                Err(CodecError::Invalid("a call with oversized proofs".to_owned()))
+            }
+            Self::Notify { notices } if !notices_fit(notices) => {
+                Err(CodecError::Invalid("oversized notices".to_owned()))
+            }
             _ => Ok(request),
         }
     }
@@ -349,6 +476,10 @@ impl Response {
                 refused.len() > MAX_DESCRIPTORS || refused.iter().any(|r| r.len() > MAX_REFUSAL_TEXT)
             }
             Self::Page { page } => page.len() > Page::MAX_BYTES,
+            Self::Notified { refused, .. } => {
+                refused.len() > MAX_NOTICES || refused.iter().any(|r| r.len() > MAX_REFUSAL_TEXT)
+            }
+            Self::Notices { notices, .. } => !notices_fit(notices),
             Self::Done { receipt, .. } => receipt.len() > Receipt::MAX_BYTES,
             Self::Release { release } => release.len() > Release::MAX_BYTES,
             Self::Chunk { bytes } => bytes.len() > CHUNK_BYTES,

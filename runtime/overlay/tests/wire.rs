@@ -10,7 +10,7 @@
 mod common;
 
 use actum_model::codec::{self, DecodeError};
-use actum_overlay::{Event, Refusal, RefusalCode, Request, RequestKind, Response};
+use actum_overlay::{Event, Notice, Place, Refusal, RefusalCode, Request, RequestKind, Response};
 use common::*;
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
@@ -20,6 +20,13 @@ fn requests() -> Vec<Request> {
         Request::Announce { lease: vec![1; 512], descriptors: vec![ByteBuf::from(vec![2; 4096]); 128] },
         Request::Find { query: vec![3; 2048] },
         call(&key(1), vec![4; 1 << 20]),
+        Request::Call {
+            invocation: vec![1; 32 << 10],
+            proofs: vec![vec![2; 16 << 10].into(); 8],
+            args: vec![],
+        },
+        Request::Notify { notices: vec![revocation(), Notice::Rotation { rotation: vec![3; 64 << 10] }] },
+        Request::Notices { after: Place { revocations: u64::MAX >> 1, rotations: 0 } },
         release(),
         chunk(u32::MAX),
     ]
@@ -32,10 +39,16 @@ fn responses() -> Vec<(RequestKind, Response)> {
         (RequestKind::Find, Response::Page { page: vec![1; 256 << 10] }),
         (RequestKind::Call, done(vec![2; 1 << 20])),
         (RequestKind::Call, told(vec![vec![5; 1025], vec![6; 1 << 20]])),
+        (RequestKind::Notify, Response::Notified { news: 1, refused: vec!["z".repeat(1024); 64] }),
+        (RequestKind::Notices, Response::Notices { notices: vec![revocation()], next: Place::default() }),
         (RequestKind::Release, Response::Release { release: vec![3; 256 << 10] }),
         (RequestKind::Chunk, Response::Chunk { bytes: vec![4; 256 << 10] }),
         (RequestKind::Chunk, refusal.into()),
     ]
+}
+
+fn revocation() -> Notice {
+    Notice::Revocation { revocation: vec![1; 32 << 10], witness: vec![vec![2; 16 << 10].into(); 8] }
 }
 
 fn told(bodies: Vec<Vec<u8>>) -> Response {
@@ -128,6 +141,17 @@ fn oversized_messages_are_refused_unparsed() {
     ));
     let many = Request::Announce { lease: vec![], descriptors: vec![ByteBuf::new(); 129] };
     assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Invalid(_))));
+    let small = |n: usize| vec![ByteBuf::from(vec![1]); n];
+    for oversized in [
+        Request::Call { invocation: vec![0; (32 << 10) + 1], proofs: vec![], args: vec![] },
+        Request::Call { invocation: vec![], proofs: small(9), args: vec![] },
+        Request::Call { invocation: vec![], proofs: vec![vec![0; (16 << 10) + 1].into()], args: vec![] },
+        Request::Notify { notices: vec![Notice::Rotation { rotation: vec![0; (64 << 10) + 1] }] },
+        Request::Notify { notices: vec![Notice::Revocation { revocation: vec![], witness: small(9) }] },
+        Request::Notify { notices: vec![Notice::Rotation { rotation: vec![] }; 65] },
+    ] {
+        assert!(matches!(Request::decode(&codec::encode(&oversized)), Err(DecodeError::Invalid(_))));
+    }
 }
 
 #[test]
@@ -136,6 +160,12 @@ fn refusal_codes_are_written_as_shown() {
         RefusalCode::Busy,
         RefusalCode::NotOffered,
         RefusalCode::NotAllowed,
+        RefusalCode::Exhausted,
+        RefusalCode::BadProof,
+        RefusalCode::Expired,
+        RefusalCode::TooEarly,
+        RefusalCode::Revoked,
+        RefusalCode::AlreadyServed,
         RefusalCode::UnknownComponent,
         RefusalCode::UnknownRelease,
         RefusalCode::BadRequest,

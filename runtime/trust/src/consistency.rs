@@ -1,8 +1,8 @@
 //! Everything a receipt can be checked for without running anything.
 
 use actum_model::{
-    Action, Authority, BlobId, Did, InvocationId, Journal, JournalId, Outcome, Permission, ProfileId,
-    Receipt, Withdrawal,
+    Action, Authority, BlobId, DelegationId, Did, InvocationId, Journal, JournalId, Outcome, Permission,
+    ProfileId, Receipt, Withdrawal,
     codec::{self, DecodeError},
     permission::check_withheld,
     receipt::Stdio,
@@ -17,6 +17,10 @@ pub struct Asked<'a> {
     pub provider: Did,
     /// What was asked.
     pub action: &'a Action,
+    /// The signed request that was sent, where one was.
+    pub invocation: Option<InvocationId>,
+    /// The delegations it named as its proofs, root first.
+    pub chain: &'a [DelegationId],
     /// The profiles known here.
     pub profiles: &'a [ProfileId],
     /// The output's bytes, where the answer had some.
@@ -208,8 +212,11 @@ pub fn consistency(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Incon
     }
     let unfit = match &receipt.authority {
         own if own.is_own() => receipt.invocation.is_some(),
-        Authority::Granted(_) => receipt.invocation.is_none(),
-        _ => false,
+        // Without proofs, the provider may have found the requester's grant in its own home.
+        Authority::Granted(chain) => {
+            receipt.invocation != asked.invocation || !asked.chain.is_empty() && chain != asked.chain
+        }
+        _ => receipt.invocation != asked.invocation || !asked.chain.is_empty(),
     };
     if unfit {
         return Err(Box::new(Inconsistency::Request {

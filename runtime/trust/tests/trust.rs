@@ -33,7 +33,7 @@ fn receipt() -> Receipt {
         iat: 1,
         action,
         authority: Authority::Public,
-        invocation: None,
+        invocation: Some(InvocationId::of(b"invocation")),
         withheld: Default::default(),
         profile: ProfileId::of(b"profile"),
         outcome: Outcome::Ok(BlobId::of(OUTPUT)),
@@ -59,6 +59,8 @@ struct Doubt {
     journal: Vec<u8>,
     bodies: Vec<ByteBuf>,
     stdio: Option<Vec<u8>>,
+    invocation: Option<InvocationId>,
+    chain: Vec<DelegationId>,
 }
 
 impl Doubt {
@@ -72,6 +74,8 @@ impl Doubt {
             journal: Journal::default().bytes(),
             bodies: vec![],
             stdio: None,
+            invocation: Some(InvocationId::of(b"invocation")),
+            chain: vec![],
         };
         change(&mut doubt);
         // What was granted is the asker's to say.
@@ -87,6 +91,8 @@ impl Doubt {
             &Asked {
                 provider: doubt.provider,
                 action: &asked.action,
+                invocation: doubt.invocation,
+                chain: &doubt.chain,
                 profiles: &[ProfileId::of(b"profile")],
                 output: doubt.output.as_deref(),
                 journal: &doubt.journal,
@@ -132,6 +138,7 @@ impl Doubt {
     fn own(&mut self) {
         self.receipt.iss = self.receipt.action.requester;
         self.receipt.authority = Authority::Local;
+        self.receipt.invocation = None;
         self.granted = true;
         self.provider = self.receipt.iss;
     }
@@ -191,8 +198,17 @@ refuses! {
     a_local_run_by_another_peer: Inconsistency::NotLocal { .. } => |d| d.receipt.authority = Authority::Local;
     a_delegated_run_by_another_peer: Inconsistency::NotLocal { .. } =>
         |d| d.receipt.authority = Authority::Delegated(d.receipt.action.id());
-    a_chain_without_a_request: Inconsistency::Request { invocation: None, .. } =>
-        |d| d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
+    a_chain_without_a_request: Inconsistency::Request { invocation: None, .. } => |d| {
+        d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
+        d.receipt.invocation = None;
+    };
+    a_request_that_nobody_sent: Inconsistency::Request { .. } => |d| d.invocation = Some(InvocationId::of(b"another"));
+    another_chain_than_was_shown: Inconsistency::Request { .. } => |d| {
+        d.chain = vec![DelegationId::of(b"d")];
+        d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"e")]);
+    };
+    a_chain_that_was_shown_and_is_not_named: Inconsistency::Request { .. } =>
+        |d| d.chain = vec![DelegationId::of(b"d")];
     a_request_for_what_ran_by_its_providers_own_authority: Inconsistency::Request { invocation: Some(_), .. } => |d| {
         d.own();
         d.receipt.invocation = Some(InvocationId::of(b"i"));
@@ -277,11 +293,14 @@ refuses! {
 #[test]
 fn what_a_chain_a_provider_or_a_part_gives_is_consistent() {
     Doubt::check(Doubt::own).unwrap();
-    Doubt::check(|d| {
-        d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
-        d.receipt.invocation = Some(InvocationId::of(b"i"));
-    })
-    .unwrap();
+    // The provider may find the requester's grant in its own home.
+    for shown in [vec![], vec![DelegationId::of(b"d")]] {
+        Doubt::check(|d| {
+            d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
+            d.chain = shown;
+        })
+        .unwrap();
+    }
     Doubt::check(|d| {
         d.tell(&[KEYVALUE, "http:https://example.com"], &[("wasi:io/poll#poll", &[])]);
         d.withhold(true);

@@ -9,6 +9,7 @@ use actum_model::{Did, Judgement};
 use actum_node::{
     Config, Home,
     audit::{self, ReplayOptions},
+    invoke::Choices,
     requester::{CallError, CallProgress, CallRequest, Called, Requester},
 };
 use std::{sync::Arc, time::Duration};
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Run the action again here, at once, and fail unless it is identical
     #[arg(long)]
     replay: bool,
+    /// Let the provider run it with less than all that --grant asks for; the receipt says what was withheld
+    #[arg(long)]
+    accept_less: bool,
     #[command(flatten)]
     options: invocation::ActionOptions,
 }
@@ -94,7 +98,7 @@ async fn call(
         args: actum_node::invoke::encode_args(&prepared.function, &json(&prepared.function)?, &mut |path| {
             invocation::read_file(path)
         })?,
-        choices: args.options.choices(home, &asks)?,
+        choices: Choices { partial: args.accept_less, ..args.options.choices(home, &asks)? },
         deadline: Duration::from_secs(args.deadline),
     };
     let mut on_event = |event| match event {

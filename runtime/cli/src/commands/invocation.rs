@@ -65,6 +65,7 @@ impl ActionOptions {
                 ..Limits::default()
             },
             permissions: grant::resolve(home, &self.grant, asks)?,
+            partial: false,
             seed: self.seed,
             time_base: self.time_base,
         })

@@ -6,15 +6,11 @@ use crate::{
     output::{self, Format},
     passphrase,
 };
-use actum_model::DelegationId;
 use actum_node::{
     Home, clock,
     keyring::{self, KeyFile},
 };
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Shows who this home is, and keeps its key: seals it, copies it, brings one in, hands over to a new one.
 ///
@@ -179,8 +175,11 @@ fn changed(home: &Home, sealed: bool, format: Format, text: &str) {
 fn rotate(global: &Global) -> Result<(), CliError> {
     let home = global.open_locked_home()?;
     let passphrase = passphrase::unlock(&home)?;
-    let keep = kept(&home);
-    let rotated = keyring::rotate(&home, keep, clock::now_secs(), passphrase.as_ref())?;
+    let now = clock::now_secs();
+    let rotated = keyring::rotate(&home, home.worth_keeping(now)?, now, passphrase.as_ref())?;
+    // Opened anew, the home keeps what the old key said last where it is looked for.
+    drop(home);
+    drop(global.open_locked_home()?);
     let rotation = rotated.rotation.payload();
     if global.format == Format::Json {
         output::json(&serde_json::json!({
@@ -194,11 +193,8 @@ fn rotate(global: &Global) -> Result<(), CliError> {
     }
     output::line(rotated.new.to_string());
     output::talk(format!("this home was {}, whose key is destroyed", rotation.iss));
+    let kept = rotation.keep.len().saturating_sub(1);
+    output::talk(format!("{kept} grants of the old key stay good; `actum grant list --issued` shows them"));
     output::talk("now start the node again, and tell people the new did:key; `actum key show` prints it");
     Ok(())
-}
-
-/// The delegations of the home's key that stay good: those in force that it issued. None are issued yet from here.
-fn kept(_home: &Home) -> BTreeSet<DelegationId> {
-    BTreeSet::new()
 }

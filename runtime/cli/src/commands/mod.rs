@@ -33,7 +33,7 @@ use std::path::PathBuf;
 /// gets the output with a signed receipt; anyone can run the action again, offline, and say whether it was true.
 ///
 /// Exit codes: 0 done; 1 internal; 2 usage; 3 configuration; 4 denied; 5 not found; 6 the guest failed; 7 verification
-/// failed; 8 network.
+/// failed; 8 network; 9 exhausted: no room now.
 #[derive(Debug, Parser)]
 #[command(name = "actum", version, max_term_width = 100)]
 pub(crate) struct Cli {

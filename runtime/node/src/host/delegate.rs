@@ -59,6 +59,7 @@ impl NodeHost {
             capability: action.component.to_string(),
             action: action.clone(),
             delegated: 0.into(),
+            tenure: self.tenure.clone(),
         });
         let around = Surroundings {
             host: host.clone(),

@@ -7,14 +7,15 @@ mod delegate;
 pub mod http;
 mod keyvalue;
 
-use crate::home::Home;
-use actum_model::{Action, ActionId, BlobId, Did, Release, SecretKey};
+use crate::{authority::Tenure, home::Home};
+use actum_model::{Action, ActionId, BlobId, Did, Granted, Release, SecretKey, Withdrawal};
 use actum_sandbox::{
     Sandbox,
     host::{DelegateAsk, DelegateTold, Host, HttpRequest, KeyvalueAsk, KeyvalueTold, Landing},
 };
 use actum_store::Store;
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc,
@@ -29,30 +30,54 @@ pub struct NodeHost {
     did: Did,
     /// None while the home is locked: then no receipt of a call can be signed, and calls fail.
     key: Option<SecretKey>,
+    /// The action, with the permissions it was given.
     action: Action,
     id: ActionId,
     /// What buckets are kept under.
     capability: String,
     /// Fuel that the calls of this action burned, with all they called.
     delegated: AtomicU64,
+    /// For how long it may ask for anything; none where that does not end.
+    tenure: Option<Tenure>,
 }
 
 impl NodeHost {
     /// The host of an action, executed in this sandbox. `release` is the one it is called by, where there is one.
-    pub fn new(home: &Home, sandbox: &Sandbox, action: &Action, release: Option<&Release>) -> Self {
+    pub(crate) fn new(
+        home: &Home,
+        sandbox: &Sandbox,
+        action: &Action,
+        release: Option<&Release>,
+        withheld: &BTreeSet<Granted>,
+        tenure: Option<Tenure>,
+    ) -> Self {
+        // What it was not given, it cannot pass on either.
+        let mut given = action.clone();
+        given.permissions.retain(|granted| !withheld.contains(granted));
         Self {
             store: home.store().clone(),
             sandbox: sandbox.clone(),
             did: home.did(),
             key: home.key().ok().cloned(),
             id: action.id(),
-            action: action.clone(),
+            action: given,
             capability: release.map_or_else(|| action.component.to_string(), capability),
             delegated: AtomicU64::new(0),
+            tenure,
         }
     }
 
-    /// As [`Self::new`], where the action is granted anything; else a host of nothing.
+    /// The host of an action that the home's owner runs here.
+    pub fn of_owner(home: &Home, sandbox: &Sandbox, action: &Action, release: Option<&Release>) -> Self {
+        Self::new(home, sandbox, action, release, &BTreeSet::new(), None)
+    }
+
+    /// Fuel that the calls of this action burned so far, with all they called.
+    pub(crate) fn delegated(&self) -> u64 {
+        self.delegated.load(Ordering::Relaxed)
+    }
+
+    /// As [`Self::of_owner`], where the action is granted anything; else a host of nothing.
     pub(crate) fn behind(
         home: &Home,
         sandbox: &Sandbox,
@@ -62,7 +87,7 @@ impl NodeHost {
         if action.permissions.is_empty() {
             return Arc::new(actum_sandbox::NoHost);
         }
-        Arc::new(Self::new(home, sandbox, action, release))
+        Arc::new(Self::of_owner(home, sandbox, action, release))
     }
 
     /// Who this node is.
@@ -77,6 +102,10 @@ fn capability(release: &Release) -> String {
 }
 
 impl Host for NodeHost {
+    fn withdrawn(&self) -> Option<Withdrawal> {
+        self.tenure.as_ref().and_then(Tenure::ended)
+    }
+
     fn http(&self, request: HttpRequest, landing: Landing) {
         http::start(self.action.requester, request, landing);
     }

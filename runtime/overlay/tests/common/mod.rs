@@ -8,13 +8,12 @@
     reason = "test helpers fail by panicking"
 )]
 
-use actum_model::{
-    Action, BlobId, ComponentId, Did, FunctionName, Limits as ActionLimits, ReleaseId, SecretKey,
-};
+use actum_model::{BlobId, ComponentId, Did, Invocation, ReleaseId, SecretKey, Signed};
 use actum_overlay::{
     BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, Request, Response, SESSION_PROTOCOL,
     SessionHandle, Stream,
 };
+use ipld_core::ipld::Ipld;
 use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
 use std::{sync::Arc, time::Duration};
 
@@ -65,6 +64,8 @@ pub fn echoed(request: Request) -> Response {
         Request::Announce { descriptors, .. } => {
             Response::Announced { accepted: descriptors.len() as u32, refused: vec![] }
         }
+        Request::Notify { notices } => Response::Notified { news: notices.len() as u32, refused: vec![] },
+        Request::Notices { after } => Response::Notices { notices: vec![], next: after },
     }
 }
 
@@ -85,19 +86,20 @@ pub fn release() -> Request {
 }
 
 pub fn call(key: &SecretKey, args: Vec<u8>) -> Request {
-    let action = Action {
-        requester: key.did(),
-        component: ComponentId::of(b"component"),
-        function: "a:b/c#run".parse::<FunctionName>().unwrap(),
-        args: BlobId::of(&args),
-        limits: ActionLimits::default(),
-        permissions: Default::default(),
-        seed: [0; 32].into(),
-        time_base: 0,
-        nonce: [0; 12].into(),
-        partial: false,
+    let invocation = Invocation {
+        iss: key.did(),
+        sub: key.did(),
+        aud: None,
+        cmd: "/actum/run".parse().unwrap(),
+        args: [("input".to_owned(), Ipld::Link(*BlobId::of(&args).cid()))].into(),
+        prf: Vec::new(),
+        meta: None,
+        nonce: vec![0; 12].into(),
+        exp: Some(0),
+        iat: None,
+        cause: None,
     };
-    Request::Call { action, args }
+    Request::Call { invocation: Signed::sign(invocation, key).bytes().to_vec(), proofs: Vec::new(), args }
 }
 
 pub async fn overlay(n: u8, handler: Arc<dyn Handler>) -> Overlay {

@@ -1,0 +1,123 @@
+//! Which authority has ended before its time, as far as this home has heard: a pure table, filled from the ledger.
+
+use actum_model::{Delegation, DelegationId, Did, Rotation, Signed};
+use actum_store::{Ledger, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest line of former keys followed. A longer one is nobody's.
+const MAX_LINE: usize = 16;
+/// How many rotations are read at a time.
+const PAGE: usize = 64;
+
+/// Revoked delegations and keys with successors.
+#[derive(Clone, Debug, Default)]
+pub struct Ended {
+    revoked: BTreeMap<DelegationId, BTreeSet<Did>>,
+    rotated: BTreeMap<Did, Successor>,
+}
+
+#[derive(Clone, Debug)]
+struct Successor {
+    to: Did,
+    keep: BTreeSet<DelegationId>,
+}
+
+impl Ended {
+    /// All that a ledger has.
+    pub fn read(ledger: &Ledger) -> Result<Self, StoreError> {
+        let mut ended = Self::default();
+        for (_, delegation, by) in ledger.revoked_after(0)? {
+            ended.revoke(delegation, by);
+        }
+        let mut after = 0;
+        loop {
+            let page = ledger.rotations_after(after, PAGE)?;
+            let Some((cursor, _)) = page.last() else { return Ok(ended) };
+            after = *cursor;
+            for (_, bytes) in page {
+                match Signed::<Rotation>::verify(&bytes) {
+                    Ok(rotation) => ended.rotate(rotation.payload()),
+                    Err(error) => tracing::error!(%error, "a stored rotation does not verify"),
+                }
+            }
+        }
+    }
+
+    /// Takes note of a revocation that was verified.
+    pub fn revoke(&mut self, delegation: DelegationId, by: Did) {
+        self.revoked.entry(delegation).or_default().insert(by);
+    }
+
+    /// Takes note of a rotation that was verified. The first of a key counts.
+    pub fn rotate(&mut self, rotation: &Rotation) {
+        let successor = Successor { to: rotation.to, keep: rotation.keep.clone() };
+        self.rotated.entry(rotation.iss).or_insert(successor);
+    }
+
+    /// Who revoked a delegation, where one of those who may is who did: its issuer, and the issuers above it in its chain.
+    pub fn revoked_by(&self, delegation: &DelegationId, may: &[Did]) -> Option<Did> {
+        let by = self.revoked.get(delegation)?;
+        may.iter().find(|did| by.contains(did)).copied()
+    }
+
+    /// Who an old key has become, at the end of its line.
+    pub fn successor(&self, did: &Did) -> Option<Did> {
+        let mut now = self.rotated.get(did)?.to;
+        for _ in 0..MAX_LINE {
+            match self.rotated.get(&now) {
+                Some(next) => now = next.to,
+                None => return Some(now),
+            }
+        }
+        Some(now)
+    }
+
+    /// Who a delegation's issuer has become without keeping it.
+    pub fn dropped(&self, id: &DelegationId, delegation: &Delegation) -> Option<Did> {
+        let successor = self.rotated.get(&delegation.iss)?;
+        (!successor.keep.contains(id)).then_some(successor.to)
+    }
+
+    /// Whether `listed` is this key, or one that has become it.
+    pub fn means(&self, listed: &Did, key: &Did) -> bool {
+        listed == key || self.successor(listed).as_ref() == Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actum_model::SecretKey;
+
+    fn key(n: u8) -> SecretKey {
+        SecretKey::from_seed(&[n; 32])
+    }
+
+    fn rotation(from: u8, to: u8, keep: &[DelegationId]) -> Rotation {
+        Rotation::new(&key(from), &key(to), 1, keep.iter().copied().collect())
+    }
+
+    #[test]
+    fn only_those_above_revoke() {
+        let (id, other) = (DelegationId::of(b"one"), DelegationId::of(b"other"));
+        let mut ended = Ended::default();
+        ended.revoke(id, key(2).did());
+        assert_eq!(ended.revoked_by(&id, &[key(1).did(), key(2).did()]), Some(key(2).did()));
+        assert_eq!(ended.revoked_by(&id, &[key(1).did(), key(3).did()]), None);
+        assert_eq!(ended.revoked_by(&other, &[key(2).did()]), None);
+    }
+
+    #[test]
+    fn a_line_of_keys_is_followed_and_a_ring_ends() {
+        let mut ended = Ended::default();
+        ended.rotate(&rotation(1, 2, &[]));
+        ended.rotate(&rotation(2, 3, &[]));
+        assert!(ended.means(&key(1).did(), &key(3).did()) && ended.means(&key(2).did(), &key(3).did()));
+        assert!(!ended.means(&key(3).did(), &key(1).did()) && !ended.means(&key(1).did(), &key(2).did()));
+        // A second rotation of a key does not count.
+        ended.rotate(&rotation(1, 9, &[]));
+        assert_eq!(ended.successor(&key(1).did()), Some(key(3).did()));
+        ended.rotate(&rotation(3, 1, &[]));
+        assert!(ended.successor(&key(1).did()).is_some());
+    }
+}

@@ -1,0 +1,614 @@
+//! Who may ask what of this node, with how much, until when: read from a signed invocation and its proofs, decided before
+//! any work is done, and asked again while the action runs.
+//!
+//! Everything a stranger sends is checked in the order of what it costs. What is decided by whom:
+//!
+//! | question | by |
+//! |---|---|
+//! | is the invocation the peer's, for this node, and fresh | [`Gate::read`] |
+//! | what is its authority, and does that allow this action | [`Gate::grounds`] |
+//! | is there room left, of quotas and of the grant's budget; was it served before | [`Gate::reserve`] |
+//! | does the authority still hold: in the queue, at each host call | [`Tenure`] |
+
+mod ended;
+mod notices;
+mod tenure;
+
+pub use ended::Ended;
+pub(crate) use tenure::Tenure;
+
+use crate::{
+    Home,
+    config::Config,
+    quota::{Ceiling, Exhausted, MinuteTicket, Minutes, NotReserved, Quotas, Ticket},
+};
+use actum_model::{
+    Action, Authority, BlobId, Claim, DelegationId, Did, Granted, Invocation, Release, Signed,
+    grant::{self, Terms},
+    permission,
+    run::{self, RunArgs, Use},
+    ucan::{Args, Budget, Chain, ChainError, Known, Link, Policy, Proof, chain::within, policy::Unmet},
+};
+use actum_overlay::{Refusal, RefusalCode};
+use actum_store::{
+    Ledger, StoreError,
+    ledger::{Admission, Counted, NotAdmitted, Reservation, Spent},
+};
+use ipld_core::ipld::Ipld;
+use serde_bytes::ByteBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+/// The most of its own grants that a node tries for a requester who shows none.
+const ISSUED_TRIED: usize = 8;
+/// When a node whose ledger is full suggests asking again: invocations are forgotten within minutes.
+const FULL_RETRY_MS: u64 = 60_000;
+
+/// Decides for one node.
+pub(crate) struct Gate {
+    home: Arc<Home>,
+    ledger: Ledger,
+    /// This node's key, and the keys it was.
+    own: Vec<Did>,
+    owners: Vec<Did>,
+    deny: Vec<Did>,
+    /// Seconds.
+    skew: u64,
+    ended: RwLock<Ended>,
+    /// How far the ledger was read into `ended`.
+    read: Mutex<Cursors>,
+    known: Mutex<Known>,
+    quotas: Quotas,
+    minutes: Minutes,
+    /// When quotas began to count.
+    began: Instant,
+    /// How often each peer sent notices lately.
+    heard: Mutex<notices::Heard>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cursors {
+    revocations: i64,
+    rotations: i64,
+}
+
+/// What was asked, by whom, as signed: nothing about whether it may be.
+pub(crate) struct Asked {
+    pub(crate) invocation: Signed<Invocation>,
+    pub(crate) action: Action,
+    claim: Claim,
+    proofs: Vec<Proof>,
+}
+
+/// By what an action may run.
+pub(crate) struct Grounds {
+    pub(crate) authority: Authority,
+    /// What it asked for and is not given.
+    pub(crate) withheld: BTreeSet<Granted>,
+    chain: Option<Chain>,
+    /// The function's arguments, where a policy looks at them.
+    input: Option<Ipld>,
+    /// The most fuel it and all it calls may burn.
+    fuel: u64,
+}
+
+/// What an admitted action holds of this node's quotas and of its grant's budget.
+///
+/// Dropped before anything was begun, it is given back; dropped afterwards, it stays counted in full.
+pub(crate) struct Reserved {
+    gate: Arc<Gate>,
+    ticket: Option<Ticket>,
+    minute: Option<MinuteTicket>,
+    reservation: Option<Reservation>,
+    begun: bool,
+}
+
+/// What an offer's owner says of it.
+pub(crate) struct Offer<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) public: bool,
+    pub(crate) callers: &'a [Did],
+    pub(crate) allow: &'a [Granted],
+}
+
+fn refuse(code: RefusalCode, why: impl ToString) -> Refusal {
+    Refusal::new(code, why.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gate {
+    /// The gate of a node, which knows what its home's ledger has.
+    pub(crate) fn new(home: Arc<Home>, config: &Config) -> Result<Self, StoreError> {
+        let gate = Self {
+            ledger: home.ledger()?.clone(),
+            own: std::iter::once(home.did()).chain(home.former().iter().map(|f| f.did)).collect(),
+            owners: config.owners.clone(),
+            deny: config.deny.clone(),
+            skew: config.clock_skew_seconds.seconds(),
+            ended: RwLock::default(),
+            read: Mutex::default(),
+            known: Mutex::default(),
+            quotas: Quotas::new(&config.quota),
+            minutes: Minutes::new(),
+            began: Instant::now(),
+            heard: Mutex::default(),
+            home,
+        };
+        gate.catch_up()?;
+        Ok(gate)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether `key` is one of `listed`, or has been.
+    pub(crate) fn lists(&self, listed: &[Did], key: &Did) -> bool {
+        let ended = self.ended();
+        listed.iter().any(|one| ended.means(one, key))
+    }
+
+    /// Reads an invocation of `/actum/run`: the peer's own, for this node, and of now.
+    pub(crate) fn read(
+        &self,
+        peer: &Did,
+        invocation: &[u8],
+        proofs: &[ByteBuf],
+        now: u64,
+    ) -> Result<Asked, Refusal> {
+        use RefusalCode::{BadProof, BadRequest, NotAllowed, Revoked};
+        let invocation = Signed::<Invocation>::verify(invocation).map_err(|e| refuse(BadRequest, e))?;
+        let said = invocation.payload();
+        if said.iss != *peer {
+            return Err(refuse(BadRequest, "the invocation is another's than the peer's that sent it"));
+        }
+        let (action, claim) = RunArgs::read(said).map_err(|e| refuse(BadRequest, e))?;
+        if said.aud != Some(self.home.did()) {
+            return Err(refuse(BadRequest, "the invocation is for another provider"));
+        }
+        if self.lists(&self.deny, peer) {
+            return Err(refuse(NotAllowed, "this node's owner denies this key everything"));
+        }
+        if let Some(successor) = self.ended().successor(peer) {
+            return Err(refuse(Revoked, format!("this key was rotated; its successor is {successor}")));
+        }
+        let times = within(Link(None), said.iat, said.exp, now, self.skew);
+        times.map_err(|e| chain_refusal(&e))?;
+        let mut given = BTreeMap::new();
+        for bytes in proofs {
+            let seen = lock(&self.known).get(&DelegationId::of(bytes)).cloned();
+            let proof = match seen {
+                Some(proof) => proof,
+                // Not under the lock: whoever sends many new ones keeps nobody else waiting.
+                None => Proof::read(bytes).map_err(|e| refuse(BadProof, format!("a proof: {e}")))?,
+            };
+            lock(&self.known).remember(proof.clone());
+            given.insert(*proof.id(), proof);
+        }
+        let mut found = Vec::with_capacity(said.prf.len());
+        for (index, id) in said.prf.iter().enumerate() {
+            let proof = match given.remove(id) {
+                Some(proof) => Some(proof),
+                None => self.stored(id)?,
+            };
+            let link = Link(Some(index));
+            found.push(proof.ok_or_else(|| chain_refusal(&ChainError::UnavailableProof { link, id: *id }))?);
+        }
+        if !given.is_empty() {
+            return Err(refuse(BadRequest, "a proof came that the invocation does not name"));
+        }
+        Ok(Asked { action, claim, proofs: found, invocation })
+    }
+
+    /// A delegation this home keeps.
+    fn stored(&self, id: &DelegationId) -> Result<Option<Proof>, Refusal> {
+        if let Some(proof) = lock(&self.known).get(id) {
+            return Ok(Some(proof.clone()));
+        }
+        let stored = self.home.store().delegation(id).map_err(internal)?;
+        Ok(stored.map(Proof::from))
+    }
+
+    /// Decides by what authority, if any, an action may run, and with what of the real world. `public` and `callers` are
+    /// the offer's, and `allow` is what its owner lets anybody be given.
+    pub(crate) fn grounds(
+        &self,
+        asked: &Asked,
+        offer: &Offer<'_>,
+        args: &[u8],
+        now: u64,
+    ) -> Result<Grounds, Refusal> {
+        let peer = asked.invocation.payload().iss;
+        if asked.claim != Claim::of(offer.release) {
+            let r = offer.release;
+            return Err(refuse(
+                RefusalCode::NotOffered,
+                format!("this component is offered here as {}@{} by {}", r.name, r.version, r.iss),
+            ));
+        }
+        permission::check_granted(&asked.action.permissions)
+            .map_err(|e| refuse(RefusalCode::BadRequest, e))?;
+        let true_args = || match BlobId::of(args) == asked.action.args {
+            true => Ok(()),
+            false => Err(refuse(RefusalCode::BadRequest, "the arguments are not those the invocation names")),
+        };
+        let authority = match self.chain(asked, now)? {
+            Some(chain) => {
+                true_args()?;
+                return self.judged(asked, offer, args, Some(chain), Authority::Local);
+            }
+            None if peer == self.home.did() => Authority::Local,
+            None if self.lists(offer.callers, &peer) => Authority::Listed,
+            None if offer.public => Authority::Public,
+            None => {
+                let issued = self.issued(&peer, now)?;
+                if !issued.is_empty() {
+                    true_args()?;
+                }
+                let mut judged =
+                    issued.into_iter().map(|c| self.judged(asked, offer, args, Some(c), Authority::Local));
+                let none = || {
+                    let why = format!("{peer} shows no grant, and is not among the callers of this offer");
+                    Err(refuse(RefusalCode::NotAllowed, why))
+                };
+                let first = judged.next().unwrap_or_else(none);
+                return judged.find(Result::is_ok).filter(|_| first.is_err()).unwrap_or(first);
+            }
+        };
+        // It costs what the arguments weigh: a stranger with no business here gets no work done.
+        true_args()?;
+        self.judged(asked, offer, args, None, authority)
+    }
+
+    /// The grounds of a chain, or of `otherwise` without one, once what the action asks for has been compared with what it
+    /// may be given, and the chain's policies have judged it as if nothing had been used yet.
+    fn judged(
+        &self,
+        asked: &Asked,
+        offer: &Offer<'_>,
+        args: &[u8],
+        chain: Option<Chain>,
+        otherwise: Authority,
+    ) -> Result<Grounds, Refusal> {
+        let withheld =
+            withheld(asked, offer, chain.as_ref(), otherwise == Authority::Local && chain.is_none())?;
+        let looks = chain.as_ref().is_some_and(|c| c.proofs().iter().any(|p| grant::sees_input(&p.pol)));
+        let input = match offer.release.functions.iter().find(|f| f.name == asked.action.function) {
+            Some(function) if looks => {
+                let input = run::input_of(&function.params, args);
+                Some(input.map_err(|e| refuse(RefusalCode::BadRequest, e))?)
+            }
+            _ => None,
+        };
+        let authority = chain.as_ref().map_or(otherwise, |chain| Authority::Granted(chain.ids()));
+        let fuel = asked.action.most_fuel();
+        let grounds = Grounds { authority, withheld, chain, input, fuel };
+        if let Some(chain) = &grounds.chain {
+            let first = Use { actions: 1, fuel };
+            let args = grounds.args(asked, first, first);
+            let judged = chain.judge(|_, _| &args, &mut Budget::new(Budget::STEPS));
+            judged.map_err(|e| chain_refusal(&e))?;
+        }
+        Ok(grounds)
+    }
+
+    /// The chain that an invocation names, where it names one that holds now and is rooted in this node or its owners.
+    fn chain(&self, asked: &Asked, now: u64) -> Result<Option<Chain>, Refusal> {
+        let said = asked.invocation.payload();
+        if asked.proofs.is_empty() {
+            return Ok(None);
+        }
+        let chain = Chain::of(asked.proofs.clone(), &said.sub, &said.iss)
+            .and_then(|chain| chain.covers(&said.cmd).map(|()| chain))
+            .map_err(|e| chain_refusal(&e))?;
+        if !self.own.contains(chain.subject()) && !self.lists(&self.owners, chain.subject()) {
+            return Err(refuse(
+                RefusalCode::NotAllowed,
+                format!("the grant is rooted in {}, who is nobody to this node", chain.subject()),
+            ));
+        }
+        self.holds(&chain, now)?;
+        narrows(&chain)?;
+        Ok(Some(chain))
+    }
+
+    /// Whether a chain holds at this moment: its times, and what was revoked, rotated or denied since.
+    pub(crate) fn holds(&self, chain: &Chain, now: u64) -> Result<(), Refusal> {
+        chain.at(now, self.skew).map_err(|e| chain_refusal(&e))?;
+        let ended = self.ended();
+        let revoked = |id: &DelegationId, above: &[Did]| ended.revoked_by(id, above);
+        chain.standing(&revoked).map_err(|e| chain_refusal(&e))?;
+        for (index, proof) in chain.proofs().iter().enumerate() {
+            if let Some(successor) = ended.dropped(proof.id(), proof) {
+                let why =
+                    format!("proof {index} is of a key that {successor} has succeeded without keeping it");
+                return Err(refuse(RefusalCode::Revoked, why));
+            }
+            if self.deny.iter().any(|one| ended.means(one, &proof.iss)) {
+                let why =
+                    format!("proof {index} is by {}, whom this node's owner denies everything", proof.iss);
+                return Err(refuse(RefusalCode::NotAllowed, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an action that waited for its turn may still run.
+    pub(crate) fn still(&self, asked: &Asked, grounds: &Grounds, now: u64) -> Result<(), Refusal> {
+        within(Link(None), None, asked.invocation.payload().exp, now, self.skew)
+            .map_err(|e| chain_refusal(&e))?;
+        self.refresh();
+        grounds.chain.as_ref().map_or(Ok(()), |chain| self.holds(chain, now))
+    }
+
+    /// The grants that this home has given the requester itself: nobody has to carry what lies here.
+    fn issued(&self, peer: &Did, now: u64) -> Result<Vec<Chain>, Refusal> {
+        let mut found = Vec::new();
+        for own in &self.own {
+            for delegations in
+                self.home.store().chains_to(peer, Some(own), now, ISSUED_TRIED).map_err(internal)?
+            {
+                let proofs = delegations.into_iter().map(Proof::from).collect();
+                let Ok(chain) = Chain::of(proofs, own, peer) else { continue };
+                if chain.covers(&RunArgs::command()).is_ok()
+                    && narrows(&chain).is_ok()
+                    && self.holds(&chain, now).is_ok()
+                {
+                    found.push(chain);
+                }
+            }
+        }
+        found.truncate(ISSUED_TRIED);
+        Ok(found)
+    }
+
+    /// Takes what the action needs of the node's quotas and the grant's budget, and remembers the invocation as served:
+    /// all of it or nothing.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        asked: &Asked,
+        grounds: &Grounds,
+        bytes: u64,
+        now: u64,
+    ) -> Result<Reserved, Refusal> {
+        let said = asked.invocation.payload();
+        let requester = said.iss;
+        let at = self.elapsed();
+        let ceiling = Ceiling { fuel: grounds.fuel, bytes };
+        let ticket = match grounds.authority {
+            Authority::Local => None,
+            _ => Some(self.quotas.admit(&requester, ceiling, at).map_err(exhausted)?),
+        };
+        let mut reserved =
+            Reserved { gate: self.clone(), ticket, minute: None, reservation: None, begun: false };
+        let counted = grounds.counted();
+        let ends = grounds.chain.as_ref().and_then(Chain::until);
+        let until = ends.map(|end| end.saturating_add(self.skew));
+        let delegations: Vec<_> =
+            counted.iter().map(|(proof, _)| Counted { id: *proof.id(), until }).collect();
+        let ids: Vec<_> = delegations.iter().map(|d| d.id).collect();
+        let admission = Admission {
+            requester: &requester,
+            nonce: &said.nonce,
+            until: said.exp.unwrap_or(now).saturating_add(self.skew),
+            now,
+            root: grounds.chain.as_ref().and_then(|c| c.proofs().first()).map(Proof::id),
+            delegations: &delegations,
+            fuel: grounds.fuel,
+        };
+        let judge = |spent: &[Spent], minute: &[run::Use]| {
+            for (((_, usage), spent), minute) in counted.iter().zip(spent).zip(minute) {
+                let args = grounds.args(asked, use_of(spent), *minute);
+                usage.check(&args, &mut Budget::new(Budget::STEPS)).map_err(|unmet| (usage, unmet))?;
+            }
+            Ok(())
+        };
+        let mut over = None;
+        let admitted = self.ledger.admit(&admission, |spent| {
+            let refused = match self.minutes.reserve(&ids, grounds.fuel, at, |minute| judge(spent, minute)) {
+                Ok(ticket) => {
+                    reserved.minute = Some(ticket);
+                    return Ok(());
+                }
+                Err(NotReserved::Full(full)) => exhausted(full),
+                Err(NotReserved::Refused((usage, unmet))) => {
+                    over = Some(spent.to_vec());
+                    used_up(usage, &unmet)
+                }
+            };
+            Err(refused)
+        });
+        let refused = match admitted.map_err(internal)? {
+            Ok(reservation) => {
+                reserved.reservation = Some(reservation);
+                return Ok(reserved);
+            }
+            Err(refused) => refused,
+        };
+        let fits = |spent: &[Spent]| {
+            self.minutes.fits_again(&ids, grounds.fuel, at, |minute| judge(spent, minute).is_ok())
+        };
+        let again = over.and_then(|spent| fits(&spent));
+        Err(match refused {
+            NotAdmitted::AlreadyServed => refuse(
+                RefusalCode::AlreadyServed,
+                "this invocation, or another with its nonce, was served before",
+            ),
+            NotAdmitted::Stale => {
+                refuse(RefusalCode::Expired, "this node can no longer tell whether it was served")
+            }
+            NotAdmitted::Full { what, limit } => {
+                refuse(RefusalCode::Exhausted, format!("{limit} {what} are remembered here"))
+                    .retry_after_ms(FULL_RETRY_MS)
+            }
+            NotAdmitted::Refused(refusal) => match again {
+                Some(after) => refusal.retry_after_ms(millis(after)),
+                None => refusal,
+            },
+        })
+    }
+}
+
+impl Reserved {
+    /// From now on the action is served, whatever becomes of it.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Counts what the action used in place of what was reserved for it.
+    pub(crate) fn settle(mut self, fuel: u64, bytes: u64) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.settle(Ceiling { fuel, bytes });
+        }
+        if let Some(minute) = self.minute.take() {
+            minute.settle(fuel);
+        }
+        if let Some(reservation) = self.reservation.take()
+            && let Err(error) = self.gate.ledger.settle(reservation, fuel)
+        {
+            tracing::error!(%error, "what was used could not be counted; all that was reserved stays counted");
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if self.begun {
+            return;
+        }
+        if let Some(ticket) = self.ticket.take() {
+            ticket.settle(Ceiling { fuel: 0, bytes: 0 });
+        }
+        if let Some(minute) = self.minute.take() {
+            minute.take_back();
+        }
+        if let Some(reservation) = self.reservation.take()
+            && let Err(error) = self.gate.ledger.take_back(reservation)
+        {
+            tracing::error!(%error, "what was reserved could not be given back");
+        }
+    }
+}
+
+impl Grounds {
+    /// What an authority's policies see of the action.
+    fn args(&self, asked: &Asked, spent: Use, minute: Use) -> Args {
+        let mut args = run::policy_args(asked.invocation.payload(), self.input.clone(), spent, minute);
+        if !self.withheld.is_empty() {
+            let given = asked.action.permissions.difference(&self.withheld).cloned().collect();
+            if run::ask_for(&mut args, &given).is_err() {
+                // Nothing that policies could judge: none of them holds.
+                args.clear();
+            }
+        }
+        args
+    }
+
+    /// The delegations of its chain, root first.
+    pub(crate) fn proofs(&self) -> Vec<Proof> {
+        self.chain.iter().flat_map(Chain::proofs).cloned().collect()
+    }
+
+    /// The delegations with a budget or a rate, each with the statements that say so.
+    fn counted(&self) -> Vec<(&Proof, Policy)> {
+        let usage = |proof: &Proof| {
+            let says: Vec<_> =
+                proof.pol.statements.iter().filter(|s| grant::is_exhaustion(s)).cloned().collect();
+            Policy::new(says)
+        };
+        let proofs = self.chain.iter().flat_map(Chain::proofs);
+        proofs.map(|proof| (proof, usage(proof))).filter(|(_, usage)| !usage.statements.is_empty()).collect()
+    }
+}
+
+/// Whether each delegation of a chain says no more than those above it.
+fn narrows(chain: &Chain) -> Result<(), Refusal> {
+    let links: Vec<_> = chain.proofs().iter().map(|p| p.signed().payload()).collect();
+    grant::check_chain(&links).map_err(|e| refuse(RefusalCode::BadProof, e))
+}
+
+/// What of the permissions an action asks for it may not be given here. Where it does not take less than all, that is a
+/// refusal.
+///
+/// It may have what the release asks for: as far as the grant states what may be had, else as far as the offer's owner
+/// allows it. The owner's own action is allowed whatever the release asks for.
+fn withheld(
+    asked: &Asked,
+    offer: &Offer<'_>,
+    chain: Option<&Chain>,
+    own: bool,
+) -> Result<BTreeSet<Granted>, Refusal> {
+    let stated = chain.and_then(|chain| {
+        let terms: Vec<_> = chain.proofs().iter().map(|p| Terms::read(&p.pol)).collect();
+        Terms::effective(&terms).permissions
+    });
+    let (release, mut withheld) = (offer.release, BTreeSet::new());
+    for granted in &asked.action.permissions {
+        let (name, kind) = (&release.name, granted.permission());
+        let why = if !release.permissions.contains(&kind) {
+            format!("{name}@{} does not ask for {kind}; ask without {granted}", release.version)
+        } else if own {
+            continue;
+        } else if let Some(stated) = &stated {
+            if stated.iter().any(|one| granted.within(one)) {
+                continue;
+            }
+            format!("the grant does not give {granted}")
+        } else if offer.allow.iter().any(|one| granted.within(one)) {
+            continue;
+        } else {
+            format!(
+                "{granted} is not allowed here; the owner would add \"{granted}\" to `allow` of the offer {name}"
+            )
+        };
+        if !asked.action.partial {
+            return Err(refuse(RefusalCode::NotAllowed, why));
+        }
+        withheld.insert(granted.clone());
+    }
+    Ok(withheld)
+}
+
+/// A delegation's budget or rate has no room for an action.
+fn used_up(usage: &Policy, unmet: &Unmet) -> Refusal {
+    let clause = usage.statements.get(unmet.index()).map(grant::clause).unwrap_or_default();
+    refuse(RefusalCode::Exhausted, format!("the grant's {clause} is used up: {unmet}"))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn use_of(spent: &Spent) -> Use {
+    Use { actions: spent.actions, fuel: spent.fuel }
+}
+
+fn exhausted(exhausted: Exhausted) -> Refusal {
+    let refusal = refuse(RefusalCode::Exhausted, exhausted);
+    match exhausted.retry_after {
+        Some(after) => refusal.retry_after_ms(millis(after)),
+        None => refusal,
+    }
+}
+
+fn chain_refusal(error: &ChainError) -> Refusal {
+    let code = match error {
+        ChainError::Expired { .. } => RefusalCode::Expired,
+        ChainError::TooEarly { .. } => RefusalCode::TooEarly,
+        ChainError::Revoked { .. } => RefusalCode::Revoked,
+        ChainError::Policy { .. } => RefusalCode::NotAllowed,
+        _ => RefusalCode::BadProof,
+    };
+    refuse(code, error)
+}
+
+/// A failure of this node, which is not the asker's fault.
+fn internal(error: impl std::error::Error) -> Refusal {
+    refuse(RefusalCode::Internal, error)
+}
