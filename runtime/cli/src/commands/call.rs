@@ -1,6 +1,6 @@
 //! `actum call`: an action delegated to another peer.
 
-use super::{Global, grant::Asks, invocation};
+use super::{Global, permit::Asks, invocation};
 use crate::{
     error::{CliError, Kind},
     output::{self, Progress},

@@ -1,6 +1,6 @@
 //! What `run` and `call` share: reading arguments, choosing limits, printing how an action ended.
 
-use super::grant::{self, Asks};
+use super::permit::{self, Asks};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
@@ -30,7 +30,7 @@ pub(super) struct ActionOptions {
     #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory_bytes >> 20)]
     memory: u64,
     /// Grant a permission, as `keyvalue:notes` or `http:https://example.com`; repeat for several
-    #[arg(long, value_name = "PERMISSION", value_parser = grant::parse)]
+    #[arg(long, value_name = "PERMISSION", value_parser = permit::parse)]
     grant: Vec<String>,
     /// The seed of the guest's randomness, 64 hexadecimal digits [default: fresh]
     #[arg(long, value_name = "HEX", value_parser = parse_seed)]
@@ -64,7 +64,7 @@ impl ActionOptions {
                 memory_bytes: self.memory.saturating_mul(1 << 20),
                 ..Limits::default()
             },
-            permissions: grant::resolve(home, &self.grant, asks)?,
+            permissions: permit::resolve(home, &self.grant, asks)?,
             partial: false,
             seed: self.seed,
             time_base: self.time_base,
@@ -186,7 +186,7 @@ pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) 
             let wanted = imports.iter().map(|import| invoke::grantable(import));
             Err(CliError::new(Kind::Denied, message).hint(match wanted.collect::<Option<BTreeSet<_>>>() {
                 Some(kinds) => {
-                    let forms: Vec<_> = kinds.iter().map(grant::form).collect();
+                    let forms: Vec<_> = kinds.iter().map(permit::form).collect();
                     format!("it was not run; --grant {} grants that", forms.join(" --grant "))
                 }
                 None => {

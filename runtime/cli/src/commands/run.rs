@@ -1,6 +1,6 @@
 //! `actum run`: an action on this machine.
 
-use super::{Global, grant::Asks, invocation, journal, receipt};
+use super::{Global, permit::Asks, invocation, journal, receipt};
 use crate::{
     error::CliError,
     output::{self, Progress},
