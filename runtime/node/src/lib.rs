@@ -17,6 +17,7 @@ pub mod config;
 mod content;
 pub mod events;
 mod failure;
+pub mod grants;
 pub mod home;
 pub mod host;
 pub mod invoke;

@@ -102,8 +102,8 @@ pub enum StoreError {
         /// What was given.
         got: String,
     },
-    /// A short id that begins several ids.
-    #[error("{prefix:?} begins several receipt ids: {}", matches.join(", "))]
+    /// A short id that begins or ends several ids.
+    #[error("{prefix:?} begins or ends several ids: {}", matches.join(", "))]
     Ambiguous {
         /// The short id as typed.
         prefix: String,

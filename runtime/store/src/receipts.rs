@@ -13,7 +13,7 @@ use actum_model::{
 use rusqlite::{OptionalExtension, params};
 
 /// How many ids an ambiguous short id lists.
-const LISTED_MATCHES: usize = 8;
+pub(crate) const LISTED_MATCHES: usize = 8;
 
 /// A receipt to be kept, with the bytes it names.
 #[derive(Clone, Copy, Debug)]

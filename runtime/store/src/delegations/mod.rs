@@ -74,6 +74,35 @@ impl Store {
         self.select_delegations("ORDER BY n DESC LIMIT ?1", [rows(limit)])
     }
 
+    /// The delegations by a key or to it, the one kept last first, at most `limit`.
+    pub fn delegations_of(&self, did: &Did, limit: usize) -> Result<Vec<Signed<Delegation>>, StoreError> {
+        self.select_delegations(
+            "WHERE iss = ?1 OR aud = ?1 ORDER BY n DESC LIMIT ?2",
+            params![did.to_string(), rows(limit)],
+        )
+    }
+
+    /// The delegation whose id begins or ends so, for people who type a short one; `None` when none does.
+    ///
+    /// [`StoreError::Ambiguous`] lists the ids when several do: the first eight, newest first.
+    pub fn delegation_by_part(&self, part: &str) -> Result<Option<Signed<Delegation>>, StoreError> {
+        // Ids are lower-case letters and digits, which all sort before `~`; nothing else is looked for.
+        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            return Ok(None);
+        }
+        let mut found = self.select_delegations(
+            "WHERE (id >= ?1 AND id < ?2) OR id LIKE '%' || ?1 ORDER BY n DESC LIMIT ?3",
+            params![part, format!("{part}~"), rows(crate::receipts::LISTED_MATCHES)],
+        )?;
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(StoreError::Ambiguous {
+                prefix: part.to_owned(),
+                matches: found.iter().map(|d| d.id().to_string()).collect(),
+            }),
+        }
+    }
+
     /// Removes a delegation; whether it was there. It revokes nothing, and what names it can no longer be shown to hold.
     pub fn remove_delegation(&self, id: &DelegationId) -> Result<bool, StoreError> {
         self.write(|tx| tx.prepare_cached("DELETE FROM delegations WHERE id = ?1")?.execute([id.to_string()]))
