@@ -5,6 +5,7 @@ use actum_model::key::KeyError;
 use actum_node::{
     ConfigError, HomeError, RefusalCode,
     audit::AuditError,
+    grants::GrantError,
     invoke::ArgsError,
     manifest::ManifestError,
     node::NodeError,
@@ -371,6 +372,49 @@ impl From<CallError> for CliError {
                 }
                 CallError::Store(_) => Self::of(Kind::Internal, &e),
                 _ => Self::of(Kind::Network, &e),
+            },
+        }
+    }
+}
+
+impl From<GrantError> for CliError {
+    fn from(e: GrantError) -> Self {
+        match e {
+            GrantError::Home(e) => e.into(),
+            GrantError::Store(e) => e.into(),
+            GrantError::Function(e) => e.into(),
+            e => match &e {
+                GrantError::NotFound { .. } => Self::of(Kind::NotFound, &e).hint(
+                    "`actum grant list` shows the grants of this home; of one you were given, name the file",
+                ),
+                GrantError::Ambiguous { .. } => Self::of(Kind::Usage, &e).hint("type more of the id"),
+                GrantError::Incomplete { .. } => {
+                    Self::of(Kind::NotFound, &e).hint("name the file it came in, which has all of it")
+                }
+                GrantError::Container(_) | GrantError::Empty => Self::of(Kind::Verification, &e)
+                    .hint("ask for the file again: it was changed on the way, or is something else"),
+                GrantError::Flaw(_) => {
+                    Self::of(Kind::Verification, &e).hint("ask whoever gave it for another")
+                }
+                GrantError::Widening(_) => Self::of(Kind::Denied, &e).hint(
+                    "say no more than the grant gives, or leave it out: what you do not say stays as it is",
+                ),
+                GrantError::NotToYou { .. } => Self::of(Kind::Denied, &e)
+                    .hint("`actum key show` says who this home is; whoever gives grants needs that"),
+                GrantError::NotYours { .. } => Self::of(Kind::Denied, &e)
+                    .hint("ask one of them, or refuse whoever uses it: `deny` in config.toml"),
+                GrantError::Nobody { name } => {
+                    let hint = format!("give the name with its key: --to {name}=did:key:…");
+                    Self::of(Kind::NotFound, &e).hint(hint)
+                }
+                GrantError::Name(actum_node::StoreError::NameTaken { .. }) => {
+                    Self::of(Kind::Usage, &e).hint("use another name; this one goes on meaning whom it meant")
+                }
+                GrantError::Author { .. } => Self::of(Kind::NotFound, &e)
+                    .hint("--author <did:key>, or --may did:key:…/<name>, or --may <component id>"),
+                GrantError::Times(_) => Self::of(Kind::Usage, &e).hint("--until, --for and --from say when"),
+                GrantError::Revocation(_) => Self::of(Kind::Internal, &e),
+                _ => Self::of(Kind::Usage, &e),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! `actum call`: an action delegated to another peer.
 
-use super::{Global, permit::Asks, invocation};
+use super::{Global, invocation, permit::Asks};
 use crate::{
     error::{CliError, Kind},
     output::{self, Progress},

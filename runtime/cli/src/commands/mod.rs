@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod find;
+mod grant;
 mod invocation;
 mod journal;
 mod key;
@@ -101,6 +102,8 @@ enum Verb {
     Find(find::Args),
     /// Delegate an action to another peer
     Call(call::Args),
+    /// Let others run things here, within bounds
+    Grant(grant::Args),
     /// List, show and export receipts
     Receipt(receipt::Args),
     /// Run a receipt's action again and say whether it was true
@@ -126,6 +129,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), CliError> {
         Verb::Node(args) => node::run(args, global),
         Verb::Find(args) => find::run(args, global),
         Verb::Call(args) => call::run(args, global),
+        Verb::Grant(args) => grant::run(args, global),
         Verb::Receipt(args) => receipt::run(args, global),
         Verb::Replay(args) => replay::run(args, global),
         Verb::Key(args) => key::run(args, global),

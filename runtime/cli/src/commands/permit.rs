@@ -25,21 +25,22 @@ pub(super) fn parse(text: &str) -> Result<String, String> {
 
 /// The permissions that these texts mean in this home. What the component does not ask for is refused: it could not use it.
 pub(super) fn resolve(home: &Home, texts: &[String], asks: &Asks) -> Result<BTreeSet<Granted>, CliError> {
-    let mut granted = BTreeSet::new();
-    for text in texts {
-        let one = one(home, text)?;
-        if !asks.kinds.contains(&one.permission()) {
-            let message = format!("{} does not ask for {}", asks.who, one.permission());
-            let kinds: Vec<_> = asks.kinds.iter().map(form).collect();
-            return Err(CliError::new(Kind::Usage, message).hint(match kinds.is_empty() {
-                true => "it asks for nothing: leave --grant out".to_owned(),
-                false => format!("it asks for --grant {}", kinds.join(", --grant ")),
-            }));
-        }
-        granted.insert(one);
+    let granted = granted(home, texts)?;
+    if let Some(one) = granted.iter().find(|one| !asks.kinds.contains(&one.permission())) {
+        let message = format!("{} does not ask for {}", asks.who, one.permission());
+        let kinds: Vec<_> = asks.kinds.iter().map(form).collect();
+        return Err(CliError::new(Kind::Usage, message).hint(match kinds.is_empty() {
+            true => "it asks for nothing: leave --grant out".to_owned(),
+            false => format!("it asks for --grant {}", kinds.join(", --grant ")),
+        }));
     }
     permission::check_granted(&granted).map_err(usage)?;
     Ok(granted)
+}
+
+/// The permissions that these texts mean in this home, whoever will use them.
+pub(super) fn granted(home: &Home, texts: &[String]) -> Result<BTreeSet<Granted>, CliError> {
+    texts.iter().map(|text| one(home, text)).collect()
 }
 
 /// How a permission is granted, with what is to be filled in.

@@ -1,6 +1,6 @@
 //! `actum run`: an action on this machine.
 
-use super::{Global, permit::Asks, invocation, journal, receipt};
+use super::{Global, invocation, journal, permit::Asks, receipt};
 use crate::{
     error::CliError,
     output::{self, Progress},
