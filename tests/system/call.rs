@@ -152,7 +152,7 @@ fn a_full_node_says_busy_and_when_to_come_back() {
         a.wait_for("started");
         stage
             .actum("two", &["call", "endless", "spin", "--fuel", "1000", "--peer", &address])
-            .exits(8)
+            .exits(9)
             .says("busy");
         first.join().expect("the caller ends").exits(6);
     });
