@@ -250,6 +250,27 @@ impl Terms {
             && self.minute.allows(minute)
     }
 
+    /// Lowers each limit but the `fixed` ones, named by their fields, to what these terms give one action; fuel also to what
+    /// they give in all and within 60 seconds. For a requester who did not choose: asking for more would be refused.
+    pub fn lower(&self, limits: &mut Limits, fixed: &BTreeSet<&str>) {
+        let totals = [self.spent.fuel, self.minute.fuel].map(|fuel| ("fuel", fuel));
+        for (name, most) in self.limits.all().into_iter().chain(totals) {
+            let limit = match name {
+                "fuel" => &mut limits.fuel,
+                "memory_bytes" => &mut limits.memory_bytes,
+                "table_elements" => &mut limits.table_elements,
+                "instances" => &mut limits.instances,
+                "output_bytes" => &mut limits.output_bytes,
+                "stdio_bytes" => &mut limits.stdio_bytes,
+                "journal_bytes" => &mut limits.journal_bytes,
+                _ => continue,
+            };
+            if let Some(most) = most.filter(|_| !fixed.contains(name)) {
+                *limit = most.min(*limit);
+            }
+        }
+    }
+
     /// What all of these terms allow, for showing: the terms of a chain, root first.
     ///
     /// Totals are the least of those stated, though each delegation counts its own use.

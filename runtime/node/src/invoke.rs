@@ -46,6 +46,9 @@ pub enum ArgsError {
 pub struct Choices {
     /// The ceilings to run under. Default: [`Limits::default`].
     pub limits: Limits,
+    /// Those of the limits, by name, that somebody chose. The others are lowered to what a grant gives, where that is less.
+    /// Default: none.
+    pub fixed: BTreeSet<&'static str>,
     /// What is granted of the real world. Default: nothing.
     pub permissions: BTreeSet<Granted>,
     /// Whether a provider may run it with less than all of them. Default: no.

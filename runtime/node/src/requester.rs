@@ -360,17 +360,26 @@ impl Requester {
         let (claim, iat) = (Claim::of(release.payload()), clock::now_secs());
         let life = request.deadline.as_secs().saturating_add(1).min(MAX_INVOCATION_LIFE);
         let exp = iat.saturating_add(life);
-        let calling =
-            Calling { provider, action: &action, claim: &claim, function, args: &request.args, exp, iat };
+        let calling = Calling {
+            provider,
+            action: &action,
+            fixed: &request.choices.fixed,
+            claim: &claim,
+            function,
+            args: &request.args,
+            exp,
+            iat,
+        };
         // Whoever may call anyway keeps their grants for what needs them.
-        let chains = match public && action.permissions.is_empty() {
+        let fitting = match public && action.permissions.is_empty() {
             true => Vec::new(),
             false => wallet::fitting(&self.home, &calling, &self.ended()?)?,
         };
         let mut refused = None;
-        for chain in chains.iter().map(Some).chain([None]) {
-            let asked = self.ask(session, &calling, chain, request.deadline, progress).await;
-            match asked {
+        let tries = fitting.iter().map(|(chain, action)| (Some(chain), action));
+        for (chain, action) in tries.chain([(None, &action)]) {
+            let calling = Calling { action, ..calling };
+            match self.ask(session, &calling, chain, request.deadline, progress).await {
                 Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
                     refused.get_or_insert(refusal);
                 }

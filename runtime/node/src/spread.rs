@@ -41,16 +41,21 @@ impl Spread {
         Self { gate, news: tokio::sync::Notify::new(), read: Mutex::default() }
     }
 
-    /// Takes notices from a peer.
+    /// Takes notices that a peer sent unasked.
     pub(crate) async fn hear(self: &Arc<Self>, from: Did, notices: Vec<Notice>) -> Response {
+        let (news, refused) = self.take(Some(from), notices).await;
+        Response::Notified { news, refused }
+    }
+
+    async fn take(self: &Arc<Self>, from: Option<Did>, notices: Vec<Notice>) -> (u32, Vec<String>) {
         let spread = self.clone();
-        let heard = move || spread.gate.hear(&from, notices, clock::now_secs());
+        let heard = move || spread.gate.hear(from.as_ref(), notices, clock::now_secs());
         // It does not panic and is not aborted.
         let (news, refused) = tokio::task::spawn_blocking(heard).await.unwrap_or_default();
-        if !news.is_empty() {
+        if news > 0 {
             self.news.notify_one();
         }
-        Response::Notified { news: u32::try_from(news.len()).unwrap_or(u32::MAX), refused }
+        (news, refused)
     }
 
     async fn tell(self: &Arc<Self>, after: Place) -> Result<(Vec<Notice>, Place), String> {
@@ -75,7 +80,10 @@ impl Spread {
             if next == read.theirs || notices.is_empty() {
                 break;
             }
-            self.hear(peer, notices).await;
+            let (_, refused) = self.take(None, notices).await;
+            if let Some(why) = refused.first() {
+                tracing::debug!(%peer, why, "notices were left out");
+            }
             read.theirs = next;
         }
         for _ in 0..MAX_MESSAGES {

@@ -23,12 +23,12 @@ const MAX_ARGUMENT_BYTES: u64 = 32 << 20;
 /// Options of an action.
 #[derive(Debug, clap::Args)]
 pub(super) struct ActionOptions {
-    /// Fuel the guest may burn
-    #[arg(long, value_name = "UNITS", default_value_t = Limits::default().fuel)]
-    fuel: u64,
-    /// Linear memory the guest may hold, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory_bytes >> 20)]
-    memory: u64,
+    /// Fuel the guest may burn [default: 10000000000, or what the grant gives]
+    #[arg(long, value_name = "UNITS")]
+    fuel: Option<u64>,
+    /// Linear memory the guest may hold, in MiB [default: 256, or what the grant gives]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
     /// Grant a permission, as `keyvalue:notes` or `http:https://example.com`; repeat for several
     #[arg(long, value_name = "PERMISSION", value_parser = permit::parse)]
     grant: Vec<String>,
@@ -58,12 +58,16 @@ fn parse_seed(text: &str) -> Result<[u8; 32], String> {
 
 impl ActionOptions {
     pub(super) fn choices(&self, home: &Home, asks: &Asks) -> Result<Choices, CliError> {
+        let default = Limits::default();
+        let memory_bytes = self.memory.map(|mib| mib.saturating_mul(1 << 20));
+        let fixed = [("fuel", self.fuel), ("memory_bytes", memory_bytes)].into_iter();
         Ok(Choices {
             limits: Limits {
-                fuel: self.fuel,
-                memory_bytes: self.memory.saturating_mul(1 << 20),
-                ..Limits::default()
+                fuel: self.fuel.unwrap_or(default.fuel),
+                memory_bytes: memory_bytes.unwrap_or(default.memory_bytes),
+                ..default
             },
+            fixed: fixed.filter(|(_, chosen)| chosen.is_some()).map(|(name, _)| name).collect(),
             permissions: permit::resolve(home, &self.grant, asks)?,
             partial: false,
             seed: self.seed,

@@ -182,14 +182,18 @@ impl Gate {
         times.map_err(|e| chain_refusal(&e))?;
         let mut given = BTreeMap::new();
         for bytes in proofs {
-            let seen = lock(&self.known).get(&DelegationId::of(bytes)).cloned();
+            let id = DelegationId::of(bytes);
+            if !said.prf.contains(&id) {
+                return Err(refuse(BadRequest, "a proof came that the invocation does not name"));
+            }
+            let seen = lock(&self.known).get(&id).cloned();
             let proof = match seen {
                 Some(proof) => proof,
                 // Not under the lock: whoever sends many new ones keeps nobody else waiting.
                 None => Proof::read(bytes).map_err(|e| refuse(BadProof, format!("a proof: {e}")))?,
             };
             lock(&self.known).remember(proof.clone());
-            given.insert(*proof.id(), proof);
+            given.insert(id, proof);
         }
         let mut found = Vec::with_capacity(said.prf.len());
         for (index, id) in said.prf.iter().enumerate() {
@@ -200,8 +204,9 @@ impl Gate {
             let link = Link(Some(index));
             found.push(proof.ok_or_else(|| chain_refusal(&ChainError::UnavailableProof { link, id: *id }))?);
         }
-        if !given.is_empty() {
-            return Err(refuse(BadRequest, "a proof came that the invocation does not name"));
+        if found.is_empty() && !self.own.contains(&said.sub) {
+            let why = format!("the invocation shows no proof that its issuer may act for {}", said.sub);
+            return Err(refuse(BadProof, why));
         }
         Ok(Asked { action, claim, proofs: found, invocation })
     }
@@ -243,27 +248,35 @@ impl Gate {
                 true_args()?;
                 return self.judged(asked, offer, args, Some(chain), Authority::Local);
             }
-            None if peer == self.home.did() => Authority::Local,
-            None if self.lists(offer.callers, &peer) => Authority::Listed,
-            None if offer.public => Authority::Public,
+            None if peer == self.home.did() => Some(Authority::Local),
+            None if self.lists(offer.callers, &peer) => Some(Authority::Listed),
+            None if offer.public => Some(Authority::Public),
+            None => None,
+        };
+        let first = match authority {
+            // Checked here, because it costs what the arguments weigh: a stranger with no business here gets no work done.
+            Some(authority) => true_args().and_then(|()| self.judged(asked, offer, args, None, authority)),
             None => {
-                let issued = self.issued(&peer, now)?;
-                if !issued.is_empty() {
-                    true_args()?;
-                }
-                let mut judged =
-                    issued.into_iter().map(|c| self.judged(asked, offer, args, Some(c), Authority::Local));
-                let none = || {
-                    let why = format!("{peer} shows no grant, and is not among the callers of this offer");
-                    Err(refuse(RefusalCode::NotAllowed, why))
-                };
-                let first = judged.next().unwrap_or_else(none);
-                return judged.find(Result::is_ok).filter(|_| first.is_err()).unwrap_or(first);
+                let why = format!("{peer} shows no grant, and is not among the callers of this offer");
+                Err(refuse(RefusalCode::NotAllowed, why))
             }
         };
-        // It costs what the arguments weigh: a stranger with no business here gets no work done.
+        if !first.as_ref().is_err_and(|refusal| refusal.code == RefusalCode::NotAllowed) {
+            return first;
+        }
+        let issued = self.issued(&peer, now)?;
+        if issued.is_empty() {
+            return first;
+        }
         true_args()?;
-        self.judged(asked, offer, args, None, authority)
+        let mut refused = None;
+        for chain in issued {
+            match self.judged(asked, offer, args, Some(chain), Authority::Local) {
+                Ok(grounds) => return Ok(grounds),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        refused.map_or(first, Err)
     }
 
     /// The grounds of a chain, or of `otherwise` without one, once what the action asks for has been compared with what it
@@ -544,8 +557,10 @@ fn withheld(
     chain: Option<&Chain>,
     own: bool,
 ) -> Result<BTreeSet<Granted>, Refusal> {
+    // What is stated lower down gives nothing that the owner's own word, the root, does not speak of.
     let stated = chain.and_then(|chain| {
         let terms: Vec<_> = chain.proofs().iter().map(|p| Terms::read(&p.pol)).collect();
+        terms.first()?.permissions.as_ref()?;
         Terms::effective(&terms).permissions
     });
     let (release, mut withheld) = (offer.release, BTreeSet::new());

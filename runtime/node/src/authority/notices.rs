@@ -94,22 +94,24 @@ impl Gate {
         }
     }
 
-    /// Verifies and keeps notices from a peer; gives those that are news, and why each refused one was refused.
-    pub(crate) fn hear(&self, from: &Did, notices: Vec<Notice>, now: u64) -> (Vec<Notice>, Vec<String>) {
-        let taken = lock(&self.heard).take(from, notices.len(), self.began.elapsed());
-        let (mut news, mut refused) = (Vec::new(), Vec::new());
+    /// Verifies and keeps notices; says how many are news, and why each refused one was refused. `from` is the peer that sent
+    /// them unasked; of those that were asked for, none are too many.
+    pub(crate) fn hear(&self, from: Option<&Did>, notices: Vec<Notice>, now: u64) -> (u32, Vec<String>) {
+        let unasked = from.map(|peer| lock(&self.heard).take(peer, notices.len(), self.began.elapsed()));
+        let taken = unasked.unwrap_or(notices.len());
+        let (mut news, mut refused) = (0_u32, Vec::new());
         for (n, notice) in notices.into_iter().enumerate() {
             let kept = match n < taken {
                 true => keep(self, &notice, now),
                 false => Err(format!("more than {MAX_HEARD} notices in {} s", HEARD_FOR.as_secs())),
             };
             match kept {
-                Ok(true) => news.push(notice),
+                Ok(true) => news = news.saturating_add(1),
                 Ok(false) => {}
                 Err(why) => refused.push(why),
             }
         }
-        if !news.is_empty()
+        if news > 0
             && let Err(error) = self.catch_up()
         {
             tracing::error!(%error, "the ledger cannot be read");
