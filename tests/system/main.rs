@@ -17,6 +17,7 @@ mod cache;
 mod call;
 mod capabilities;
 mod demo;
+mod grants;
 mod guests;
 mod host;
 mod journal;

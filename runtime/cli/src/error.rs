@@ -403,6 +403,10 @@ impl From<GrantError> for CliError {
                     .hint("`actum key show` says who this home is; whoever gives grants needs that"),
                 GrantError::NotYours { .. } => Self::of(Kind::Denied, &e)
                     .hint("ask one of them, or refuse whoever uses it: `deny` in config.toml"),
+                GrantError::FormerKey { to, .. } => {
+                    let hint = format!("deny = [\"{to}\"] in config.toml has this home's node refuse them");
+                    Self::of(Kind::Denied, &e).hint(hint)
+                }
                 GrantError::Nobody { name } => {
                     let hint = format!("give the name with its key: --to {name}=did:key:…");
                     Self::of(Kind::NotFound, &e).hint(hint)
@@ -412,6 +416,10 @@ impl From<GrantError> for CliError {
                 }
                 GrantError::Author { .. } => Self::of(Kind::NotFound, &e)
                     .hint("--author <did:key>, or --may did:key:…/<name>, or --may <component id>"),
+                GrantError::NotSomebody { .. } => {
+                    Self::of(Kind::Usage, &e).hint("`actum key show` prints a home's did:key")
+                }
+                GrantError::HasIt { .. } => Self::of(Kind::Usage, &e).hint("--to <somebody else's did:key>"),
                 GrantError::Times(_) => Self::of(Kind::Usage, &e).hint("--until, --for and --from say when"),
                 GrantError::Revocation(_) => Self::of(Kind::Internal, &e),
                 _ => Self::of(Kind::Usage, &e),

@@ -12,7 +12,7 @@ mod state;
 pub use end::{Revoked, Told, tell};
 pub use error::{Flaw, GrantError};
 pub use make::{Asked, End, LIFE_SECONDS, Made, Note};
-pub use state::{Kind, Listed, State};
+pub use state::{Listed, State, Which};
 
 use crate::{authority::Ended, config::Config, home::Home};
 use actum_model::{
@@ -149,15 +149,16 @@ impl<'h> Grants<'h> {
 
     /// Whether a key is this home's, or one that it has succeeded.
     pub fn is_me(&self, did: &Did) -> bool {
-        self.ended.means(did, &self.me())
+        *did == self.me() || self.home.former().iter().any(|former| former.did == *did)
     }
 
-    /// What a key is called here: `you`, the name its owner gave it, or the end of its did:key.
+    /// What a key is called here: `you`, what this home's owner calls it, or the end of its did:key.
     pub fn name(&self, did: &Did) -> String {
         if *did == self.me() {
             return OWN_NAME.to_owned();
         }
         match self.home.store().name_of(did) {
+            _ if self.is_me(did) => format!("your former key {}", did.short()),
             Ok(Some(name)) if !name.eq_ignore_ascii_case(OWN_NAME) => name,
             _ => did.short(),
         }
@@ -214,6 +215,10 @@ impl<'h> Grants<'h> {
         });
         let whole: Vec<Grant> = whole.collect();
         let holds = whole.iter().position(|grant| self.verify(grant, self.now, None).is_ok());
+        if whole.is_empty() && last.sub.is_none() {
+            // It hands on what its issuer has; they may have nothing yet.
+            return Ok(Grant { links: vec![last.clone()], last });
+        }
         let incomplete = GrantError::Incomplete { id: *last.id(), issuer: last.iss };
         whole.into_iter().nth(holds.unwrap_or(0)).ok_or(incomplete)
     }
@@ -244,12 +249,12 @@ impl<'h> Grants<'h> {
         Ok(Use { actions: spent.actions, fuel: spent.fuel })
     }
 
-    /// Keeps a grant that somebody gave this home, if it holds now.
+    /// Keeps a grant that somebody gave this home, if it holds now or will.
     pub fn keep(&self, grant: &Grant) -> Result<(), GrantError> {
         if !self.is_me(&grant.last.aud) {
             return Err(GrantError::NotToYou { to: grant.last.aud });
         }
-        self.verify(grant, self.now, None)?;
+        self.sound(grant)?;
         Ok(self.put(grant)?)
     }
 

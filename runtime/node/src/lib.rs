@@ -2,6 +2,7 @@
 //!
 //! - [`Home`]: one user's key, store and sandbox. [`keyring`]: what becomes of the key.
 //! - [`publish::publish`], [`run::run`], [`audit`]: what needs no network.
+//! - [`grants::Grants`]: what others may do here, and what this home may do elsewhere.
 //! - [`host::NodeHost`]: the real world behind what an action is granted.
 //! - [`node::Node`]: hosts. [`requester::Requester`]: finds and calls.
 //!

@@ -1,5 +1,10 @@
 //! Delegations, the chains among them, and what people call keys.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod common;
 
@@ -59,6 +64,25 @@ fn delegations_by_id_audience_and_issuer() {
     assert!(store.remove_delegation(&a.id()).unwrap());
     assert!(!store.remove_delegation(&a.id()).unwrap());
     assert_eq!(store.delegation(&a.id()).unwrap(), None);
+}
+
+#[test]
+fn delegations_of_a_key_and_by_part_of_an_id() {
+    let (_home, store) = open();
+    let [a, b, c] = [link(1, 2, 1), link(2, 3, 1), link(4, 5, 4)];
+    store.put_delegations(&[a.clone(), b.clone(), c.clone()]).unwrap();
+    assert_eq!(store.delegations_of(&did(2), 10).unwrap(), [b.clone(), a.clone()]);
+    assert_eq!(store.delegations_of(&did(2), 1).unwrap(), [b]);
+    assert!(store.delegations_of(&did(9), 10).unwrap().is_empty());
+    let id = a.id().to_string();
+    for part in [&id[..], &id[..20], &id[id.len() - 12..]] {
+        assert_eq!(store.delegation_by_part(part).unwrap().as_ref(), Some(&a), "{part}");
+    }
+    let Err(StoreError::Ambiguous { matches, .. }) = store.delegation_by_part("bafy") else { panic!() };
+    assert_eq!((matches.len(), matches[0].clone()), (3, c.id().to_string()));
+    for part in ["", "%", "_", "BAFY", "zzzz", "bafy%"] {
+        assert_eq!(store.delegation_by_part(part).unwrap(), None, "{part}");
+    }
 }
 
 #[test]

@@ -51,10 +51,9 @@ impl Flaw {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Chain(e) => e.name(),
-            Self::Widened(_) => "InvalidClaim",
+            Self::Widened(_) | Self::Denied { .. } => "InvalidClaim",
             Self::Succeeded { .. } => "Revoked",
             Self::Elsewhere { .. } => "InvalidSubject",
-            Self::Denied { .. } => "InvalidAudience",
         }
     }
 
@@ -164,12 +163,20 @@ pub enum GrantError {
         to: Did,
     },
     /// This home's key issued neither the delegation nor one above it.
-    #[error("{id} is not this home's to revoke: that may {}", list(may))]
+    #[error("{id} is not this home's to revoke: only {} may", list(may))]
     NotYours {
         /// The delegation.
         id: DelegationId,
         /// Who may, root first.
         may: Vec<Did>,
+    },
+    /// This home's former key issued it, and is gone.
+    #[error("{id} was issued by this home's former key, which nobody has any more to revoke it")]
+    FormerKey {
+        /// The delegation.
+        id: DelegationId,
+        /// To whom it is.
+        to: Did,
     },
     /// The times of a grant contradict one another, or are past.
     #[error("{0}")]

@@ -42,7 +42,7 @@ impl State {
 
 /// Which grants are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Which {
     /// To this home.
     Held,
     /// By this home.
@@ -92,6 +92,12 @@ impl Grants<'_> {
         Ok(chain)
     }
 
+    /// Refuses a grant that does not hold now and will not.
+    pub(super) fn sound(&self, grant: &Grant) -> Result<(), Flaw> {
+        let begins = grant.links().iter().filter_map(|link| link.nbf).max();
+        self.verify(grant, begins.map_or(self.now, |begins| begins.max(self.now)), None).map(drop)
+    }
+
     fn honoured(&self, chain: &Chain, provider: &Did) -> Result<(), Flaw> {
         let subject = *chain.subject();
         let own = self.is_me(provider);
@@ -136,21 +142,35 @@ impl Grants<'_> {
         })
     }
 
-    /// The grants kept here, the one kept last first, at most `limit`.
-    pub fn list(&self, kind: Kind, limit: usize) -> Result<Vec<Listed>, GrantError> {
-        let (store, me) = (self.home.store(), self.me());
-        let delegations = match kind {
-            Kind::Held => store.delegations_to(&me, limit)?,
-            Kind::Issued => store.delegations_by(&me, limit)?,
-            Kind::Own => store.delegations_of(&me, limit)?,
-            Kind::All => store.delegations(limit)?,
-        };
-        delegations.into_iter().map(|delegation| self.listed(Proof::from(delegation))).collect()
+    /// The grants kept here, the one kept last first, at most `limit`; those of this home's former keys come last.
+    pub fn list(&self, which: Which, limit: usize) -> Result<Vec<Listed>, GrantError> {
+        let store = self.home.store();
+        let mut proofs: Vec<Proof> = Vec::new();
+        for did in self.home.former().iter().map(|former| former.did).chain([self.me()]).rev() {
+            let found = match which {
+                Which::Held => store.delegations_to(&did, limit)?,
+                Which::Issued => store.delegations_by(&did, limit)?,
+                Which::Own => store.delegations_of(&did, limit)?,
+                Which::All => store.delegations(limit)?,
+            };
+            for proof in found.into_iter().map(Proof::from) {
+                // How a former key handed over to the next is nothing that anybody was let do.
+                let handover = self.is_me(&proof.iss) && self.is_me(&proof.aud) && which != Which::All;
+                let seen = proofs.iter().any(|seen| seen.id() == proof.id());
+                if proofs.len() < limit && !handover && !seen {
+                    proofs.push(proof);
+                }
+            }
+            if which == Which::All {
+                break;
+            }
+        }
+        proofs.into_iter().map(|proof| self.listed(proof)).collect()
     }
 
     fn listed(&self, last: Proof) -> Result<Listed, GrantError> {
         let grant = match self.chain_of(last.clone()) {
-            Ok(grant) => Some(grant),
+            Ok(grant) => Some(grant).filter(|grant| grant.subject().is_some()),
             Err(GrantError::Incomplete { .. }) => None,
             Err(e) => return Err(e),
         };

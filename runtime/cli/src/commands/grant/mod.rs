@@ -135,13 +135,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             revoke(&home, &grants, &found, told, format)
         }
         Verb::List { held, issued, all, limit } => {
-            let kind = match (held, issued, all) {
-                (true, ..) => grants::Kind::Held,
-                (_, true, _) => grants::Kind::Issued,
-                (_, _, true) => grants::Kind::All,
-                _ => grants::Kind::Own,
+            let which = match (held, issued, all) {
+                (true, ..) => grants::Which::Held,
+                (_, true, _) => grants::Which::Issued,
+                (_, _, true) => grants::Which::All,
+                _ => grants::Which::Own,
             };
-            show::list(&grants, &grants.list(kind, limit.into())?, format)
+            show::list(&grants, &grants.list(which, limit.into())?, format)
         }
         Verb::Add { file } => add(&grants, &file, format),
     }

@@ -95,6 +95,7 @@ pub(super) fn show(grants: &Grants<'_>, grant: &Grant, format: Format) -> Result
         output::line(format!("It does not hold ({}): {}.", why.name(), flaw(grants, &why)));
     }
     let states = grants.states(grant);
+    let mut above_hold = true;
     for (n, (link, stands)) in (1..).zip(grant.links().iter().zip(&states)) {
         output::line("");
         let field = |name: &str, value: String| output::line(format!("{name:<8} {}", output::clean(&value)));
@@ -116,7 +117,14 @@ pub(super) fn show(grants: &Grants<'_>, grant: &Grant, format: Format) -> Result
             Some(until) => field("until", format!("{} ({})", time::words(until), time::utc(until))),
             None => field("until", "without end".to_owned()),
         }
-        field("state", state(grants, stands));
+        field(
+            "state",
+            match stands {
+                State::Valid if !above_hold => "valid by itself, but not what it rests on".to_owned(),
+                stands => state(grants, stands),
+            },
+        );
+        above_hold &= *stands == State::Valid;
         let spent = grants.spent(link.id())?;
         let counted = grant.subject().is_some_and(|subject| grants.is_me(&subject));
         if counted || spent.actions > 0 {
