@@ -403,10 +403,6 @@ impl From<GrantError> for CliError {
                     .hint("`actum key show` says who this home is; whoever gives grants needs that"),
                 GrantError::NotYours { .. } => Self::of(Kind::Denied, &e)
                     .hint("ask one of them, or refuse whoever uses it: `deny` in config.toml"),
-                GrantError::FormerKey { to, .. } => {
-                    let hint = format!("deny = [\"{to}\"] in config.toml has this home's node refuse them");
-                    Self::of(Kind::Denied, &e).hint(hint)
-                }
                 GrantError::Nobody { name } => {
                     let hint = format!("give the name with its key: --to {name}=did:key:…");
                     Self::of(Kind::NotFound, &e).hint(hint)

@@ -100,6 +100,15 @@ impl Revocation {
 
     /// Reads a revocation and its witness from bytes, and verifies both. At most [`MAX_CHAIN`] delegations are looked at.
     pub fn read(bytes: &[u8], witness: &[impl AsRef<[u8]>]) -> Result<Self, RevocationError> {
+        Self::read_where(bytes, witness, |issuer, revoker| issuer == revoker)
+    }
+
+    /// As [`Self::read`], where keys have successors: `is` says whether an issuer is, or has become, the revoker.
+    pub fn read_where(
+        bytes: &[u8],
+        witness: &[impl AsRef<[u8]>],
+        is: impl Fn(&Did, &Did) -> bool,
+    ) -> Result<Self, RevocationError> {
         let signed = Signed::<Invocation>::verify(bytes).map_err(RevocationError::Token)?;
         // Before anybody's signatures are worth checking.
         asked(signed.payload(), witness.len())?;
@@ -109,11 +118,19 @@ impl Revocation {
                 .map_err(|source| RevocationError::Path(ChainError::Token { link, source }))
         };
         let witness: Vec<Proof> = witness.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Self::verify(&signed, &witness)
+        Self::verify_where(&signed, &witness, is)
     }
 
     /// Verifies a revocation with its witness: the delegations of its path, root first.
     pub fn verify(signed: &Signed<Invocation>, witness: &[Proof]) -> Result<Self, RevocationError> {
+        Self::verify_where(signed, witness, |issuer, revoker| issuer == revoker)
+    }
+
+    fn verify_where(
+        signed: &Signed<Invocation>,
+        witness: &[Proof],
+        is: impl Fn(&Did, &Did) -> bool,
+    ) -> Result<Self, RevocationError> {
         let invocation = signed.payload();
         let (revoked, path) = asked(invocation, witness.len())?;
         let differs =
@@ -122,7 +139,7 @@ impl Revocation {
             return Err(RevocationError::Witness { index, wanted: path.get(index).copied() });
         }
         let revoker = invocation.iss;
-        let theirs = witness.iter().any(|p| p.iss == revoker);
+        let theirs = witness.iter().any(|p| is(&p.iss, &revoker));
         let (Some(root), Some(last), true) = (witness.first(), witness.last(), theirs) else {
             return Err(RevocationError::NotTheirs { revoker, revoked });
         };

@@ -54,22 +54,22 @@ impl Ended {
         self.rotated.entry(rotation.iss).or_insert(successor);
     }
 
-    /// Who revoked a delegation, where one of those who may is who did: its issuer, and the issuers above it in its chain.
+    /// Who revoked a delegation, where one of those who may is who did: its issuer, the issuers above it in its chain, and
+    /// who they have become.
     pub fn revoked_by(&self, delegation: &DelegationId, may: &[Did]) -> Option<Did> {
         let by = self.revoked.get(delegation)?;
-        may.iter().find(|did| by.contains(did)).copied()
+        may.iter().find_map(|issuer| by.iter().find(|revoker| self.means(issuer, revoker))).copied()
+    }
+
+    /// Who an old key has become, one after the other.
+    fn line(&self, did: &Did) -> impl Iterator<Item = Did> {
+        let next = |did: &Did| self.rotated.get(did).map(|successor| successor.to);
+        std::iter::successors(next(did), move |did| next(did)).take(MAX_LINE)
     }
 
     /// Who an old key has become, at the end of its line.
     pub fn successor(&self, did: &Did) -> Option<Did> {
-        let mut now = self.rotated.get(did)?.to;
-        for _ in 0..MAX_LINE {
-            match self.rotated.get(&now) {
-                Some(next) => now = next.to,
-                None => return Some(now),
-            }
-        }
-        Some(now)
+        self.line(did).last()
     }
 
     /// Who a delegation's issuer has become without keeping it.
@@ -80,7 +80,7 @@ impl Ended {
 
     /// Whether `listed` is this key, or one that has become it.
     pub fn means(&self, listed: &Did, key: &Did) -> bool {
-        listed == key || self.successor(listed).as_ref() == Some(key)
+        listed == key || self.line(listed).any(|did| did == *key)
     }
 }
 
@@ -113,7 +113,13 @@ mod tests {
         ended.rotate(&rotation(1, 2, &[]));
         ended.rotate(&rotation(2, 3, &[]));
         assert!(ended.means(&key(1).did(), &key(3).did()) && ended.means(&key(2).did(), &key(3).did()));
-        assert!(!ended.means(&key(3).did(), &key(1).did()) && !ended.means(&key(1).did(), &key(2).did()));
+        assert!(ended.means(&key(1).did(), &key(2).did()));
+        assert!(!ended.means(&key(3).did(), &key(1).did()) && !ended.means(&key(2).did(), &key(1).did()));
+        // Who has become the issuer may revoke what the issuer might.
+        let id = DelegationId::of(b"one");
+        ended.revoke(id, key(3).did());
+        assert_eq!(ended.revoked_by(&id, &[key(1).did()]), Some(key(3).did()));
+        assert_eq!(ended.revoked_by(&id, &[key(4).did()]), None);
         // A second rotation of a key does not count.
         ended.rotate(&rotation(1, 9, &[]));
         assert_eq!(ended.successor(&key(1).did()), Some(key(3).did()));

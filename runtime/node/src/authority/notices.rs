@@ -154,7 +154,9 @@ impl Gate {
 fn keep(gate: &Gate, notice: &Notice, now: u64) -> Result<bool, String> {
     match notice {
         Notice::Revocation { revocation, witness } => {
-            let read = Revocation::read(revocation, witness).map_err(|e| format!("a revocation: {e}"))?;
+            let is = |issuer: &Did, revoker: &Did| gate.ended().means(issuer, revoker);
+            let read = Revocation::read_where(revocation, witness, is);
+            let read = read.map_err(|e| format!("a revocation: {e}"))?;
             let ours = read.subject.is_some_and(|s| gate.own.contains(&s) || gate.lists(&gate.owners, &s))
                 || gate.home.store().delegation(&read.revoked).is_ok_and(|held| held.is_some());
             let witness: Vec<_> = witness.iter().map(|d| d.to_vec()).collect();

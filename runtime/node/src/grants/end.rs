@@ -40,7 +40,11 @@ impl Grants<'_> {
     /// and passes it on.
     pub fn revoke(&self, found: &Found) -> Result<Revoked, GrantError> {
         let me = self.me();
-        let issued = found.grant.up_to(|link| link.iss == me).ok_or_else(|| self.not_ours(&found.grant))?;
+        let issued = found.grant.up_to(|link| self.is_me(&link.iss));
+        let issued = issued.ok_or_else(|| GrantError::NotYours {
+            id: *found.grant.id(),
+            may: found.grant.links().iter().map(|link| link.iss).collect(),
+        })?;
         let grant = if found.file { issued } else { found.grant.clone() };
         let signed = Revocation::make(grant.links(), Some(self.now), self.home.key()?)?;
         let revocation = signed.bytes().to_vec();
@@ -55,17 +59,6 @@ impl Grants<'_> {
         let news = self.home.ledger()?.put_revocation(&new, Standing::Ours, self.now)?;
         let witness = grant.links().iter().map(Proof::bytes).map(ByteBuf::from).collect();
         Ok(Revoked { grant, news, notice: Notice::Revocation { revocation, witness } })
-    }
-
-    /// Why this home's key cannot revoke a grant.
-    fn not_ours(&self, grant: &Grant) -> GrantError {
-        match grant.up_to(|link| self.is_me(&link.iss)) {
-            Some(former) => GrantError::FormerKey { id: *former.id(), to: former.last().aud },
-            None => GrantError::NotYours {
-                id: *grant.id(),
-                may: grant.links().iter().map(|link| link.iss).collect(),
-            },
-        }
     }
 }
 

@@ -170,14 +170,6 @@ pub enum GrantError {
         /// Who may, root first.
         may: Vec<Did>,
     },
-    /// This home's former key issued it, and is gone.
-    #[error("{id} was issued by this home's former key, which nobody has any more to revoke it")]
-    FormerKey {
-        /// The delegation.
-        id: DelegationId,
-        /// To whom it is.
-        to: Did,
-    },
     /// The times of a grant contradict one another, or are past.
     #[error("{0}")]
     Times(String),
