@@ -133,7 +133,7 @@ pub struct Grants<'h> {
 impl<'h> Grants<'h> {
     /// Reads what this home has heard of. `now` is the time in seconds since the Unix epoch.
     pub fn open(home: &'h Home, config: &Config, now: u64) -> Result<Self, StoreError> {
-        let ended = Ended::read(home.ledger()?)?;
+        let ended = Ended::read(home)?;
         let (owners, deny) = (config.owners.clone(), config.deny.clone());
         Ok(Self { home, ended, now, skew: config.clock_skew_seconds.seconds(), owners, deny })
     }

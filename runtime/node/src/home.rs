@@ -18,7 +18,10 @@ use crate::{
 };
 use actum_model::{Delegation, DelegationId, Did, Passphrase, SecretKey, Signed, key::KeyError};
 use actum_sandbox::{CacheKey, CompileCache, EngineKind, Sandbox, SandboxConfig, SandboxError};
-use actum_store::{Ledger, Store, StoreError, ledger::Standing};
+use actum_store::{
+    Ledger, Store, StoreError,
+    ledger::{RotationKept, Standing},
+};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -152,7 +155,17 @@ impl Home {
         let powerlines: Vec<_> = former.iter().map(|f| f.powerline.clone()).collect();
         self.store.put_delegations(&powerlines)?;
         for Former { did, rotation, .. } in former {
-            let _ = self.ledger()?.put_rotation(did, rotation.bytes(), Standing::Ours, clock::now_secs())?;
+            // Others are told what the ledger has; that it has something else keeps nobody from using their home.
+            let kept = self.ledger()?.put_rotation(did, rotation.bytes(), Standing::Ours, clock::now_secs());
+            match kept {
+                Ok(RotationKept::News | RotationKept::Known) => {}
+                Ok(RotationKept::Other) => {
+                    tracing::warn!(%did, "somebody else rotated this former key: it was stolen")
+                }
+                Err(error) => {
+                    tracing::warn!(%did, %error, "a former key's rotation could not be kept for others")
+                }
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! action does not wait for a disk.
 
 use crate::home::Home;
-use actum_model::{Bodies, Receipt, Signed, ucan::Proof};
+use actum_model::{BlobId, Bodies, Receipt, Signed, ucan::Proof};
 use actum_store::{NewReceipt, StoreError};
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 use tokio::{
@@ -84,16 +84,28 @@ fn store_all(home: &Home, mut inbox: mpsc::Receiver<Waiting>) -> Result<(), Stor
         {
             batch.push(waiting);
         }
-        let proofs = batch.iter().flat_map(|w| &w.kept.proofs).map(|p| (p.id(), p.signed().clone()));
-        let proofs: Vec<_> = proofs.collect::<BTreeMap<_, _>>().into_values().collect();
-        if let Err(error) = home.store().put_delegations(&proofs) {
-            tracing::error!(%error, "what some receipts ran by could not be stored");
+        let proofs = batch.iter().flat_map(|w| &w.kept.proofs).map(|p| (p.id(), p));
+        for proof in proofs.collect::<BTreeMap<_, _>>().into_values() {
+            if let Err(error) = keep_proof(home, proof) {
+                tracing::error!(%error, "what some receipts ran by could not be stored");
+            }
         }
         let receipts: Vec<_> = batch.iter().map(|w| w.kept.as_new()).collect();
         result = result.and(store_batch(home, &receipts));
         batch.clear();
     }
     result
+}
+
+/// Keeps a proof as evidence, where it is not kept: as a block, not among the delegations that this home's owner made or
+/// took.
+fn keep_proof(home: &Home, proof: &Proof) -> Result<(), StoreError> {
+    let known = home.store().delegation(proof.id())?.is_some()
+        || home.store().get(&BlobId::of(proof.bytes()))?.is_some();
+    if !known {
+        let _: BlobId = home.store().put(proof.bytes())?;
+    }
+    Ok(())
 }
 
 /// Stores what can be stored, and says of each receipt that cannot which it is; gives the first failure.

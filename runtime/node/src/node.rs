@@ -411,7 +411,12 @@ impl Service {
             let answer = overlay.request(&peer, &announcement, MEET_DEADLINE).await;
             match answer.map_err(|e| e.to_string())? {
                 Response::Announced { .. } => {
-                    self.spread.exchange(overlay, peer).await?;
+                    let (spread, overlay) = (self.spread.clone(), overlay.clone());
+                    tokio::spawn(async move {
+                        if let Err(why) = spread.exchange(&overlay, peer).await {
+                            tracing::debug!(%peer, why, "notices were not exchanged to the end");
+                        }
+                    });
                     Ok(peer)
                 }
                 Response::Refused { refusal } => Err(refusal.to_string()),
@@ -557,11 +562,8 @@ impl Handler for Answers {
                     let found = tokio::task::spawn_blocking(move || service.find(peer, &query));
                     found.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
                 }
-                Request::Notify { notices } => Ok(service.spread.hear(peer, notices).await),
-                Request::Notices { after } => {
-                    let answer = service.spread.answer(after).await;
-                    answer.map_err(|e| Refusal::new(RefusalCode::Internal, e))
-                }
+                Request::Notify { notices } => service.spread.hear(peer, notices).await,
+                Request::Notices { after } => service.spread.answer(peer, after).await,
                 Request::Release { id } => content::release(&service.home, &id),
                 Request::Chunk { component, index } => {
                     content::chunk(service.home.clone(), component, index).await

@@ -268,7 +268,8 @@ impl Provider {
         let grounds = self.gate.grounds(&asked, &offer.as_asked(), &args, now)?;
         let admitted = self.admit()?;
         let weight = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        let mut reserved = self.gate.reserve(&asked, &grounds, weight(args.len()), now)?;
+        let sent = args.len() + invocation.len() + proofs.iter().map(|p| p.len()).sum::<usize>();
+        let mut reserved = self.gate.reserve(&asked, &grounds, weight(sent), now)?;
         // Before the turn, so that components that are slow to come or to compile hold up nobody whose own is here.
         let loaded = self.load(&offer.release, &admitted.cancel, session, progress).await?;
         let turn = match self.turns.try_acquire() {
@@ -282,7 +283,7 @@ impl Provider {
         self.gate.still(&asked, &grounds, clock::now_secs())?;
         let action = &asked.action;
         let _ = self.events.send(NodeEvent::Started { requester: peer, function: action.function.clone() });
-        let tenure = Tenure::of(&self.gate, &grounds);
+        let tenure = Tenure::of(&self.gate, peer, &grounds);
         let release = Some(offer.release.payload());
         let host = NodeHost::new(&self.home, &self.sandbox, action, release, &grounds.withheld, tenure);
         let host = Arc::new(host);
@@ -297,7 +298,7 @@ impl Provider {
             Answering { authority: grounds.authority.clone(), invocation, proofs: grounds.proofs() };
         let (kept, named) = self.execute(around, loaded, action.clone(), args, answering, progress).await?;
         let fuel = kept.receipt.payload().fuel.saturating_add(host.delegated());
-        reserved.settle(fuel, weight(kept.bytes()));
+        reserved.settle(fuel, weight(kept.bytes().saturating_add(sent)));
         drop(turn);
         drop(admitted);
         let response = Response::Done {

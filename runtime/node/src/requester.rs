@@ -376,8 +376,13 @@ impl Requester {
             false => wallet::fitting(&self.home, &calling, &self.ended()?)?,
         };
         let mut refused = None;
-        let tries = fitting.iter().map(|(chain, action)| (Some(chain), action));
-        for (chain, action) in tries.chain([(None, &action)]) {
+        // Grants of others' are shown last: whose they are is nobody's business who does not honour them.
+        let (own, others): (Vec<_>, Vec<_>) =
+            fitting.iter().partition(|(chain, _)| *chain.subject() == provider);
+        let shown = |(chain, action)| (Some(chain), action);
+        let own = own.into_iter().map(|(chain, action)| shown((chain, action)));
+        let others = others.into_iter().map(|(chain, action)| shown((chain, action)));
+        for (chain, action) in own.chain([(None, &action)]).chain(others) {
             let calling = Calling { action, ..calling };
             match self.ask(session, &calling, chain, request.deadline, progress).await {
                 Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
@@ -393,7 +398,7 @@ impl Requester {
 
     /// What this home knows to have ended.
     fn ended(&self) -> Result<Ended, CallError> {
-        Ok(Ended::read(self.home.ledger()?)?)
+        Ok(Ended::read(&self.home)?)
     }
 
     /// Sends one invocation.

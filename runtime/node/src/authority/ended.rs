@@ -1,5 +1,6 @@
 //! Which authority has ended before its time, as far as this home has heard: a pure table, filled from the ledger.
 
+use crate::Home;
 use actum_model::{Delegation, DelegationId, Did, Rotation, Signed};
 use actum_store::{Ledger, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAX_LINE: usize = 16;
 /// How many rotations are read at a time.
 const PAGE: usize = 64;
+
+/// How far a ledger was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cursors {
+    revocations: i64,
+    rotations: i64,
+}
 
 /// Revoked delegations and keys with successors.
 #[derive(Clone, Debug, Default)]
@@ -23,22 +31,37 @@ struct Successor {
 }
 
 impl Ended {
-    /// All that a ledger has.
-    pub fn read(ledger: &Ledger) -> Result<Self, StoreError> {
+    /// What a home says of its own keys: whoever says otherwise elsewhere says it too late.
+    pub(crate) fn of(home: &Home) -> Self {
         let mut ended = Self::default();
-        for (_, delegation, by) in ledger.revoked_after(0)? {
-            ended.revoke(delegation, by);
+        home.former().iter().for_each(|former| ended.rotate(former.rotation.payload()));
+        ended
+    }
+
+    /// All that a home knows.
+    pub fn read(home: &Home) -> Result<Self, StoreError> {
+        let mut ended = Self::of(home);
+        ended.catch_up(home.ledger()?, &mut Cursors::default())?;
+        Ok(ended)
+    }
+
+    /// Takes note of what a ledger has that was not read yet. What fails is read the next time.
+    pub(super) fn catch_up(&mut self, ledger: &Ledger, read: &mut Cursors) -> Result<(), StoreError> {
+        for (cursor, delegation, by) in ledger.revoked_after(read.revocations)? {
+            self.revoke(delegation, by);
+            read.revocations = cursor;
         }
-        let mut after = 0;
         loop {
-            let page = ledger.rotations_after(after, PAGE)?;
-            let Some((cursor, _)) = page.last() else { return Ok(ended) };
-            after = *cursor;
-            for (_, bytes) in page {
+            let page = ledger.rotations_after(read.rotations, PAGE)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for (cursor, bytes) in page {
                 match Signed::<Rotation>::verify(&bytes) {
-                    Ok(rotation) => ended.rotate(rotation.payload()),
+                    Ok(rotation) => self.rotate(rotation.payload()),
                     Err(error) => tracing::error!(%error, "a stored rotation does not verify"),
                 }
+                read.rotations = cursor;
             }
         }
     }
@@ -52,6 +75,11 @@ impl Ended {
     pub fn rotate(&mut self, rotation: &Rotation) {
         let successor = Successor { to: rotation.to, keep: rotation.keep.clone() };
         self.rotated.entry(rotation.iss).or_insert(successor);
+    }
+
+    /// Whether this revocation is known.
+    pub(super) fn knows(&self, delegation: &DelegationId, by: &Did) -> bool {
+        self.revoked.get(delegation).is_some_and(|all| all.contains(by))
     }
 
     /// Who revoked a delegation, where one of those who may is who did: its issuer, the issuers above it in its chain, and

@@ -1,8 +1,11 @@
 //! Notices: revocations and rotations, verified, kept, and passed on to every peer that is connected.
 
-use super::{Ended, Gate, lock};
-use actum_model::{Did, Rotation, Signed, ucan::Revocation};
-use actum_overlay::{MAX_NOTICE_BYTES, MAX_NOTICES, Notice, Place};
+use super::{Ended, Gate, lock, refuse};
+use actum_model::{
+    DelegationId, Did, Invocation, Rotation, Signed,
+    ucan::{Proof, Revocation},
+};
+use actum_overlay::{MAX_NOTICE_BYTES, MAX_NOTICES, Notice, Place, Refusal, RefusalCode};
 use actum_store::{
     StoreError,
     ledger::{NewRevocation, RotationKept, Standing},
@@ -10,7 +13,7 @@ use actum_store::{
 use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLockReadGuard},
+    sync::{PoisonError, RwLockReadGuard, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,27 +21,44 @@ use std::{
 const MAX_HEARD: u32 = 1_024;
 /// How long a peer's notices are counted together.
 const HEARD_FOR: Duration = Duration::from_secs(60);
+/// The most notices taken unasked from all peers together in [`HEARD_FOR`]: keys are cheap.
+const MAX_HEARD_IN_ALL: u32 = 8_192;
+/// What a request for notices counts as, of those that a peer may send.
+pub(crate) const ASKING: usize = 16;
+/// How often another process's changes are looked for at most, in milliseconds.
+const LOOK_AGAIN: u64 = 20;
 /// The most peers whose notices are counted apart; the oldest are forgotten.
 const MAX_PEERS: usize = 1_024;
 /// What the frame of a message of notices takes of its bytes, and each notice in it.
 const FRAME_BYTES: usize = 256;
 
-/// How many notices each peer sent lately.
+/// How many notices each peer sent lately, and all together.
 #[derive(Default)]
-pub(super) struct Heard(BTreeMap<Did, (Duration, u32)>);
+pub(super) struct Heard {
+    peers: BTreeMap<Did, (Duration, u32)>,
+    all: (Duration, u32),
+}
 
 impl Heard {
-    /// Counts notices; says how many of them are taken.
-    fn take(&mut self, peer: &Did, notices: usize, at: Duration) -> usize {
-        self.0.retain(|_, (since, _)| at.saturating_sub(*since) < HEARD_FOR);
-        if self.0.len() >= MAX_PEERS && !self.0.contains_key(peer) {
-            let oldest = self.0.iter().min_by_key(|(_, (since, _))| *since).map(|(did, _)| *did);
-            oldest.map(|did| self.0.remove(&did));
+    /// Counts notices, if so many are taken.
+    fn take(&mut self, peer: &Did, notices: usize, at: Duration) -> bool {
+        let old = |since: Duration| at.saturating_sub(since) >= HEARD_FOR;
+        self.peers.retain(|_, (since, _)| !old(*since));
+        if old(self.all.0) {
+            self.all = (at, 0);
         }
-        let (_, count) = self.0.entry(*peer).or_insert((at, 0));
-        let taken = u32::try_from(notices).unwrap_or(u32::MAX).min(MAX_HEARD.saturating_sub(*count));
-        *count = count.saturating_add(taken);
-        taken as usize
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(peer) {
+            let oldest = self.peers.iter().min_by_key(|(_, (since, _))| *since).map(|(did, _)| *did);
+            oldest.map(|did| self.peers.remove(&did));
+        }
+        let (_, count) = self.peers.entry(*peer).or_insert((at, 0));
+        let more = u32::try_from(notices).unwrap_or(u32::MAX);
+        let (mine, all) = (count.saturating_add(more), self.all.1.saturating_add(more));
+        if mine > MAX_HEARD || all > MAX_HEARD_IN_ALL {
+            return false;
+        }
+        (*count, self.all.1) = (mine, all);
+        true
     }
 }
 
@@ -50,40 +70,29 @@ impl Gate {
     /// Takes note of what the ledger has that was not read yet.
     pub(super) fn catch_up(&self) -> Result<(), StoreError> {
         let mut read = lock(&self.read);
-        let revoked = self.ledger.revoked_after(read.revocations)?;
-        let mut rotations = Vec::new();
-        loop {
-            let page = self.ledger.rotations_after(read.rotations, MAX_NOTICES)?;
-            let Some((cursor, _)) = page.last() else { break };
-            read.rotations = *cursor;
-            rotations.extend(page);
-        }
-        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        for (cursor, delegation, by) in revoked {
-            read.revocations = cursor;
-            ended.revoke(delegation, by);
-        }
-        for (_, bytes) in rotations {
-            match Signed::<Rotation>::verify(&bytes) {
-                Ok(rotation) => ended.rotate(rotation.payload()),
-                Err(error) => tracing::error!(%error, "a stored rotation does not verify"),
-            }
-        }
-        Ok(())
+        let mut ended = self.ended().clone();
+        let caught_up = ended.catch_up(&self.ledger, &mut read);
+        *self.ended.write().unwrap_or_else(PoisonError::into_inner) = ended;
+        caught_up
     }
 
-    /// Takes note of what another process, such as `actum grant revoke`, has written. Says whether there was any.
-    pub(crate) fn refresh(&self) -> bool {
-        let changed = self.ledger.changed().and_then(|changed| {
-            if changed {
-                self.catch_up()?;
-            }
-            Ok(changed)
-        });
-        changed.unwrap_or_else(|error| {
+    /// Takes note of what another process, such as `actum grant revoke`, has written; looks at most every [`LOOK_AGAIN`].
+    pub(crate) fn refresh(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let due = |last: u64| (now >= last.saturating_add(LOOK_AGAIN)).then_some(now);
+        if self.looked.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_err() {
+            return;
+        }
+        match self.ledger.changed() {
+            Ok(changed) => drop(self.unread.fetch_or(changed, Ordering::AcqRel)),
+            Err(error) => tracing::error!(%error, "the ledger cannot be read"),
+        }
+        if self.unread.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.catch_up()
+        {
+            self.unread.store(true, Ordering::Release);
             tracing::error!(%error, "the ledger cannot be read");
-            false
-        })
+        }
     }
 
     /// Keeps the ledger small and quick: forgets what has expired, and moves its log into its database.
@@ -94,18 +103,24 @@ impl Gate {
         }
     }
 
-    /// Verifies and keeps notices; says how many are news, and why each refused one was refused. `from` is the peer that sent
-    /// them unasked; of those that were asked for, none are too many.
-    pub(crate) fn hear(&self, from: Option<&Did>, notices: Vec<Notice>, now: u64) -> (u32, Vec<String>) {
-        let unasked = from.map(|peer| lock(&self.heard).take(peer, notices.len(), self.began.elapsed()));
-        let taken = unasked.unwrap_or(notices.len());
+    /// Counts what a peer sends or asks for unasked; refuses what is too much, all of it.
+    pub(crate) fn meter(&self, peer: &Did, notices: usize) -> Result<(), Refusal> {
+        if lock(&self.heard).take(peer, notices, self.began.elapsed()) {
+            return Ok(());
+        }
+        let why = format!(
+            "at most {MAX_HEARD} notices of a peer, and {MAX_HEARD_IN_ALL} of all, in {} s",
+            HEARD_FOR.as_secs()
+        );
+        let again = u64::try_from(HEARD_FOR.as_millis()).unwrap_or(u64::MAX);
+        Err(refuse(RefusalCode::Busy, why).retry_after_ms(again))
+    }
+
+    /// Verifies and keeps notices; says how many are news, and why each refused one was refused.
+    pub(crate) fn hear(&self, notices: Vec<Notice>, now: u64) -> (u32, Vec<String>) {
         let (mut news, mut refused) = (0_u32, Vec::new());
-        for (n, notice) in notices.into_iter().enumerate() {
-            let kept = match n < taken {
-                true => keep(self, &notice, now),
-                false => Err(format!("more than {MAX_HEARD} notices in {} s", HEARD_FOR.as_secs())),
-            };
-            match kept {
+        for notice in notices {
+            match keep(self, &notice, now) {
                 Ok(true) => news = news.saturating_add(1),
                 Ok(false) => {}
                 Err(why) => refused.push(why),
@@ -114,6 +129,7 @@ impl Gate {
         if news > 0
             && let Err(error) = self.catch_up()
         {
+            self.unread.store(true, Ordering::Release);
             tracing::error!(%error, "the ledger cannot be read");
         }
         (news, refused)
@@ -153,30 +169,16 @@ impl Gate {
 /// Verifies a notice and keeps it; says whether it is news.
 fn keep(gate: &Gate, notice: &Notice, now: u64) -> Result<bool, String> {
     match notice {
-        Notice::Revocation { revocation, witness } => {
-            let is = |issuer: &Did, revoker: &Did| gate.ended().means(issuer, revoker);
-            let read = Revocation::read_where(revocation, witness, is);
-            let read = read.map_err(|e| format!("a revocation: {e}"))?;
-            let ours = read.subject.is_some_and(|s| gate.own.contains(&s) || gate.lists(&gate.owners, &s))
-                || gate.home.store().delegation(&read.revoked).is_ok_and(|held| held.is_some());
-            let witness: Vec<_> = witness.iter().map(|d| d.to_vec()).collect();
-            let new = NewRevocation {
-                revoked: &read.revoked,
-                revoker: &read.revoker,
-                until: read.until.map(|until| until.saturating_add(gate.skew)),
-                bytes: revocation,
-                witness: &witness,
-            };
-            let standing = if ours { Standing::Ours } else { Standing::Theirs };
-            gate.ledger.put_revocation(&new, standing, now).map_err(|e| e.to_string())
-        }
+        Notice::Revocation { revocation, witness } => keep_revocation(gate, revocation, witness, now),
         Notice::Rotation { rotation } => {
             let read = Signed::<Rotation>::verify(rotation).map_err(|e| format!("a rotation: {e}"))?;
             let old = read.payload().iss;
-            let ours = gate.own.contains(&old)
-                || gate.owners.contains(&old)
-                || gate.home.store().delegations_by(&old, 1).is_ok_and(|held| !held.is_empty());
-            let standing = if ours { Standing::Ours } else { Standing::Theirs };
+            if gate.own.contains(&old) {
+                // Who this home is, it knows itself: a stolen key says nothing about that here.
+                return Err(format!("{old} is this node's own key"));
+            }
+            let listed = gate.owners.iter().chain(&gate.deny).any(|one| gate.ended().means(one, &old));
+            let standing = if listed { Standing::Ours } else { Standing::Theirs };
             let kept = gate.ledger.put_rotation(&old, rotation, standing, now).map_err(|e| e.to_string())?;
             match kept {
                 RotationKept::News => Ok(true),
@@ -187,4 +189,46 @@ fn keep(gate: &Gate, notice: &Notice, now: u64) -> Result<bool, String> {
             }
         }
     }
+}
+
+fn keep_revocation(gate: &Gate, bytes: &[u8], witness: &[ByteBuf], now: u64) -> Result<bool, String> {
+    let is = |issuer: &Did, revoker: &Did| gate.ended().means(issuer, revoker);
+    // One signature tells whether it is known; the others are looked at where it is not.
+    let first = Signed::<Invocation>::verify(bytes).map_err(|e| format!("a revocation: {e}"))?;
+    if let (Some(last), iss) = (witness.last(), first.payload().iss)
+        && gate.ended().knows(&DelegationId::of(last), &iss)
+    {
+        return Ok(false);
+    }
+    let read = Revocation::read_where(bytes, witness, is).map_err(|e| format!("a revocation: {e}"))?;
+    let revoker = read.revoker;
+    if let Some(successor) = gate.ended().successor(&revoker) {
+        return Err(format!("{revoker} was rotated; {successor} may revoke what it issued"));
+    }
+    let root_is = |listed: &[Did]| read.subject.is_some_and(|subject| gate.lists(listed, &subject));
+    let standing = if gate.lists(&gate.own, &revoker) || gate.lists(&gate.owners, &revoker) {
+        Standing::Ours
+    } else if root_is(&gate.own) || root_is(&gate.owners) {
+        Standing::Near
+    } else {
+        Standing::Theirs
+    };
+    // What its path rests on ends it too: there is nothing to revoke afterwards.
+    let path = witness.iter().map(|bytes| Proof::read(bytes)).collect::<Result<Vec<_>, _>>();
+    let path = path.map_err(|e| format!("a revocation: {e}"))?;
+    let until = path.iter().filter_map(|proof| proof.exp).min();
+    let until = until.map(|until| until.saturating_add(gate.skew));
+    let ids: Vec<_> = path.iter().map(|proof| *proof.id()).collect();
+    let above = ids.split_last().map(|(_, above)| above).unwrap_or_default();
+    let issuers: Vec<_> = path.iter().map(|proof| proof.iss).collect();
+    let ended = above
+        .iter()
+        .zip(1..)
+        .find_map(|(id, n)| gate.ended().revoked_by(id, issuers.get(..n).unwrap_or_default()));
+    if until.is_some_and(|until| until < now) || ended.is_some() {
+        return Err("a revocation of what has ended already".to_owned());
+    }
+    let witness: Vec<_> = witness.iter().map(|d| d.to_vec()).collect();
+    let new = NewRevocation { revoked: &read.revoked, revoker: &revoker, until, bytes, witness: &witness };
+    gate.ledger.put_revocation(&new, standing, now).map_err(|e| e.to_string())
 }

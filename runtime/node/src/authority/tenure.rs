@@ -2,7 +2,7 @@
 
 use super::{Gate, Grounds};
 use crate::clock;
-use actum_model::{Withdrawal, ucan::Chain};
+use actum_model::{Did, Withdrawal, ucan::Chain};
 use actum_overlay::RefusalCode;
 use std::{fmt, sync::Arc};
 
@@ -10,19 +10,23 @@ use std::{fmt, sync::Arc};
 #[derive(Clone)]
 pub(crate) struct Tenure {
     gate: Arc<Gate>,
-    chain: Chain,
+    requester: Did,
+    chain: Option<Chain>,
 }
 
 impl Tenure {
-    /// That of an action with these grounds; none where they cannot end.
-    pub(crate) fn of(gate: &Arc<Gate>, grounds: &Grounds) -> Option<Self> {
-        grounds.chain.clone().map(|chain| Self { gate: gate.clone(), chain })
+    /// That of an action with these grounds; none of the owner's own, which does not end.
+    pub(crate) fn of(gate: &Arc<Gate>, requester: Did, grounds: &Grounds) -> Option<Self> {
+        let (gate, chain) = (gate.clone(), grounds.chain.clone());
+        (!grounds.authority.is_own()).then_some(Self { gate, requester, chain })
     }
 
     /// Why it has ended, if it has. Costs some microseconds.
     pub(crate) fn ended(&self) -> Option<Withdrawal> {
         self.gate.refresh();
-        let refusal = self.gate.holds(&self.chain, clock::now_secs()).err()?;
+        let asks = self.gate.may_ask(&self.requester);
+        let holds = |chain: &Chain| self.gate.holds(chain, clock::now_secs());
+        let refusal = asks.and_then(|()| self.chain.as_ref().map_or(Ok(()), holds)).err()?;
         Some(match refusal.code {
             RefusalCode::Expired | RefusalCode::TooEarly => Withdrawal::Expired,
             _ => Withdrawal::Revoked,
@@ -32,6 +36,6 @@ impl Tenure {
 
 impl fmt::Debug for Tenure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tenure").field(&self.chain.ids()).finish()
+        f.debug_tuple("Tenure").field(&self.chain.as_ref().map(Chain::ids)).finish()
     }
 }

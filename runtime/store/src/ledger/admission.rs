@@ -283,10 +283,11 @@ fn add<E>(
     let grown = tx
         .prepare_cached(
             "UPDATE spent SET actions = min(actions, 9223372036854775806) + 1,
-                 fuel = fuel + min(?2, 9223372036854775807 - fuel)
+                 fuel = fuel + min(?2, 9223372036854775807 - fuel),
+                 until = CASE WHEN until IS NULL OR ?3 IS NULL THEN NULL ELSE max(until, ?3) END
              WHERE delegation = ?1 RETURNING actions, fuel",
         )?
-        .query_row(params![id, column(admission.fuel)], spent_of)
+        .query_row(params![id, column(admission.fuel), until], spent_of)
         .optional()?
         .flatten();
     if let Some(spent) = grown {

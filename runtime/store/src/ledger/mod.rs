@@ -97,11 +97,13 @@ const CACHE_KIB: i64 = 16_384;
 /// The most that [`Ledger::prune`] forgets of one kind at a time: 1,000, some milliseconds' worth.
 pub const PRUNED_AT_ONCE: usize = 1_000;
 
-/// For whom a revocation or rotation is kept. Each has its own room, so that strangers cannot take that of the other.
+/// Whose a revocation or rotation is. Each has its own room, so that strangers cannot take that of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It bears on this home: on its own authority, on that of an owner it honours, or on a grant it holds.
+    /// Of this home's own key, or of an owner it honours.
     Ours,
+    /// Of somebody who holds authority of this home's, about what they handed on.
+    Near,
     /// Anybody's; kept to be passed on, and for later.
     Theirs,
 }
@@ -110,6 +112,7 @@ impl Standing {
     fn text(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Near => "near",
             Self::Theirs => "theirs",
         }
     }

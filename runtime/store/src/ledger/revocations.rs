@@ -5,9 +5,9 @@ use crate::{StoreError, db::column};
 use actum_model::{Delegation, DelegationId, Did, Invocation, Statement, ucan::MAX_CHAIN};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// The most revocations kept of each [`Standing`]: 32,768, so 65,536 in all.
+/// The most revocations kept of each [`Standing`]: 32,768, so 98,304 in all.
 pub const MAX_REVOCATIONS: usize = 32_768;
-/// The most revocations kept as [`Standing::Theirs`] of one revoker: 4,096.
+/// The most revocations kept of one revoker who is not [`Standing::Ours`]: 4,096 of each standing.
 pub const MAX_REVOCATIONS_PER_REVOKER: usize = 4_096;
 /// The most bytes of revocations and their witness kept of each [`Standing`]: 256 MiB.
 pub const MAX_REVOCATIONS_BYTES: usize = 256 << 20;
@@ -85,9 +85,10 @@ impl Ledger {
                 let what = "bytes of revocations";
                 return Ok(Err(StoreError::Full { what, limit: MAX_REVOCATIONS_BYTES }));
             }
-            if standing == Standing::Theirs && by_stranger(tx, &revoker)? > count(MAX_REVOCATIONS_PER_REVOKER)
+            if standing != Standing::Ours
+                && by_other(tx, &revoker, standing)? > count(MAX_REVOCATIONS_PER_REVOKER)
             {
-                let what = "revocations by one stranger";
+                let what = "revocations by one other";
                 return Ok(Err(StoreError::Full { what, limit: MAX_REVOCATIONS_PER_REVOKER }));
             }
             let mut witness =
@@ -156,6 +157,7 @@ impl Ledger {
 fn room(standing: Standing) -> &'static str {
     match standing {
         Standing::Ours => "revocations ours",
+        Standing::Near => "revocations near",
         Standing::Theirs => "revocations theirs",
     }
 }
@@ -171,9 +173,9 @@ fn size_of(new: &NewRevocation<'_>) -> Result<i64, StoreError> {
     Ok(count(size))
 }
 
-fn by_stranger(tx: &Connection, revoker: &str) -> rusqlite::Result<i64> {
-    tx.prepare_cached("SELECT count(*) FROM revocations WHERE revoker = ?1 AND standing = 'theirs'")?
-        .query_row([revoker], |row| row.get(0))
+fn by_other(tx: &Connection, revoker: &str, standing: Standing) -> rusqlite::Result<i64> {
+    tx.prepare_cached("SELECT count(*) FROM revocations WHERE revoker = ?1 AND standing = ?2")?
+        .query_row([revoker, standing.text()], |row| row.get(0))
 }
 
 /// Forgets revocations of delegations that have long ended.
@@ -188,7 +190,8 @@ pub(super) fn prune(tx: &Connection, now: u64, limit: usize) -> rusqlite::Result
     for (n, standing, size) in &ended {
         tx.prepare_cached("DELETE FROM witness WHERE revocation = ?1")?.execute([n])?;
         tx.prepare_cached("DELETE FROM revocations WHERE n = ?1")?.execute([n])?;
-        let standing = if standing == Standing::Ours.text() { Standing::Ours } else { Standing::Theirs };
+        let all = [Standing::Ours, Standing::Near, Standing::Theirs];
+        let standing = all.into_iter().find(|s| s.text() == standing).unwrap_or(Standing::Theirs);
         take_room(tx, room(standing), -1, size.saturating_neg())?;
     }
     Ok(ended.len())

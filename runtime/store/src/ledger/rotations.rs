@@ -37,6 +37,7 @@ impl Ledger {
         let old = old.to_string();
         let room = match standing {
             Standing::Ours => "rotations ours",
+            Standing::Near => "rotations near",
             Standing::Theirs => "rotations theirs",
         };
         self.write_durably(|tx| {
