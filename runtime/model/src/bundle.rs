@@ -1,4 +1,4 @@
-//! One self-contained file of a receipt and what is needed to re-execute it: a CAR archive.
+//! One self-contained file of a receipt, what is needed to re-execute it, and by what authority it ran: a CAR archive.
 //!
 //! Source: IPLD "Content Addressable aRchives (CAR), version 1". The file is a header, `{"roots": [receipt], "version":
 //! 1}` in DAG-CBOR, then sections; header and sections are each preceded by their length as an unsigned LEB128 varint,
@@ -6,11 +6,13 @@
 //! accept what this one must refuse: strangers, duplicates, another order. One bundle has one byte string.
 
 use crate::{
-    BlobId, Bodies, Body, ComponentId, Journal, Receipt, Release, Signed,
+    Authority, BlobId, Bodies, Body, ComponentId, DelegationId, Invocation, Journal, Proof, Receipt, Release,
+    Signed,
     codec::{self, DecodeError},
     envelope::EnvelopeError,
     id::{DAG_CBOR, RAW, cid_of},
     receipt::Stdio,
+    ucan::MAX_CHAIN,
 };
 use cid::Cid;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,10 @@ pub struct Bundle {
     pub bodies: Bodies,
     /// The canonical encoding of the [`Stdio`]; absent when the guest wrote nothing.
     pub stdio: Option<Vec<u8>>,
+    /// The signed request that the receipt answers, where it names one and it is at hand.
+    pub invocation: Option<Signed<Invocation>>,
+    /// The delegations that the receipt names as its authority, the root first, as far as they are at hand.
+    pub proofs: Vec<Proof>,
 }
 
 /// What a block of a bundle is.
@@ -58,6 +64,10 @@ pub enum BlockKind {
     Stdio,
     /// The component's binary.
     Component,
+    /// The signed request.
+    Invocation,
+    /// A delegation by which it ran.
+    Delegation,
     /// The signed release.
     Release,
 }
@@ -72,6 +82,8 @@ impl std::fmt::Display for BlockKind {
             Self::Body => "body of the journal",
             Self::Stdio => "stdio",
             Self::Component => "component",
+            Self::Invocation => "invocation",
+            Self::Delegation => "delegation",
             Self::Release => "release",
         })
     }
@@ -156,6 +168,16 @@ pub enum BundleError {
         /// Its id.
         cid: Cid,
     },
+    /// The invocation, or a delegation, is not one that its issuer signed.
+    #[error("the {kind} {cid} is refused: {source}")]
+    Token {
+        /// Which of the two.
+        kind: BlockKind,
+        /// Its id.
+        cid: Cid,
+        /// What is wrong with it.
+        source: EnvelopeError,
+    },
     /// The release is not a validly signed release.
     #[error("the release is refused: {0}")]
     Release(#[source] EnvelopeError),
@@ -187,12 +209,12 @@ struct Header {
 /// The longest header there is: one root.
 const MAX_HEADER_BYTES: usize = 128;
 
-/// The most blocks there are: the seven kinds that come once, and as many bodies as fit.
-const MAX_BLOCKS: usize = 7 + MAX_BUNDLE_BYTES / Body::MAX_INLINE;
+/// The most blocks there are: the eight kinds that come once, the longest chain, and as many bodies as fit.
+const MAX_BLOCKS: usize = 8 + MAX_CHAIN + MAX_BUNDLE_BYTES / Body::MAX_INLINE;
 
 impl Bundle {
     /// The archive's bytes: receipt, arguments, output, journal, the journal's bodies in the order in which it first names
-    /// them, stdio, component, release.
+    /// them, stdio, component, invocation, delegations with the root first, release.
     ///
     /// Equal blocks are written once, at the first place. A bundle whose parts are not those its receipt names can be
     /// written, and is refused by every reader.
@@ -207,7 +229,9 @@ impl Bundle {
         blocks.extend(bodies.map(|b| (cid_of(RAW, b), b.as_slice())));
         blocks.extend(self.stdio.as_deref().map(|b| (cid_of(RAW, b), b)));
         blocks.push((cid_of(RAW, &self.component), self.component.as_slice()));
-        blocks.extend(self.release.as_ref().map(|r| (cid_of(DAG_CBOR, r.bytes()), r.bytes())));
+        let tokens = self.invocation.iter().map(Signed::bytes).chain(self.proofs.iter().map(Proof::bytes));
+        let release = self.release.iter().map(Signed::bytes);
+        blocks.extend(tokens.chain(release).map(|bytes| (cid_of(DAG_CBOR, bytes), bytes)));
 
         let size: usize = blocks.iter().map(|(_, b)| b.len() + 64).sum();
         let mut out = Vec::with_capacity(size + MAX_HEADER_BYTES);
@@ -229,6 +253,8 @@ impl Bundle {
 
     /// Reads a bundle and checks all that can be checked without executing: every block against its CID, the
     /// signatures, and that it holds what receipt and journal name, in order, and nothing else but a release of its component.
+    /// The invocation and the delegations may be missing: they say by what authority it ran, and nobody needs them to
+    /// run it again.
     ///
     /// Any change to any byte of a bundle is refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
@@ -250,7 +276,16 @@ impl Bundle {
         named.extend(bodies.iter().map(|id| (BlockKind::Body, *id.cid())));
         named.extend(said.stdio.as_ref().map(|id| (BlockKind::Stdio, *id.cid())));
         named.push((BlockKind::Component, *said.action.component.cid()));
+        let chain: &[DelegationId] = match &said.authority {
+            Authority::Granted(chain) => chain,
+            _ => &[],
+        };
+        named.extend(said.invocation.as_ref().map(|id| (BlockKind::Invocation, *id.cid())));
+        named.extend(chain.iter().map(|id| (BlockKind::Delegation, *id.cid())));
         for (kind, cid) in &named {
+            if matches!(kind, BlockKind::Invocation | BlockKind::Delegation) && blocks.get(cid).is_none() {
+                continue;
+            }
             blocks.pass(*kind, cid, &named)?;
             if *kind == BlockKind::Journal
                 && let Err(malformed) = journal
@@ -275,6 +310,15 @@ impl Bundle {
             codec::decode::<Stdio>(stdio, MAX_BUNDLE_BYTES)
                 .map_err(|source| BundleError::Block { kind: BlockKind::Stdio, source })?;
         }
+        let token = |kind, cid: Cid| move |source| BundleError::Token { kind, cid, source };
+        let invocation = said.invocation.as_ref().and_then(|id| Some((id.cid(), blocks.get(id.cid())?)));
+        let invocation = invocation
+            .map(|(cid, bytes)| Signed::verify(bytes).map_err(token(BlockKind::Invocation, *cid)))
+            .transpose()?;
+        let proofs = chain.iter().filter_map(|id| Some((id.cid(), blocks.get(id.cid())?)));
+        let proofs = proofs
+            .map(|(cid, bytes)| Proof::read(bytes).map_err(token(BlockKind::Delegation, *cid)))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             component: get(said.action.component.cid(), BlockKind::Component)?,
             args: get(said.action.args.cid(), BlockKind::Args)?,
@@ -282,6 +326,8 @@ impl Bundle {
             journal: get(said.journal.cid(), BlockKind::Journal)?,
             bodies,
             stdio,
+            invocation,
+            proofs,
             release,
             receipt,
         })

@@ -19,7 +19,7 @@ pub struct Receipt {
     pub action: Action,
     /// By what authority it ran.
     pub authority: Authority,
-    /// The signed request that it answers. None where nobody sent one: where the authority [is the provider's
+    /// The signed request that it answers. None exactly where nobody sent one: where the authority [is the provider's
     /// own](Authority::is_own).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation: Option<InvocationId>,
@@ -57,8 +57,8 @@ impl Statement for Receipt {
             (own, Some(_)) if own.is_own() => {
                 return Err("it answers a request, and nobody sent one for what ran so".to_owned());
             }
-            (Authority::Granted(_), None) => {
-                return Err("a chain of delegations is proof of a request, and it names none".to_owned());
+            (asked, None) if !asked.is_own() => {
+                return Err("it ran at another's request, and names none".to_owned());
             }
             _ => {}
         }

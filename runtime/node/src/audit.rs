@@ -1,6 +1,7 @@
-//! Receipts after the fact: listing, exporting, and running them again.
+//! Receipts after the fact: listing, exporting, running them again, and by what authority they ran.
 //!
-//! Replay needs a receipt, its component, its arguments and its journal; never a network, never a peer.
+//! Replay needs a receipt, its component, its arguments and its journal; never a network, never a peer. Its authority is
+//! judged apart from it, on the request and the delegations as far as they are at hand.
 
 use crate::{
     clock,
@@ -8,7 +9,8 @@ use crate::{
     invoke,
 };
 use actum_model::{
-    Authority, Bodies, Function, Journal, Judgement, Receipt, ReceiptId, Signed,
+    Authority, Bodies, Claim, DelegationId, Function, Invocation, Journal, Judgement, Proof, Receipt,
+    ReceiptId, Release, RunArgs, Signed,
     bundle::{Bundle, BundleError},
     codec, json, permission, value,
 };
@@ -16,7 +18,9 @@ use actum_sandbox::{
     EngineKind, Sandbox, SandboxConfig, delegated_receipts,
     replay::{self, ReplayError},
 };
-use actum_store::StoreError;
+use actum_store::{Evidence, StoreError};
+use actum_trust::AtHand;
+pub use actum_trust::{AuthorityError, How, Proven, Unproven};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -95,18 +99,92 @@ pub fn receipt(home: &Home, id: &str) -> Result<Signed<Receipt>, AuditError> {
     }
 }
 
-/// A receipt with everything needed to run it again.
+/// By what authority an action ran, as far as that is at hand here and can be told offline.
+pub struct Claimed {
+    /// The request that the receipt answers.
+    pub invocation: Option<Signed<Invocation>>,
+    /// The delegations of the chain, root first, as far as they are at hand.
+    pub proofs: Vec<Proof>,
+    /// What is proven, what is missing, or what is false.
+    pub found: Result<Proven, AuthorityError>,
+}
+
+impl Claimed {
+    fn of(
+        receipt: &Receipt,
+        invocation: Option<Signed<Invocation>>,
+        proofs: Vec<Proof>,
+        release: Option<&Release>,
+        input: Option<(&Function, &[u8])>,
+    ) -> Self {
+        let at_hand = AtHand {
+            invocation: invocation.as_ref(),
+            proofs: &proofs,
+            release,
+            input: input.map(|(function, args)| (function.params.as_slice(), args)),
+        };
+        let found = actum_trust::authority(receipt, &at_hand);
+        Self { invocation, proofs, found }
+    }
+
+    /// Whether the receipt says something false of its authority, as far as can be seen.
+    pub fn is_false(&self) -> bool {
+        self.found.as_ref().is_err_and(|error| !error.is_missing())
+    }
+}
+
+/// The request that a receipt names, and its delegations, as far as this home has them.
+fn shown(home: &Home, evidence: &Evidence) -> Result<(Option<Signed<Invocation>>, Vec<Proof>), AuditError> {
+    let said = evidence.receipt.payload();
+    let kept = evidence.invocation.as_deref().zip(said.invocation);
+    let kept = kept.filter(|(bytes, id)| id.names(bytes));
+    let damaged = |source: actum_model::EnvelopeError, id: String| StoreError::Corrupt {
+        what: "invocation",
+        id,
+        why: source.to_string(),
+    };
+    let invocation =
+        kept.map(|(bytes, id)| Signed::verify(bytes).map_err(|e| damaged(e, id.to_string()))).transpose()?;
+    let ids: &[DelegationId] = match &said.authority {
+        Authority::Granted(ids) => ids,
+        _ => &[],
+    };
+    let mut proofs = Vec::with_capacity(ids.len());
+    for id in ids {
+        proofs.extend(home.store().delegation(id)?.map(Proof::from));
+    }
+    Ok((invocation, proofs))
+}
+
+/// The release of which the request speaks, where it is here; else any of the component.
+fn called(
+    home: &Home,
+    evidence: &Evidence,
+    invocation: Option<&Signed<Invocation>>,
+) -> Result<Option<Signed<Release>>, AuditError> {
+    let claim = invocation.and_then(|invocation| RunArgs::read(invocation.payload()).ok());
+    let Some((action, claim)) = claim else { return Ok(evidence.release.clone()) };
+    let releases = home.store().releases_of_component(&action.component)?;
+    let meant = releases.into_iter().find(|release| Claim::of(release.payload()) == claim);
+    Ok(meant.or_else(|| evidence.release.clone()))
+}
+
+/// A receipt with everything needed to run it again, and what is here of its authority.
 pub fn bundle(home: &Home, id: &str) -> Result<Bundle, AuditError> {
     let receipt = receipt(home, id)?;
     let missing = || AuditError::NotFound { id: id.to_owned() };
     let evidence = home.store().evidence(&receipt.id())?.ok_or_else(missing)?;
+    let (invocation, proofs) = shown(home, &evidence)?;
+    let release = called(home, &evidence, invocation.as_ref())?;
     let component = evidence.component.ok_or_else(|| AuditError::MissingComponent {
         receipt: receipt.id(),
         component: receipt.payload().action.component,
     })?;
     Ok(Bundle {
+        invocation,
+        proofs,
         receipt,
-        release: evidence.release,
+        release,
         component,
         args: evidence.args,
         output: evidence.output,
@@ -128,6 +206,8 @@ pub struct Shown {
     pub journal: Journal,
     /// The bodies the journal names.
     pub bodies: Bodies,
+    /// By what authority it ran.
+    pub claimed: Claimed,
 }
 
 /// One receipt, its arguments and output decoded where the types are known here.
@@ -152,7 +232,12 @@ pub fn show(home: &Home, id: &str) -> Result<Shown, AuditError> {
         invoke::output_json(f, &receipt.payload().outcome, evidence.output.as_deref()).ok().flatten()
     });
     let journal: Journal = codec::decode(&evidence.journal, Journal::MAX_BYTES)?;
-    Ok(Shown { receipt, args, output, journal, bodies: evidence.bodies })
+    let (invocation, proofs) = shown(home, &evidence)?;
+    let release = called(home, &evidence, invocation.as_ref())?;
+    let release = release.as_ref().map(Signed::payload);
+    let input = of_component.map(|f| (f, evidence.args.as_slice()));
+    let claimed = Claimed::of(receipt.payload(), invocation, proofs, release, input);
+    Ok(Shown { receipt, args, output, journal, bodies: evidence.bodies, claimed })
 }
 
 /// A call that a guest made through its node, somewhere below a receipt.
@@ -212,6 +297,9 @@ pub struct Replayed {
     pub journal: Journal,
     /// The bodies the journal names.
     pub bodies: Bodies,
+    /// By what authority it ran. That nothing else happens when it is run again says nothing about this, nor this about
+    /// that.
+    pub claimed: Claimed,
 }
 
 /// On what a receipt is replayed.
@@ -262,6 +350,11 @@ pub fn replay_file(path: &Path, options: ReplayOptions) -> Result<Replayed, Audi
     judge(bundle, &sandbox)
 }
 
+/// Whether a policy wants to see the arguments.
+fn looks(proofs: &[Proof]) -> bool {
+    proofs.iter().any(|proof| actum_model::grant::sees_input(&proof.pol))
+}
+
 fn judge(bundle: Bundle, sandbox: &Sandbox) -> Result<Replayed, AuditError> {
     let journal: Journal = codec::decode(&bundle.journal, Journal::MAX_BYTES)?;
     let evidence = replay::Evidence {
@@ -274,5 +367,15 @@ fn judge(bundle: Bundle, sandbox: &Sandbox) -> Result<Replayed, AuditError> {
         stdio: bundle.stdio.as_deref(),
     };
     let judgement = replay::replay(sandbox, &evidence)?;
-    Ok(Replayed { receipt: bundle.receipt, judgement, journal, bodies: bundle.bodies })
+    let said = bundle.receipt.payload();
+    // The component's own types: anyone may have signed a release.
+    let loaded = match looks(&bundle.proofs) {
+        true => sandbox.load(&bundle.component).ok(),
+        false => None,
+    };
+    let function = loaded.as_ref().and_then(|loaded| loaded.function(&said.action.function));
+    let input = function.map(|function| (function, bundle.args.as_slice()));
+    let release = bundle.release.as_ref().map(Signed::payload);
+    let claimed = Claimed::of(said, bundle.invocation, bundle.proofs, release, input);
+    Ok(Replayed { receipt: bundle.receipt, judgement, journal, bodies: bundle.bodies, claimed })
 }

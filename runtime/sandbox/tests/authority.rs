@@ -14,8 +14,8 @@ use actum_model::explain::{Width, refused};
 use actum_model::journal::withdrawal;
 use actum_model::value::decode_result;
 use actum_model::{
-    Action, Authority, Bodies, Granted, Journal, Judgement, Limits, Outcome, Receipt, SecretKey, Signed,
-    Withdrawal, codec, json,
+    Action, Authority, Bodies, Granted, InvocationId, Journal, Judgement, Limits, Outcome, Receipt,
+    SecretKey, Signed, Withdrawal, codec, json,
 };
 use actum_sandbox::host::{
     DelegateAsk, DelegateError, DelegateTold, HttpRequest, HttpResponse, KeyvalueAsk, KeyvalueTold, Landing,
@@ -202,6 +202,7 @@ impl Call {
         let key = SecretKey::from_seed(&[3; 32]);
         let receipt =
             execution.receipt(action, key.did(), 1_700_000_000, Authority::Listed, COMPILED.profile_id());
+        let receipt = Receipt { invocation: Some(InvocationId::of(b"request")), ..receipt };
         let signed = Signed::try_sign(receipt, &key).unwrap();
         let receipt = Signed::<Receipt>::verify(signed.bytes()).unwrap().payload().clone();
         Ok(Run { component: self.component, args, receipt, execution, host })

@@ -62,7 +62,8 @@ pub enum Inconsistency {
         /// Who signed.
         provider: Did,
     },
-    /// It ran by its provider's own authority, and yet it names a request; or by a chain of delegations, without one.
+    /// It ran by its provider's own authority, and yet it names a request; or at another's request, and names none,
+    /// another, or another chain.
     #[error("the receipt says it ran by {authority:?}, and names {}", request(invocation))]
     Request {
         /// By what authority it says it ran.
@@ -212,11 +213,10 @@ pub fn consistency(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Incon
     }
     let unfit = match &receipt.authority {
         own if own.is_own() => receipt.invocation.is_some(),
+        _ if receipt.invocation.is_none() || receipt.invocation != asked.invocation => true,
         // Without proofs, the provider may have found the requester's grant in its own home.
-        Authority::Granted(chain) => {
-            receipt.invocation != asked.invocation || !asked.chain.is_empty() && chain != asked.chain
-        }
-        _ => receipt.invocation != asked.invocation || !asked.chain.is_empty(),
+        Authority::Granted(chain) => !asked.chain.is_empty() && chain != asked.chain,
+        _ => !asked.chain.is_empty(),
     };
     if unfit {
         return Err(Box::new(Inconsistency::Request {
@@ -237,7 +237,7 @@ pub fn consistency(receipt: &Receipt, asked: &Asked<'_>) -> Result<(), Box<Incon
     plausible(receipt, asked)
 }
 
-fn same_action(asked: &Action, receipt: &Action) -> Result<(), Box<Inconsistency>> {
+pub(crate) fn same_action(asked: &Action, receipt: &Action) -> Result<(), Box<Inconsistency>> {
     fn field<T: PartialEq + Debug>(
         field: &'static str,
         asked: &T,

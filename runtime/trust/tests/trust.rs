@@ -202,6 +202,15 @@ refuses! {
         d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
         d.receipt.invocation = None;
     };
+    a_public_run_without_a_request: Inconsistency::Request { invocation: None, .. } => |d| {
+        d.receipt.invocation = None;
+        d.invocation = None;
+    };
+    a_chain_without_a_request_even_where_none_is_known: Inconsistency::Request { invocation: None, .. } => |d| {
+        d.receipt.authority = Authority::Granted(vec![DelegationId::of(b"d")]);
+        d.receipt.invocation = None;
+        d.invocation = None;
+    };
     a_request_that_nobody_sent: Inconsistency::Request { .. } => |d| d.invocation = Some(InvocationId::of(b"another"));
     another_chain_than_was_shown: Inconsistency::Request { .. } => |d| {
         d.chain = vec![DelegationId::of(b"d")];

@@ -1,8 +1,8 @@
 //! A bundle holds exactly what its receipt names, byte for byte.
 
-use crate::samples::{self, COMPONENT, author, provider};
+use crate::samples::{self, COMPONENT, author, provider, requester};
 use actum_model::{
-    BlobId, Bodies, Journal, JournalEntry, Outcome, Receipt, Signed,
+    Authority, BlobId, Bodies, Journal, JournalEntry, Outcome, Proof, Receipt, Signed,
     bundle::{BlockKind, Bundle, BundleError},
     id::{DAG_CBOR, RAW, cid_of},
 };
@@ -17,6 +17,8 @@ fn bundle() -> Bundle {
         journal: samples::journal().bytes(),
         bodies: Bodies::new(),
         stdio: Some(samples::stdio()),
+        invocation: None,
+        proofs: vec![],
     }
 }
 
@@ -146,7 +148,8 @@ fn a_body_equal_to_another_part_is_written_once() {
 
 #[test]
 fn any_changed_byte() {
-    for bytes in [bundle().to_bytes(), told(&[&[7; 300], b"ape"]).to_bytes()] {
+    let granted = samples::granted_bundle().to_bytes();
+    for bytes in [bundle().to_bytes(), told(&[&[7; 300], b"ape"]).to_bytes(), granted] {
         any_changed_byte_of(&bytes);
     }
 }
@@ -173,6 +176,89 @@ fn any_cut_and_any_byte_added() {
     for extra in [0x00, 0x01, 0x80] {
         assert!(Bundle::from_bytes(&[&bytes[..], &[extra]].concat()).is_err());
     }
+}
+
+/// The sections of a granted receipt's bundle: header, receipt, arguments, journal, component, and then these.
+const REQUEST: usize = 5;
+const ROOT: usize = 6;
+const LEAF: usize = 7;
+const RELEASE: usize = 8;
+
+#[test]
+fn the_request_and_its_chain_follow_the_component_root_first() {
+    let granted = samples::granted_bundle();
+    let all = sections(&granted.to_bytes());
+    assert_eq!(all.len(), RELEASE + 1);
+    assert_eq!(all[REQUEST], section(DAG_CBOR, samples::request().bytes()));
+    assert_eq!(all[ROOT], section(DAG_CBOR, samples::grants()[0].bytes()));
+    assert_eq!(all[LEAF], section(DAG_CBOR, samples::grants()[1].bytes()));
+    assert_eq!(Bundle::from_bytes(&all.concat()).unwrap(), granted);
+}
+
+#[test]
+fn a_request_or_a_delegation_may_be_missing() {
+    let granted = samples::granted_bundle();
+    let all = sections(&granted.to_bytes());
+    let without = |i: usize| {
+        let mut fewer = all.clone();
+        fewer.remove(i);
+        fewer.concat()
+    };
+    let [root, leaf] = <[_; 2]>::try_from(samples::grants()).unwrap();
+    for (i, fewer) in [
+        (REQUEST, Bundle { invocation: None, ..granted.clone() }),
+        (ROOT, Bundle { proofs: vec![leaf], ..granted.clone() }),
+        (LEAF, Bundle { proofs: vec![root], ..granted.clone() }),
+        (RELEASE, Bundle { release: None, ..granted.clone() }),
+    ] {
+        assert_eq!(fewer.to_bytes(), without(i));
+        assert_eq!(Bundle::from_bytes(&without(i)).unwrap(), fewer);
+    }
+}
+
+#[test]
+fn requests_and_delegations_in_another_order_twice_or_that_the_receipt_does_not_name() {
+    let granted = samples::granted_bundle();
+    let all = sections(&granted.to_bytes());
+    for (a, b) in [(REQUEST, ROOT), (ROOT, LEAF), (REQUEST, LEAF), (4, REQUEST), (3, LEAF)] {
+        let mut swapped = all.clone();
+        swapped.swap(a, b);
+        let error = refused(&swapped.concat());
+        assert!(matches!(error, BundleError::Order { .. }), "{a} {b}: {error}");
+    }
+    for i in [REQUEST, ROOT, LEAF] {
+        let mut swapped = all.clone();
+        swapped.swap(i, RELEASE);
+        let error = refused(&swapped.concat());
+        assert!(matches!(error, BundleError::Stranger { .. } | BundleError::Order { .. }), "{i}: {error}");
+        let mut twice = all.clone();
+        twice.insert(i, all[i].clone());
+        assert!(matches!(refused(&twice.concat()), BundleError::Duplicate { .. }), "{i}");
+        let mut more = all.clone();
+        more.insert(i, section(DAG_CBOR, Signed::sign(samples::delegation(), &author()).bytes()));
+        assert!(matches!(refused(&more.concat()), BundleError::Stranger { .. }), "{i}");
+    }
+    // What a receipt does not say it ran by has no place beside it.
+    let listed = Bundle { invocation: Some(samples::request()), ..bundle() };
+    assert!(matches!(refused(&listed.to_bytes()), BundleError::Stranger { .. }));
+    let listed = Bundle { release: None, proofs: samples::grants(), ..bundle() };
+    assert!(matches!(refused(&listed.to_bytes()), BundleError::Stranger { .. }));
+}
+
+#[test]
+fn a_request_or_a_delegation_that_its_issuer_did_not_sign() {
+    let granted = samples::granted_bundle();
+    let forged = Signed::sign(samples::request().payload().clone(), &author());
+    let receipt = Receipt { invocation: Some(forged.id()), ..granted.receipt.payload().clone() };
+    let receipt = Signed::sign(receipt, &provider());
+    let error = refused(&Bundle { receipt, invocation: Some(forged), ..granted.clone() }.to_bytes());
+    assert!(matches!(error, BundleError::Token { kind: BlockKind::Invocation, .. }), "{error}");
+
+    let forged = Proof::from(Signed::sign(samples::delegation(), &requester()));
+    let authority = Authority::Granted(vec![*forged.id()]);
+    let receipt = Signed::sign(Receipt { authority, ..granted.receipt.payload().clone() }, &provider());
+    let error = refused(&Bundle { receipt, proofs: vec![forged], ..granted }.to_bytes());
+    assert!(matches!(error, BundleError::Token { kind: BlockKind::Delegation, .. }), "{error}");
 }
 
 #[test]

@@ -4,18 +4,25 @@
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
     Delegation, Descriptor, Invocation, Journal, JournalId, Lease, Page, Profile, ProfileId, Proof, Query,
-    Receipt, Release, Revocation, Rotation, Signed, Statement, Verdict, codec,
+    Receipt, Release, Revocation, Rotation, Signed, Statement, Verdict,
+    bundle::Bundle,
+    codec,
     id::{DAG_CBOR, cid_of},
 };
 
 fn golden(name: &str, built: &[u8], id: &str) -> Vec<u8> {
-    let path = format!("{}/tests/golden/v1/{name}.cbor", env!("CARGO_MANIFEST_DIR"));
+    let kept = kept(&format!("{name}.cbor"), built);
+    assert_eq!(cid_of(DAG_CBOR, &kept).to_string(), id, "{name}");
+    kept
+}
+
+fn kept(name: &str, built: &[u8]) -> Vec<u8> {
+    let path = format!("{}/tests/golden/v1/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("ACTUM_BLESS").is_some() {
         std::fs::write(&path, built).unwrap();
     }
     let kept = std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
     assert_eq!(kept, built, "the format of {name} has changed");
-    assert_eq!(cid_of(DAG_CBOR, &kept).to_string(), id, "{name}");
     kept
 }
 
@@ -47,7 +54,7 @@ fn lease() {
 #[test]
 fn receipt() {
     let built: Signed<Receipt> = Signed::sign(samples::receipt(), &provider());
-    statement("receipt", &built, "bafyreibruppizcsigviroguqwb3h5xzyrcen6zqfr3owncm5wkldodzjuy");
+    statement("receipt", &built, "bafyreiagrbvf7uu7ueaqn534b4ee76hya53zjcpapwuo7xibex2lbimpu4");
 }
 
 #[test]
@@ -57,9 +64,24 @@ fn a_receipt_by_a_chain_of_delegations() {
 }
 
 #[test]
+fn a_bundle_with_the_authority_by_which_it_ran() {
+    let built = samples::granted_bundle();
+    let kept = kept("bundle-granted.car", &built.to_bytes());
+    assert_eq!(Bundle::from_bytes(&kept).unwrap(), built);
+}
+
+/// What was written before bundles had the request: only a bundle without it.
+#[test]
+fn a_bundle_without_its_request() {
+    let built = Bundle { invocation: None, proofs: vec![], ..samples::granted_bundle() };
+    let kept = kept("bundle.car", &built.to_bytes());
+    assert_eq!(Bundle::from_bytes(&kept).unwrap(), built);
+}
+
+#[test]
 fn verdict() {
     let built: Signed<Verdict> = Signed::sign(samples::verdict(), &requester());
-    statement("verdict", &built, "bafyreibkm3l7p6apas2ripfqwvcwtn2joyvuxvnyg4dt5sk6aqfz2qcw3u");
+    statement("verdict", &built, "bafyreih7i365qfy3ppa7zsf3uimz35skykqjgwsbgfxtlvyhwbwt3m7yoq");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! One of each type, from fixed keys and values.
 
 use actum_model::{
-    Action, Authority, BlobId, ComponentId, Delegation, DelegationId, Descriptor, Example, Function,
-    Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome, Page, Param,
-    Profile, Query, Receipt, Release, Rotation, SecretKey, Signed, Value, Verdict, WitType, Withdrawal,
+    Action, Authority, BlobId, Bodies, Claim, ComponentId, Delegation, DelegationId, Descriptor, Example,
+    Function, Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome,
+    Page, Param, Profile, Proof, Query, Receipt, Release, Rotation, RunArgs, SecretKey, Signed, Value,
+    Verdict, WitType, Withdrawal,
+    bundle::Bundle,
     codec,
     descriptor::Offered,
     journal,
@@ -209,7 +211,7 @@ pub(crate) fn receipt() -> Receipt {
         iat: 1_790_000_001,
         action: action(),
         authority: Authority::Listed,
-        invocation: None,
+        invocation: Some(InvocationId::of(b"request")),
         withheld: [].into(),
         profile: profile().id(),
         outcome: Outcome::Ok(BlobId::of(&output())),
@@ -239,12 +241,57 @@ pub(crate) fn granted_receipt() -> Receipt {
     Receipt {
         action: Action { permissions: permissions.into(), partial: true, ..action() },
         authority: Authority::Granted(vec![DelegationId::of(b"root"), DelegationId::of(b"leaf")]),
-        invocation: Some(InvocationId::of(b"request")),
         withheld: [granted("keyvalue:drafts")].into(),
         outcome: Outcome::Withdrawn(Withdrawal::Revoked),
         journal: withdrawn_journal().id(),
         stdio: None,
         ..receipt()
+    }
+}
+
+/// From the provider to the author, and from them to the requester.
+pub(crate) fn grants() -> Vec<Proof> {
+    let root = Delegation {
+        iss: provider().did(),
+        aud: author().did(),
+        sub: Some(provider().did()),
+        pol: crate::policies::policy(serde_json::json!([["<=", ".spent.actions", 10]])),
+        meta: None,
+        exp: None,
+        ..delegation()
+    };
+    let leaf = Delegation { iss: author().did(), aud: requester().did(), ..root.clone() };
+    vec![Signed::sign(root, &provider()).into(), Signed::sign(leaf, &author()).into()]
+}
+
+/// The request by those for the action of [`granted_receipt`].
+pub(crate) fn request() -> Signed<Invocation> {
+    let prf = grants().iter().map(|grant| *grant.id()).collect();
+    let (action, claim) = (granted_receipt().action, Claim::of(&release()));
+    let at = receipt().iat - 1;
+    let provider = provider().did();
+    let request = RunArgs::invocation(&action, &claim, provider, provider, prf, at + 60, at);
+    Signed::sign(request, &requester())
+}
+
+/// A bundle of a receipt whose request and delegations are at hand.
+pub(crate) fn granted_bundle() -> Bundle {
+    let receipt = Receipt {
+        authority: Authority::Granted(grants().iter().map(|grant| *grant.id()).collect()),
+        invocation: Some(request().id()),
+        ..granted_receipt()
+    };
+    Bundle {
+        receipt: Signed::sign(receipt, &provider()),
+        release: Some(Signed::sign(release(), &author())),
+        component: COMPONENT.to_vec(),
+        args: args(),
+        output: None,
+        journal: withdrawn_journal().bytes(),
+        bodies: Bodies::new(),
+        stdio: None,
+        invocation: Some(request()),
+        proofs: grants(),
     }
 }
 

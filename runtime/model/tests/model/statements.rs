@@ -163,7 +163,15 @@ fn lease_is_strict() {
 }
 #[test]
 fn receipt_is_strict() {
-    strict(&samples::receipt(), &provider(), &["stdio"]);
+    let own = Receipt { authority: Authority::Local, invocation: None, ..samples::receipt() };
+    strict(&own, &provider(), &["stdio"]);
+    // What a request was made for must say which.
+    let receipt = samples::receipt();
+    let asked = entries(&receipt);
+    let without: Vec<_> = asked.iter().filter(|(name, _)| name != "invocation").cloned().collect();
+    assert_eq!(without.len() + 1, asked.len());
+    let bytes = envelope(&provider(), &VARSIG_ED25519_DAG_CBOR, Receipt::TAG, &map_of(&without));
+    assert!(Signed::<Receipt>::verify(&bytes).unwrap_err().to_string().contains("names none"));
 }
 #[test]
 fn verdict_is_strict() {
@@ -372,7 +380,9 @@ fn a_receipt_whose_authority_and_request_do_not_fit() {
     let chain = |count: usize| Authority::Granted(vec![DelegationId::of(b"one"); count]);
     invalid(Receipt { authority: chain(0), ..receipt() }, &provider(), "a chain of 0 delegations");
     invalid(Receipt { authority: chain(9), ..receipt() }, &provider(), "a chain of 9 delegations");
-    invalid(Receipt { invocation: None, ..receipt() }, &provider(), "it names none");
+    for authority in [chain(1), Authority::Public, Authority::Listed] {
+        invalid(Receipt { authority, invocation: None, ..receipt() }, &provider(), "names none");
+    }
     let own = [Authority::Local, Authority::Delegated(samples::action().id())];
     for authority in own {
         invalid(Receipt { authority: authority.clone(), ..receipt() }, &provider(), "nobody sent one");
