@@ -1,11 +1,14 @@
 //! What `run` and `call` share: reading arguments, choosing limits, printing how an action ended.
 
-use super::permit::{self, Asks};
+use super::{
+    authority,
+    permit::{self, Asks},
+};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{Function, Limits, Outcome, Receipt, Signed, Value, WitType, json, value};
+use actum_model::{Function, Limits, Outcome, Receipt, Signed, Value, WitType, Withdrawal, json, value};
 use actum_node::{
     Home,
     invoke::{self, Choices},
@@ -198,6 +201,14 @@ pub(super) fn print(ended: &Ended<'_>, options: &ActionOptions, format: Format) 
                     format!("it was not run: {}", Vec::from_iter(why).join("; "))
                 }
             }))
+        }
+        outcome @ Outcome::Withdrawn(why) => {
+            let hint = match why {
+                Withdrawal::Revoked => "ask for a new grant; `actum grant list` shows who revoked which",
+                Withdrawal::Expired => "ask for a new grant; `actum grant list` shows until when yours hold",
+            };
+            let message = format!("the action ended: {}", authority::outcome(outcome));
+            Err(CliError::new(Kind::Denied, message).hint(hint))
         }
         outcome @ (Outcome::OutOfFuel | Outcome::OutOfMemory) => {
             let used = format!(

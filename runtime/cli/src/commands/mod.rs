@@ -1,5 +1,6 @@
 //! The verbs. Each file parses its own options and calls the library.
 
+mod authority;
 mod build;
 mod call;
 mod completions;

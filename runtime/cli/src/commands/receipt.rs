@@ -1,11 +1,11 @@
 //! `actum receipt`: what was done, signed.
 
-use super::{Global, journal};
+use super::{Global, authority, journal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
-use actum_model::{ActionId, Authority, Granted, Receipt, ReceiptId, Signed, explain::Width};
+use actum_model::{Did, Granted, Receipt, ReceiptId, Signed, explain::Width};
 use actum_node::{Home, audit};
 use std::{
     collections::BTreeSet,
@@ -63,6 +63,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
                         ("args", shown.args),
                         ("output", shown.output),
                         ("journal_entries", Some(entries)),
+                        ("proof", Some(authority::found(shown.receipt.payload(), &shown.claimed))),
+                        ("refused", Some(authority::refusals_to_json(&shown.journal, &shown.bodies))),
                         ("calls", Some(calls.iter().map(call_to_json).collect())),
                     ];
                     let values = values.map(|(name, value)| (name.to_owned(), value.unwrap_or_default()));
@@ -70,7 +72,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
                     output::json(&fields.into_iter().chain(values).collect());
                 }
                 Format::Text => {
-                    show(&shown);
+                    show(&shown, |did| authority::name(&home, did));
                     calls.iter().for_each(show_call);
                 }
             }
@@ -85,17 +87,6 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     Ok(())
 }
 
-/// By what authority an action ran, and for a guest's call the action that made it.
-fn authority(authority: &Authority) -> (&'static str, Option<&ActionId>) {
-    match authority {
-        Authority::Local => ("local", None),
-        Authority::Public => ("public", None),
-        Authority::Listed => ("listed", None),
-        Authority::Granted(_) => ("granted", None),
-        Authority::Delegated(by) => ("delegated", Some(by)),
-    }
-}
-
 /// Writes a receipt's bundle, over what is there; gives the receipt's id and the bundle's size in bytes.
 pub(super) fn export(home: &Home, id: &str, path: &Path) -> Result<(ReceiptId, usize), CliError> {
     let bundle = audit::bundle(home, id)?;
@@ -108,15 +99,13 @@ pub(super) fn export(home: &Home, id: &str, path: &Path) -> Result<(ReceiptId, u
 
 fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
     let r = receipt.payload();
-    serde_json::json!({
+    let mut json = serde_json::json!({
         "receipt": receipt.id().to_string(),
         "provider": r.iss.to_string(),
         "requester": r.action.requester.to_string(),
         "issued_at": r.iat,
         "component": r.action.component.to_string(),
         "function": r.action.function.to_string(),
-        "authority": authority(&r.authority).0,
-        "delegated_by": authority(&r.authority).1.map(ToString::to_string),
         "permissions": r.action.permissions.iter().map(Granted::to_string).collect::<Vec<_>>(),
         "outcome": r.outcome.code(),
         "detail": r.outcome.to_string(),
@@ -124,7 +113,11 @@ fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
         "memory_bytes": r.memory_bytes,
         "profile": r.profile.to_string(),
         "journal": r.journal.to_string(),
-    })
+    });
+    if let Some(fields) = json.as_object_mut() {
+        fields.extend(authority::said(r).map(|(name, value)| (name.to_owned(), value)));
+    }
+    json
 }
 
 fn call_to_json(call: &audit::Call) -> serde_json::Value {
@@ -174,12 +167,12 @@ fn list(receipts: &[Signed<Receipt>], format: Format) {
 }
 
 /// What an action was granted, as `--grant` takes it.
-fn granted(permissions: &BTreeSet<Granted>) -> String {
+pub(super) fn granted(permissions: &BTreeSet<Granted>) -> String {
     let permissions: Vec<_> = permissions.iter().map(Granted::to_string).collect();
     if permissions.is_empty() { "nothing".to_owned() } else { permissions.join(", ") }
 }
 
-fn show(shown: &audit::Shown) {
+fn show(shown: &audit::Shown, name: impl Fn(&Did) -> String) {
     let r = shown.receipt.payload();
     let excerpt = |json: &Option<serde_json::Value>| match json {
         None => "-".to_owned(),
@@ -200,24 +193,24 @@ fn show(shown: &audit::Shown) {
         ("function", r.action.function.to_string()),
         ("component", r.action.component.to_string()),
         ("args", excerpt(&shown.args)),
-        ("outcome", r.outcome.to_string()),
+        ("outcome", authority::outcome(&r.outcome)),
         ("output", excerpt(&shown.output)),
         ("fuel", output::thousands(r.fuel)),
         ("memory", output::bytes(r.memory_bytes)),
-        (
-            "authority",
-            match authority(&r.authority) {
-                (name, None) => name.to_owned(),
-                (name, Some(by)) => format!("{name} by {by}"),
-            },
-        ),
-        ("granted", granted(&r.action.permissions)),
+    ];
+    let after = [
+        ("granted", granted(&r.given())),
         ("profile", r.profile.to_string()),
         ("journal", journal::count(&shown.journal)),
     ];
-    for (name, value) in lines {
-        output::line(format!("{name:<10} {}", output::clean(&value)));
-    }
+    let authority = authority::lines(r, &shown.claimed, name);
+    let refusals = authority::refusals(&shown.journal, &shown.bodies);
+    lines
+        .into_iter()
+        .chain(authority)
+        .chain(after)
+        .chain(refusals)
+        .for_each(|line| output::line(authority::line(line)));
     for line in journal::lines(&shown.journal, &shown.bodies, Width::SHORT).take(LISTED_ENTRIES) {
         output::line(format!("  {line}"));
     }

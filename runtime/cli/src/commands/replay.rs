@@ -1,18 +1,17 @@
 //! `actum replay`: was the receipt true?
 
-use super::{Global, journal};
+use super::{Global, authority, journal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format, Progress},
 };
-use actum_model::Judgement;
-use actum_model::explain::Width;
+use actum_model::{Did, Judgement, explain::Width};
 use actum_node::audit::{self, ReplayOptions};
 use clap::ValueEnum;
 use std::{path::Path, time::Duration};
 
 /// Runs a receipt's action again, offline, and prints `identical`, `diverged …` with the first difference, or
-/// `not-replayable …` with the reason.
+/// `not-replayable …` with the reason. It also says by what authority the action ran, and how much of that is proven.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A receipt's id in this home, or a bundle that `actum receipt export` wrote
@@ -50,22 +49,30 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let path = Path::new(&args.target);
     let wall_clock = Duration::from_secs(args.wall_clock);
     let options = ReplayOptions { engine: args.engine.into(), wall_clock };
-    let replayed = if path.exists() {
-        audit::replay_file(path, options)?
-    } else {
-        audit::replay(&global.open_home()?, &args.target, options)?
+    let home = if path.exists() { None } else { Some(global.open_home()?) };
+    let replayed = match &home {
+        None => audit::replay_file(path, options)?,
+        Some(home) => audit::replay(home, &args.target, options)?,
     };
     drop(progress);
+    let r = replayed.receipt.payload();
     let judgement = &replayed.judgement;
     if global.format == Format::Json {
         let mut json = serde_json::json!({
             "receipt": replayed.receipt.id().to_string(),
             "provider": replayed.receipt.payload().iss.to_string(),
             "judgement": serde_json::to_value(judgement).unwrap_or_default(),
+            "outcome": r.outcome.code(),
+            "detail": r.outcome.to_string(),
+            "proof": authority::found(r, &replayed.claimed),
+            "refused": authority::refusals_to_json(&replayed.journal, &replayed.bodies),
         });
-        if let (true, Some(fields)) = (args.explain, json.as_object_mut()) {
-            let entries = journal::json(&replayed.journal, &replayed.bodies, Width::FULL);
-            fields.insert("journal".to_owned(), entries);
+        if let Some(fields) = json.as_object_mut() {
+            fields.extend(authority::said(r).map(|(name, value)| (name.to_owned(), value)));
+            if args.explain {
+                let entries = journal::json(&replayed.journal, &replayed.bodies, Width::FULL);
+                fields.insert("journal".to_owned(), entries);
+            }
         }
         output::json(&json);
     } else {
@@ -80,20 +87,28 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             }
             other => output::line(output::clean(&other.to_string())),
         }
-        let r = replayed.receipt.payload();
         output::talk(format!(
             "receipt {} by {}: {}, {} fuel",
             replayed.receipt.id(),
             r.iss,
-            r.outcome,
+            authority::outcome(&r.outcome),
             output::thousands(r.fuel)
         ));
+        let name = |did: &Did| home.as_ref().map_or_else(|| did.short(), |home| authority::name(home, did));
+        let authority = authority::lines(r, &replayed.claimed, name);
+        let refusals = authority::refusals(&replayed.journal, &replayed.bodies);
+        authority.into_iter().chain(refusals).for_each(|line| output::talk(authority::line(line)));
     }
-    match judgement {
-        Judgement::Identical => Ok(()),
-        Judgement::Diverged(_) => Err(CliError::new(Kind::Verification, "the receipt is not what happens")),
-        Judgement::NotReplayable(_) => {
-            Err(CliError::new(Kind::Verification, "the receipt could not be checked here"))
-        }
+    let result = match judgement {
+        Judgement::Identical => None,
+        Judgement::Diverged(_) => Some("the receipt is not what happens"),
+        Judgement::NotReplayable(_) => Some("the receipt could not be checked here"),
+    };
+    let authority = replayed.claimed.found.as_ref().err().filter(|_| replayed.claimed.is_false());
+    let authority = authority.map(|why| format!("it did not run by the authority that it names: {why}"));
+    let wrong: Vec<_> = result.map(str::to_owned).into_iter().chain(authority).collect();
+    match wrong.as_slice() {
+        [] => Ok(()),
+        wrong => Err(CliError::new(Kind::Verification, wrong.join("; "))),
     }
 }
