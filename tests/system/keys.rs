@@ -19,7 +19,7 @@ impl Stage {
         }
     }
 
-    fn did(&self, home: &str) -> String {
+    pub(crate) fn did(&self, home: &str) -> String {
         self.actum(home, &["key", "show"]).exits(0).stdout.trim().to_owned()
     }
 

@@ -13,6 +13,7 @@ mod harness;
 
 mod any_component;
 mod audit;
+mod authority;
 mod cache;
 mod call;
 mod capabilities;

@@ -21,7 +21,7 @@ impl Stage {
     }
 
     /// The receipts of a home's own guests' calls, newest first.
-    fn delegated(&self, home: &str) -> Vec<Value> {
+    pub(crate) fn delegated(&self, home: &str) -> Vec<Value> {
         let all =
             self.actum(home, &["--format", "json", "receipt", "list", "--limit", "1000"]).exits(0).json();
         let all = all.as_array().expect("a list").clone();
@@ -29,7 +29,7 @@ impl Stage {
     }
 
     /// Exports these receipts, moves the home away, and replays each bundle on both engines.
-    fn replays_with_the_home_away(&self, home: &str, receipts: &[String]) {
+    pub(crate) fn replays_with_the_home_away(&self, home: &str, receipts: &[String]) {
         let bundle = |n: usize| self.path().join(format!("{home}-{n}.car"));
         for (n, receipt) in receipts.iter().enumerate() {
             let path = bundle(n);
@@ -47,7 +47,7 @@ impl Stage {
     }
 
     /// A node with a configuration of its own.
-    fn node_with(&self, home: &str, config: &str) -> Node {
+    pub(crate) fn node_with(&self, home: &str, config: &str) -> Node {
         let path = self.write(&format!("{home}.toml"), config);
         self.node(home, &["--config", path.to_str().expect("UTF-8")])
     }
@@ -263,7 +263,7 @@ fn a_provider_calls_for_its_callers_what_it_allows() {
 
 impl Stage {
     /// The component of a published capability.
-    fn show_component(&self, home: &str, name: &str) -> String {
+    pub(crate) fn show_component(&self, home: &str, name: &str) -> String {
         let component = format!("capabilities/{name}/{name}.wasm");
         let published = self.actum(home, &["--format", "json", "publish", &component]).exits(0).json();
         published["component"].as_str().expect("an id").to_owned()
