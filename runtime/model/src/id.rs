@@ -60,6 +60,11 @@ macro_rules! id {
                 &self.0
             }
 
+            /// The id of the same bytes, uninterpreted.
+            pub fn raw(&self) -> BlobId {
+                BlobId(Cid::new_v1(RAW, *self.0.hash()))
+            }
+
             /// The sha2-256 digest inside the id.
             pub fn digest(&self) -> &[u8] {
                 self.0.hash().digest()

@@ -82,6 +82,15 @@ pub enum AuditError {
     Store(#[from] StoreError),
 }
 
+/// A delegation that this home's owner made or took, or that came with an action.
+pub(crate) fn proof(home: &Home, id: &DelegationId) -> Result<Option<Proof>, StoreError> {
+    if let Some(delegation) = home.store().delegation(id)? {
+        return Ok(Some(Proof::from(delegation)));
+    }
+    let stored = home.store().get(&id.raw())?;
+    Ok(stored.and_then(|bytes| Proof::read(&bytes).ok()).filter(|proof| proof.id() == id))
+}
+
 /// The receipts of this home, newest first.
 pub fn receipts(home: &Home, limit: u32) -> Result<Vec<Signed<Receipt>>, AuditError> {
     Ok(home.store().receipts(None, limit as usize, None)?)
@@ -151,7 +160,7 @@ fn shown(home: &Home, evidence: &Evidence) -> Result<(Option<Signed<Invocation>>
     };
     let mut proofs = Vec::with_capacity(ids.len());
     for id in ids {
-        proofs.extend(home.store().delegation(id)?.map(Proof::from));
+        proofs.extend(proof(home, id)?);
     }
     Ok((invocation, proofs))
 }
