@@ -132,3 +132,103 @@ fn actum_capabilities_result() -> actum_model::WitType {
     let names = ["words", "distinct-words", "sentences", "paragraphs", "lines", "characters", "bytes"];
     WitType::Record(names.map(|name| Field { name: name.to_owned(), ty: WitType::U64 }).into())
 }
+
+/// Alice lets Bob, who lets Carol, who calls: the receipt's id, and its bundle as each end exports it.
+fn granted(stage: &Stage) -> (String, [Vec<u8>; 2]) {
+    let did = |home| stage.actum(home, &["key", "show"]).exits(0).stdout.trim().to_owned();
+    let [bob, carol] = ["bob", "carol"].map(|home| format!("{home}={}", did(home)));
+    stage.publish("alice", "text-stats");
+    let new = ["grant", "new", "--to", &bob, "--may", "text-stats", "--actions", "5", "-o", "bob.grant"];
+    stage.actum("alice", &new).exits(0);
+    let rule = ["--input", "text like to be*"];
+    let narrow = ["grant", "narrow", "bob.grant", "--to", &carol, "-o", "carol.grant"];
+    stage.actum("bob", &[&narrow[..], &rule].concat()).exits(0);
+    stage.actum("carol", &["grant", "add", "carol.grant"]).exits(0);
+    stage.write("closed.toml", "[[offer]]\nrelease = \"text-stats\"\n");
+    let alice = stage.node("alice", &["--config", "closed.toml"]);
+    let call = ["call", "text-stats", "count-words", "to be or not to be", "--peer", alice.address("tcp")];
+    let receipt = stage.actum("carol", &call).exits(0).receipt();
+    alice.stop();
+    let exported = ["alice", "carol"].map(|home| {
+        let file = format!("{home}.car");
+        stage.actum(home, &["receipt", "export", &receipt, "-o", &file]).exits(0);
+        fs::read(stage.path().join(file)).expect("a bundle")
+    });
+    (receipt, exported)
+}
+
+#[test]
+fn by_what_authority_an_action_ran_is_proven_offline_alike_from_both_ends() {
+    use actum_model::{ComponentId, Receipt, SecretKey, Signed, bundle::Bundle};
+    let stage = Stage::new();
+    let (receipt, exported) = granted(&stage);
+    let elsewhere = Stage::new();
+    let judged = exported.clone().map(|bundle| {
+        elsewhere.write("granted.car", bundle);
+        elsewhere.actum("auditor", &["--format", "json", "replay", "granted.car"]).exits(0).json()
+    });
+    assert_eq!(judged[0], judged[1]);
+    let [_, judged] = judged;
+    assert_eq!(judged["judgement"], "identical");
+    assert_eq!(judged["authority"], "granted");
+    assert_eq!(judged["proof"]["state"], "proven", "{judged:#}");
+    assert_eq!(judged["chain"].as_array().map(Vec::len), Some(2));
+    // The count is the provider's; the condition on the arguments was judged on the arguments.
+    let unproven = judged["proof"]["unproven"].to_string();
+    assert!(unproven.contains("delegation 1 was not used up (spent.actions)"), "{unproven}");
+    assert!(!unproven.contains("arguments") && !unproven.contains("text-stats"), "{unproven}");
+
+    let replayed = elsewhere.actum("auditor", &["replay", "granted.car"]).exits(0);
+    assert_eq!(replayed.stdout, "identical\n");
+    replayed.says("granted by did:key:").says("(root bafy").says("grant      2 of 2: ").says("proven     ");
+    // Each end calls the others by its own names for them.
+    for (home, link) in [("alice", "1 of 2: you to bob  bafy"), ("carol", " to you  bafy")] {
+        let shown = stage.actum(home, &["receipt", "show", &receipt]).exits(0).stdout;
+        assert!(shown.contains(link) && shown.contains("proven     the request is"), "{shown}");
+        assert_eq!(stage.actum(home, &["replay", &receipt]).exits(0).stdout, "identical\n");
+    }
+
+    // Every byte of the request and of the chain is what it was, or the bundle is refused.
+    let [bytes, _] = exported;
+    let bundle = Bundle::from_bytes(&bytes).expect("a true bundle");
+    let request = bundle.invocation.as_ref().expect("the request").bytes();
+    let tokens = bundle.proofs.iter().map(|proof| proof.bytes()).chain([request]);
+    for token in tokens {
+        let at = bytes.windows(token.len()).position(|part| part == token).expect("it is there");
+        for n in at..at + token.len() {
+            let mut changed = bytes.clone();
+            changed[n] ^= 1;
+            assert!(Bundle::from_bytes(&changed).is_err(), "byte {n}");
+        }
+        let mut changed = bytes.clone();
+        changed[at + token.len() / 2] ^= 0x20;
+        elsewhere.write("changed.car", changed);
+        elsewhere.actum("auditor", &["replay", "changed.car"]).exits(7).says("is not a true bundle");
+    }
+
+    // What is missing is only said.
+    let bare = Bundle { invocation: None, proofs: vec![], ..bundle.clone() };
+    elsewhere.write("bare.car", bare.to_bytes());
+    let replayed = elsewhere.actum("auditor", &["replay", "bare.car"]).exits(0);
+    assert_eq!(replayed.stdout, "identical\n");
+    replayed.says("unproven   ").says("is not at hand");
+
+    // What does not hold fails, and does not hide that the result is what happens.
+    let liar = SecretKey::from_seed(&[7; 32]);
+    let forged = Receipt { iss: liar.did(), ..bundle.receipt.payload().clone() };
+    let forged = Bundle { receipt: Signed::sign(forged, &liar), ..bundle.clone() };
+    elsewhere.write("forged.car", forged.to_bytes());
+    let replayed = elsewhere.actum("auditor", &["replay", "forged.car"]).exits(7);
+    assert_eq!(replayed.stdout, "identical\n");
+    replayed
+        .says("false      the invocation is for did:key:")
+        .says("did not run by the authority that it names");
+    let json = elsewhere.actum("auditor", &["--format", "json", "replay", "forged.car"]).exits(7).json();
+    assert_eq!((&json["proof"]["state"], &json["proof"]["check"]), (&"false".into(), &"provider".into()));
+    assert_eq!(json["judgement"], "identical");
+
+    // A bundle takes no other component for the one that the request is for.
+    let other = Bundle { component: b"another".to_vec(), ..bundle };
+    assert_ne!(ComponentId::of(&other.component), other.receipt.payload().action.component);
+    assert!(Bundle::from_bytes(&other.to_bytes()).is_err());
+}
