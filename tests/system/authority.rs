@@ -338,7 +338,7 @@ fn a_running_action_is_withdrawn_at_its_next_question() {
         web.answer(second, "302 Found", &[&next]);
         call.join().expect("it ends")
     });
-    let withdrawn = withdrawn.exits(6).says("withdrawn");
+    let withdrawn = withdrawn.exits(4).says("withdrawn").says("ask for a new grant");
     assert!(web.is_silent(), "a request was made after the end");
     let shown = stage.shown("bob", &withdrawn.receipt());
     assert_eq!(shown["outcome"], "withdrawn");
@@ -413,7 +413,7 @@ fn a_guests_calls_have_no_more_than_its_grant_and_end_with_it() {
         stage.actum("alice", &["grant", "revoke", "bob.grant", "--offline"]).exits(0);
         called.join().expect("it ends")
     });
-    let withdrawn = withdrawn.exits(6).says("withdrawn");
+    let withdrawn = withdrawn.exits(4).says("withdrawn").says("ask for a new grant");
     let after = stage.delegated("alice");
     let of: Vec<_> = after.iter().take(after.len() - before).map(|r| r["outcome"].clone()).collect();
     // Neither the call in the middle nor its caller asked a second time.
