@@ -110,6 +110,12 @@ impl Ended {
     pub fn means(&self, listed: &Did, key: &Did) -> bool {
         listed == key || self.line(listed).any(|did| did == *key)
     }
+
+    /// Whether two keys are, or have become, the same: whoever is denied by one of their keys is denied by all.
+    pub fn same(&self, one: &Did, other: &Did) -> bool {
+        let now = |did: &Did| self.successor(did).unwrap_or(*did);
+        now(one) == now(other)
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +149,8 @@ mod tests {
         assert!(ended.means(&key(1).did(), &key(3).did()) && ended.means(&key(2).did(), &key(3).did()));
         assert!(ended.means(&key(1).did(), &key(2).did()));
         assert!(!ended.means(&key(3).did(), &key(1).did()) && !ended.means(&key(2).did(), &key(1).did()));
+        assert!(ended.same(&key(3).did(), &key(1).did()) && ended.same(&key(1).did(), &key(2).did()));
+        assert!(!ended.same(&key(1).did(), &key(4).did()));
         // Who has become the issuer may revoke what the issuer might.
         let id = DelegationId::of(b"one");
         ended.revoke(id, key(3).did());

@@ -345,7 +345,7 @@ impl Gate {
                     format!("proof {index} is of a key that {successor} has succeeded without keeping it");
                 return Err(refuse(RefusalCode::Revoked, why));
             }
-            if self.deny.iter().any(|one| ended.means(one, &proof.iss)) {
+            if self.deny.iter().any(|one| ended.same(one, &proof.iss)) {
                 let why =
                     format!("proof {index} is by {}, whom this node's owner denies everything", proof.iss);
                 return Err(refuse(RefusalCode::NotAllowed, why));
@@ -365,10 +365,11 @@ impl Gate {
 
     /// Refuses a key that the owner denies everything, and one that has a successor.
     pub(crate) fn may_ask(&self, peer: &Did) -> Result<(), Refusal> {
-        if self.lists(&self.deny, peer) {
+        let ended = self.ended();
+        if self.deny.iter().any(|one| ended.same(one, peer)) {
             return Err(refuse(RefusalCode::NotAllowed, "this node's owner denies this key everything"));
         }
-        match self.ended().successor(peer) {
+        match ended.successor(peer) {
             // This home's own keys are as it says itself.
             Some(successor) if *peer != self.home.did() => {
                 let why = format!("this key was rotated; its successor is {successor}");
