@@ -449,6 +449,10 @@ fn a_key_is_handed_over_and_no_grant_is_given_anew() {
         stage.actum(&copy, &["key", "import", &format!("{copy}.pem")]).exits(0);
         copy
     };
+    // One that Bob hands on before, and ends afterwards.
+    let dave = stage.did("dave");
+    stage.actum("bob", &["grant", "narrow", "bob.grant", "--to", &dave, "-o", "dave.grant"]).exits(0);
+    stage.adds("dave", "dave.grant");
     let thief = copy("bob");
     stage.adds(&thief, "bob.grant");
     stage.words(&thief, &alice, &[]).exits(0);
@@ -463,6 +467,9 @@ fn a_key_is_handed_over_and_no_grant_is_given_anew() {
     stage.words_until(&thief, &alice, "revoked");
     bob.stop();
     stage.words("bob", &alice, &[]).exits(0);
+    stage.words("dave", &alice, &[]).exits(0);
+    stage.actum("bob", &["grant", "revoke", "dave.grant", "--peer", alice.address("tcp")]).exits(0);
+    stage.words("dave", &alice, &[]).exits(4).says("revoked");
 
     // Alice hands over too. What she gave stays; what is signed with her old key afterwards is nothing.
     let thief = copy("alice");

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::harness::{Node, Stage};
 use actum_model::{
-    Delegation, DelegationId, Did, Invocation, Rotation, SecretKey, Signed,
+    Delegation, DelegationId, Did, Invocation, Outcome, Rotation, SecretKey, Signed, Withdrawal,
     run::MAX_INVOCATION_LIFE,
     ucan::{
         MAX_CHAIN, Proof, Revocation,
@@ -419,6 +419,84 @@ fn a_grant_that_expires_in_the_queue_is_never_run() {
     let kept = stage.actum("alice", &["--format", "json", "receipt", "list"]).exits(0).json();
     let functions: Vec<_> = kept.as_array().expect("a list").iter().map(|r| r["function"].clone()).collect();
     assert_eq!(functions.len(), 1, "only what was ahead ran: {functions:?}");
+}
+
+#[test]
+fn an_action_that_outlives_its_grant_is_withdrawn_while_it_waits() {
+    let stage = Stage::new();
+    let web = Web::new();
+    stage.publish_guest("alice", "fetcher", "[\"http\"]");
+    let home = Home::open(&stage.path().join("alice")).expect("a home");
+    let alice = home.key().expect("a key").clone();
+    let release = home.store().releases().expect("a store")[0].id().to_string();
+    let permission = web.permission();
+    let config =
+        format!("clock_skew_seconds = 0\n[[offer]]\nrelease = \"fetcher\"\nallow = [\"{permission}\"]\n");
+    let url = json!([format!("{}/", web.origin())]);
+    let mut wire = Wire::new(&stage, "alice", &release, "follow", &url);
+    wire.choices.permissions = BTreeSet::from([permission.parse().expect("a permission")]);
+    let node = stage.node_with("alice", &config);
+    let bob = Peer::new(key(2));
+    let short =
+        Delegation { exp: Some(clock::now_secs() + 2), ..delegation(&alice, bob.did(), Some(alice.did())) };
+    let receipt = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ran(bob.asks(&node, &wire, &[sign(short, &alice)])));
+        // It is never answered.
+        let _held = web.request();
+        asked.join().expect("it ends")
+    });
+    assert_eq!(receipt.payload().outcome, Outcome::Withdrawn(Withdrawal::Expired));
+    assert!(web.is_silent());
+    stage.replays("alice", &receipt.id().to_string());
+}
+
+#[test]
+fn a_budget_is_the_roots_however_often_it_is_handed_on() {
+    let scene = Scene::new(CLOSED);
+    let Scene { node, wire, alice, .. } = &scene;
+    let (bob, wire) = (Peer::new(key(2)), wire.with_fuel(10_000_000));
+    let spent = Statement::Le(selector(".spent.actions"), 2.into());
+    let root = bounded(alice, bob.did(), alice.did(), vec![spent]);
+    // A new grant to a new key each time, with ends of their own, so that nothing but the root is the same.
+    let many = (0..3).map(|n| {
+        let to = Peer::new(key(30 + n));
+        let child = Delegation {
+            exp: Some(clock::now_secs() + 1_000 + u64::from(n)),
+            ..delegation(&bob.key, to.did(), Some(alice.did()))
+        };
+        to.asks(node, &wire, &[root.clone(), sign(child, &bob.key)])
+    });
+    let mut many = many.collect::<Vec<_>>().into_iter();
+    ran(many.next().expect("one"));
+    ran(many.next().expect("two"));
+    let over = refused(many.next().expect("three"), "exhausted", "spent.actions");
+    assert_eq!(over.retry_after_ms, None);
+    refused(bob.asks(node, &wire, std::slice::from_ref(&root)), "exhausted", "spent.actions");
+    // What would count in another way is not counted wrongly.
+    let spent = Statement::Ge(selector(".spent.actions"), 0.into());
+    for sly in [
+        Statement::Not(Box::new(Statement::Gt(selector(".spent.actions"), 1.into()))),
+        Statement::Or(vec![Statement::Le(selector(".spent.actions"), 1.into()), spent]),
+    ] {
+        let sly = bounded(alice, bob.did(), alice.did(), vec![sly]);
+        refused(bob.asks(node, &wire, &[sly]), "not-allowed", ".spent");
+    }
+}
+
+#[test]
+fn whoever_is_denied_is_denied_by_all_their_keys() {
+    let (old, new, carol) = (Peer::new(key(2)), Peer::new(key(7)), Peer::new(key(3)));
+    let scene = Scene::new(&format!("deny = [\"{}\"]\n{CLOSED}", new.did()));
+    let Scene { node, wire, alice, .. } = &scene;
+    let chain = [scene.root(old.did()), grant(&old.key, carol.did(), alice.did())];
+    ran(carol.asks(node, wire, &chain));
+    refused(new.asks(node, wire, &[scene.root(new.did())]), "not-allowed", "denies");
+    let keep = chain.iter().map(|p| *p.id()).collect();
+    let rotation = Signed::sign(Rotation::new(&old.key, &new.key, clock::now_secs(), keep), &old.key);
+    let heard = new.notifies(node, Notice::Rotation { rotation: rotation.bytes().to_vec() });
+    assert_eq!(heard, (1, vec![]));
+    refused(old.asks(node, wire, &chain[..1]), "not-allowed", "denies");
+    refused(carol.asks(node, wire, &chain), "not-allowed", "denies");
 }
 
 #[test]
