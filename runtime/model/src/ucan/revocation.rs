@@ -72,6 +72,16 @@ impl Revocation {
         iat: Option<u64>,
         key: &SecretKey,
     ) -> Result<Signed<Invocation>, RevocationError> {
+        Self::make_where(path, iat, key, |issuer, revoker| issuer == revoker)
+    }
+
+    /// As [`Self::make`], where keys have successors: `is` says whether an issuer is, or has become, the revoker.
+    pub fn make_where(
+        path: &[Proof],
+        iat: Option<u64>,
+        key: &SecretKey,
+        is: impl Fn(&Did, &Did) -> bool,
+    ) -> Result<Signed<Invocation>, RevocationError> {
         let link = |p: &Proof| Ipld::Link(*p.id().cid());
         let revoke = path.last().ok_or_else(|| RevocationError::Shape("an empty path".to_owned()))?;
         let args = Args::from([
@@ -95,7 +105,7 @@ impl Revocation {
             cause: None,
         };
         let signed = Signed::try_sign(invocation, key).map_err(|e| RevocationError::Shape(e.to_string()))?;
-        Self::verify(&signed, path).map(|_| signed)
+        Self::verify_where(&signed, path, is).map(|_| signed)
     }
 
     /// Reads a revocation and its witness from bytes, and verifies both. At most [`MAX_CHAIN`] delegations are looked at.

@@ -46,7 +46,8 @@ impl Grants<'_> {
             may: found.grant.links().iter().map(|link| link.iss).collect(),
         })?;
         let grant = if found.file { issued } else { found.grant.clone() };
-        let signed = Revocation::make(grant.links(), Some(self.now), self.home.key()?)?;
+        let mine = |issuer: &Did, _: &Did| self.is_me(issuer);
+        let signed = Revocation::make_where(grant.links(), Some(self.now), self.home.key()?, mine)?;
         let revocation = signed.bytes().to_vec();
         let witness: Vec<Vec<u8>> = grant.links().iter().map(|link| link.bytes().to_vec()).collect();
         let new = NewRevocation {
