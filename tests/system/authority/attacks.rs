@@ -447,6 +447,7 @@ fn an_action_that_outlives_its_grant_is_withdrawn_while_it_waits() {
     });
     assert_eq!(receipt.payload().outcome, Outcome::Withdrawn(Withdrawal::Expired));
     assert!(web.is_silent());
+    node.stop();
     stage.replays("alice", &receipt.id().to_string());
 }
 
