@@ -337,8 +337,6 @@ fn a_running_action_is_withdrawn_at_its_next_question() {
         web.answer(first, "302 Found", &[&next]);
         let second = web.request();
         stage.actum("alice", &["grant", "revoke", "bob.grant", "--offline"]).exits(0);
-        // A node looks for what another process wrote every 20 ms.
-        std::thread::sleep(Duration::from_millis(100));
         web.answer(second, "302 Found", &[&next]);
         call.join().expect("it ends")
     });

@@ -371,27 +371,30 @@ impl Requester {
             iat,
         };
         // Whoever may call anyway keeps their grants for what needs them.
+        let ended = self.ended()?;
         let fitting = match public && action.permissions.is_empty() {
             true => Vec::new(),
-            false => wallet::fitting(&self.home, &calling, &self.ended()?)?,
+            false => wallet::fitting(&self.home, &calling, &ended)?,
         };
-        let mut refused = None;
         // Grants of others' are shown last: whose they are is nobody's business who does not honour them.
         let (own, others): (Vec<_>, Vec<_>) =
-            fitting.iter().partition(|(chain, _)| *chain.subject() == provider);
-        let shown = |(chain, action)| (Some(chain), action);
-        let own = own.into_iter().map(|(chain, action)| shown((chain, action)));
-        let others = others.into_iter().map(|(chain, action)| shown((chain, action)));
+            fitting.iter().partition(|(chain, _)| ended.means(chain.subject(), &provider));
+        let own = own.into_iter().map(|(chain, action)| (Some(chain), action));
+        let others = others.into_iter().map(|(chain, action)| (Some(chain), action));
+        let (mut refused, mut without) = (None, None);
         for (chain, action) in own.chain([(None, &action)]).chain(others) {
             let calling = Calling { action, ..calling };
             match self.ask(session, &calling, chain, request.deadline, progress).await {
                 Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
-                    refused.get_or_insert(refusal);
+                    // Why a grant was refused says more than that there was none.
+                    let first = if chain.is_some() { &mut refused } else { &mut without };
+                    first.get_or_insert(refusal);
                 }
                 Ok(answer) => return self.keep(&calling, release, answer).await,
                 Err(other) => return Err(other),
             }
         }
+        let refused = refused.or(without);
         let refusal = refused.unwrap_or_else(|| Refusal::new(RefusalCode::NotAllowed, "nothing was asked"));
         Err(CallError::Refused { provider, refusal })
     }

@@ -40,10 +40,7 @@ use ipld_core::ipld::Ipld;
 use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -70,8 +67,7 @@ pub(crate) struct Gate {
     minutes: Minutes,
     /// When quotas began to count.
     began: Instant,
-    /// When the ledger was last asked, in milliseconds since `began`, and whether what it has was not read since.
-    looked: AtomicU64,
+    /// Whether the ledger has what was not read yet.
     unread: AtomicBool,
     /// How often each peer sent notices lately.
     heard: Mutex<notices::Heard>,
@@ -139,7 +135,6 @@ impl Gate {
             quotas: Quotas::new(&config.quota),
             minutes: Minutes::new(),
             began: Instant::now(),
-            looked: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             heard: Mutex::default(),
             home,

@@ -25,8 +25,6 @@ const HEARD_FOR: Duration = Duration::from_secs(60);
 const MAX_HEARD_IN_ALL: u32 = 8_192;
 /// What a request for notices counts as, of those that a peer may send.
 pub(crate) const ASKING: usize = 16;
-/// How often another process's changes are looked for at most, in milliseconds.
-const LOOK_AGAIN: u64 = 20;
 /// The most peers whose notices are counted apart; the oldest are forgotten.
 const MAX_PEERS: usize = 1_024;
 /// What the frame of a message of notices takes of its bytes, and each notice in it.
@@ -76,13 +74,8 @@ impl Gate {
         caught_up
     }
 
-    /// Takes note of what another process, such as `actum grant revoke`, has written; looks at most every [`LOOK_AGAIN`].
+    /// Takes note of what another process, such as `actum grant revoke`, has written. Costs some microseconds.
     pub(crate) fn refresh(&self) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let due = |last: u64| (now >= last.saturating_add(LOOK_AGAIN)).then_some(now);
-        if self.looked.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_err() {
-            return;
-        }
         match self.ledger.changed() {
             Ok(changed) => drop(self.unread.fetch_or(changed, Ordering::AcqRel)),
             Err(error) => tracing::error!(%error, "the ledger cannot be read"),

@@ -1,7 +1,7 @@
 //! Ending grants before their time, and telling others.
 
 use super::{Found, Grant, GrantError, Grants};
-use crate::{home::Home, requester::Requester};
+use crate::{home::Home, keyring::Former, requester::Requester};
 use actum_model::{
     Did,
     ucan::{Proof, Revocation},
@@ -79,9 +79,12 @@ pub async fn tell(home: Arc<Home>, configured: &[String], named: &[String], noti
     if first.is_empty() && met.is_empty() {
         return told;
     }
+    // Who this home was comes first: what a former key gave is the present one's to end.
+    let rotation = |former: &Former| Notice::Rotation { rotation: former.rotation.bytes().to_vec() };
+    let notices: Vec<_> = home.former().iter().map(rotation).chain([notice]).collect();
     let telling = async {
         let requester = Requester::start(home, &met, &first).await.map_err(|e| e.to_string())?;
-        let heard = requester.notify(std::slice::from_ref(&notice)).await;
+        let heard = requester.notify(&notices).await;
         let unreached = requester.unreached().to_vec();
         let stopped = requester.stop().await.map_err(|e| e.to_string());
         Ok::<_, String>((heard, unreached, stopped))
