@@ -485,6 +485,27 @@ fn a_budget_is_the_roots_however_often_it_is_handed_on() {
 }
 
 #[test]
+fn a_budget_is_not_forgotten_with_the_short_lived_grant_it_was_used_through() {
+    let scene = Scene::new(&format!("clock_skew_seconds = 0\n{CLOSED}"));
+    let Scene { node, wire, alice, .. } = &scene;
+    let (bob, wire) = (Peer::new(key(2)), wire.with_fuel(10_000_000));
+    let root =
+        bounded(alice, bob.did(), alice.did(), vec![Statement::Le(selector(".spent.actions"), 1.into())]);
+    let through = |n: u8, life: u64| {
+        let to = Peer::new(key(30 + n));
+        let exp = Some(clock::now_secs() + life);
+        let child = Delegation { exp, ..delegation(&bob.key, to.did(), Some(alice.did())) };
+        (to, [root.clone(), sign(child, &bob.key)])
+    };
+    let (first, chain) = through(0, 2);
+    ran(first.asks(node, &wire, &chain));
+    // Long enough for what ended to be forgotten: a node tidies every five seconds.
+    std::thread::sleep(Duration::from_secs(9));
+    let (second, chain) = through(1, 1_000);
+    refused(second.asks(node, &wire, &chain), "exhausted", "spent.actions");
+}
+
+#[test]
 fn whoever_is_denied_is_denied_by_all_their_keys() {
     let (old, new, carol) = (Peer::new(key(2)), Peer::new(key(7)), Peer::new(key(3)));
     let scene = Scene::new(&format!("deny = [\"{}\"]\n{CLOSED}", new.did()));

@@ -1,7 +1,7 @@
 //! UCAN 1.0: delegations, invocations, and the chains that prove them.
 //!
 //! Source: the UCAN specification 1.0.0 with its Delegation, Invocation and Revocation parts. The envelope is
-//! [`Signed`](crate::Signed); only `did:key` of Ed25519 is known as a principal. Our own, because none fits: the crate
+//! [`Signed`]; only `did:key` of Ed25519 is known as a principal. Our own, because none fits: the crate
 //! `ucan` on the registry is the JWT format of before 1.0, and no longer resolves.
 
 pub mod chain;

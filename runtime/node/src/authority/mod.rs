@@ -5,10 +5,10 @@
 //!
 //! | question | by |
 //! |---|---|
-//! | is the invocation the peer's, for this node, and fresh | [`Gate::read`] |
-//! | what is its authority, and does that allow this action | [`Gate::grounds`] |
-//! | is there room left, of quotas and of the grant's budget; was it served before | [`Gate::reserve`] |
-//! | does the authority still hold: in the queue, at each host call | [`Tenure`] |
+//! | is the invocation the peer's, for this node, and fresh | `Gate::read` |
+//! | what is its authority, and does that allow this action | `Gate::grounds` |
+//! | is there room left, of quotas and of the grant's budget; was it served before | `Gate::reserve` |
+//! | does the authority still hold: in the queue, at each host call | `Tenure` |
 
 mod ended;
 mod notices;

@@ -24,7 +24,7 @@ pub(super) struct Clauses {
     /// Who may: a did:key, a name you gave before, or name=did:key to give one
     #[arg(long, value_name = "WHO")]
     to: String,
-    /// What may be run: a capability's name[@version], a component's id, or namespace:package/interface@version; repeat
+    /// What may be run: a capability's `name` or `name@version`, a component's id, or namespace:package/interface@version; repeat
     /// for several [default: anything]
     #[arg(long, value_name = "WHAT", value_parser = super::may)]
     may: Vec<May>,
