@@ -366,7 +366,7 @@ impl From<CallError> for CliError {
                 CallError::Refused { .. } if e.is_exhaustion().is_some() => {
                     let hint = match e.is_exhaustion().flatten() {
                         Some(ms) => format!("again in {} s", ms.div_ceil(1_000)),
-                        None => "another provider, or a grant with room; this one does not come back".to_owned(),
+                        None => "another provider, a grant with room, or less --fuel where that is what is used up; nothing comes back by waiting".to_owned(),
                     };
                     Self::of(Kind::Exhausted, &e).hint(hint)
                 }

@@ -236,7 +236,13 @@ impl Home {
         if let Some(opened) = self.ledger.get() {
             return Ok(opened);
         }
+        let missing = !self.root.join("store").join("ledger.db").exists();
         let opened = Ledger::open(&self.root)?;
+        if missing && !self.store.delegations_by(&self.did(), 1)?.is_empty() {
+            tracing::warn!(
+                "store/ledger.db was not there: what was revoked, served and spent before is forgotten"
+            );
+        }
         Ok(self.ledger.get_or_init(|| opened))
     }
 

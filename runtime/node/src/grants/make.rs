@@ -112,14 +112,16 @@ impl Grants<'_> {
         let mut notes = Vec::new();
         let until_above = above.iter().flat_map(|g| g.links()).filter_map(|link| link.exp).min();
         let (nbf, exp) = self.times(&asked, until_above, &mut notes)?;
+        let from_above = above.iter().flat_map(|g| g.links()).filter_map(|link| link.nbf).max();
         let inherits = above
             .as_ref()
             .is_some_and(|g| g.payloads().iter().any(|d| Terms::read(&d.pol).capability.is_some()));
         if asked.may.is_empty() && !inherits {
             notes.push(Note::Anything);
         }
-        let pol = self.terms(asked, above.is_none(), &mut notes)?.policy()?;
-        let delegation = Delegation {
+        let said = self.terms(asked, above.is_none(), &mut notes)?;
+        let pol = said.policy()?;
+        let mut delegation = Delegation {
             iss: me,
             aud: to,
             sub: above.as_ref().map_or(Some(me), Grant::subject),
@@ -131,6 +133,13 @@ impl Grants<'_> {
             exp,
         };
         if let Some(above) = &above {
+            self.within(&delegation, above)?;
+            // A delegation names no other that it rests on: it goes with whatever its issuer has of the subject. So it says
+            // itself all that this one may not exceed.
+            let terms = above.payloads().into_iter().map(|link| Terms::read(&link.pol)).chain([said]);
+            delegation.pol = Terms::effective(&terms.collect::<Vec<_>>()).policy()?;
+            delegation.exp = exp.or(until_above);
+            delegation.nbf = nbf.max(from_above);
             self.within(&delegation, above)?;
         }
         let signed = Signed::try_sign(delegation, self.home.key()?).map_err(GrantError::Sign)?;

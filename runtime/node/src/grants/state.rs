@@ -34,7 +34,7 @@ impl State {
             Self::NotYet(_) => "not-yet",
             Self::Expired(_) => "expired",
             Self::Revoked(_) => "revoked",
-            Self::Succeeded(_) => "succeeded",
+            Self::Succeeded(_) => "key rotated",
             Self::Broken => "broken",
         }
     }
