@@ -149,6 +149,22 @@ fn a_grant_is_made_kept_handed_on_and_read_by_people() {
 }
 
 #[test]
+fn what_is_handed_on_says_itself_all_that_it_may_not_exceed() {
+    let c = Company::new();
+    c.alice_lets_bob(&["--fuel", "50M", "--actions", "5", "--for", "2h", "--input", "rows<=100"]);
+    // It goes with whatever Bob has of Alice, so silence would hand on all of that.
+    c.bob_lets_carol(&["--actions", "2", "--forever"]).exits(0);
+    let shown = c.json("carol", &["show", "carol.grant"]);
+    let links = shown["chain"].as_array().expect("a chain");
+    let pol = links[1]["pol"].to_string();
+    says(
+        &pol,
+        &["csv-query", &c.alice, "50000000", ".input.rows", "[\"<=\",\".spent.actions\",2]", ".permissions"],
+    );
+    assert_eq!(links[1]["exp"], links[0]["exp"]);
+}
+
+#[test]
 fn what_is_not_said_is_little_and_what_is_meant_is_found() {
     let c = Company::new();
     c.stage.publish("alice", "text-stats");
