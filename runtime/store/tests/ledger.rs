@@ -388,10 +388,10 @@ fn strangers_cannot_take_the_room_of_ours() {
     );
     let error = put(&ledger, "one more", 9, None, Theirs, 10).unwrap_err();
     let limit = MAX_REVOCATIONS_PER_REVOKER;
-    assert!(
-        matches!(error, StoreError::Full { what: "revocations by one stranger", limit: l } if l == limit)
-    );
-    assert!(put(&ledger, "one more", 9, None, Ours, 10).unwrap());
+    assert!(matches!(error, StoreError::Full { what: "revocations by one other", limit: l } if l == limit));
+    // What somebody holds of ours takes neither the room of strangers nor that of ours.
+    assert!(put(&ledger, "one more", 9, None, Standing::Near, 10).unwrap());
+    assert!(put(&ledger, "another", 9, None, Ours, 10).unwrap());
 }
 
 #[test]
