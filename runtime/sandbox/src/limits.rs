@@ -27,11 +27,6 @@ impl Meter {
         }
     }
 
-    /// The same meter, counting instances but never refusing one.
-    pub(crate) fn without_instance_limit(limits: &Limits) -> Self {
-        Self { instance_limit: usize::MAX, ..Self::new(limits) }
-    }
-
     /// The most linear memory held at once, in bytes. Linear memory never shrinks, so it is what is held now.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.memory

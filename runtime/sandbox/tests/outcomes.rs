@@ -179,6 +179,25 @@ fn too_many_instances_has_its_own_outcome() {
     assert_eq!(everywhere(&echo(), &[Value::Bytes(vec![])], &limits).outcome, Outcome::TooManyInstances);
 }
 
+/// The engine looks at the clock while the first instance starts, so it has called back before it refuses the second.
+#[test]
+fn one_instance_too_many_is_the_same_however_long_the_others_took_to_start() {
+    let component = wat(r#"(component
+      (import "wasi:clocks/monotonic-clock@0.2.0" (instance $mono (export "now" (func (result u64)))))
+      (core func $now (canon lower (func $mono "now")))
+      (core module $slow (func $start (local $i i32)
+        (loop (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 20_000_000)))))
+        (start $start))
+      (core instance (instantiate $slow))
+      (core module $m (import "" "now" (func (result i64))) (func (export "run")))
+      (core instance $i (instantiate $m (with "" (instance (export "now" (func $now))))))
+      (func (export "run") (canon lift (core func $i "run"))))"#);
+    let limits = Limits { fuel: 1_000_000_000, instances: 1, ..limits() };
+    let execution = everywhere(&component, &[], &limits);
+    assert_eq!(execution.outcome, Outcome::TooManyInstances);
+    assert!(execution.fuel > 100_000_000, "the first one started");
+}
+
 #[test]
 fn too_large_an_output_has_its_own_outcome() {
     let limits = Limits { output_bytes: 100, ..limits() };
