@@ -73,7 +73,7 @@ impl ClockSkew {
 
 impl Default for ClockSkew {
     fn default() -> Self {
-        Self(60)
+        Self(actum_trust::CLOCK_SKEW_SECONDS)
     }
 }
 

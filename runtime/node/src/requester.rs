@@ -14,7 +14,7 @@ use crate::{
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
 use actum_model::{
-    Claim, Did, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
+    Claim, Did, Filters, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
     receipt::Stdio,
     run::MAX_INVOCATION_LIFE,
     ucan::{Chain, Proof},
@@ -182,6 +182,7 @@ impl Requester {
             iss: self.home.did(),
             aud,
             text: text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned(),
+            filters: Filters::default(),
             limit: 50,
             nonce: ByteArray::new(clock::random()),
         };
@@ -370,17 +371,19 @@ impl Requester {
             exp,
             iat,
         };
-        // Whoever may call anyway keeps their grants for what needs them.
-        let ended = self.ended()?;
-        let fitting = match public && action.permissions.is_empty() {
-            true => Vec::new(),
-            false => wallet::fitting(&self.home, &calling, &ended)?,
+        // Whoever may call anyway keeps their grants for what needs them. Grants of others' are shown last: whose they are is
+        // nobody's business who does not honour them.
+        let (own, others): (Vec<_>, Vec<_>) = match public && action.permissions.is_empty() {
+            true => (Vec::new(), Vec::new()),
+            false => {
+                let ended = Ended::read(&self.home)?;
+                let fitting = wallet::fitting(&self.home, &calling, &ended)?;
+                let shown = fitting.into_iter();
+                shown.partition(|(chain, _)| ended.means(chain.subject(), &provider))
+            }
         };
-        // Grants of others' are shown last: whose they are is nobody's business who does not honour them.
-        let (own, others): (Vec<_>, Vec<_>) =
-            fitting.iter().partition(|(chain, _)| ended.means(chain.subject(), &provider));
-        let own = own.into_iter().map(|(chain, action)| (Some(chain), action));
-        let others = others.into_iter().map(|(chain, action)| (Some(chain), action));
+        let own = own.iter().map(|(chain, action)| (Some(chain), action));
+        let others = others.iter().map(|(chain, action)| (Some(chain), action));
         let (mut refused, mut without) = (None, None);
         for (chain, action) in own.chain([(None, &action)]).chain(others) {
             let calling = Calling { action, ..calling };
@@ -397,11 +400,6 @@ impl Requester {
         let refused = refused.or(without);
         let refusal = refused.unwrap_or_else(|| Refusal::new(RefusalCode::NotAllowed, "nothing was asked"));
         Err(CallError::Refused { provider, refusal })
-    }
-
-    /// What this home knows to have ended.
-    fn ended(&self) -> Result<Ended, CallError> {
-        Ok(Ended::read(&self.home)?)
     }
 
     /// Sends one invocation.

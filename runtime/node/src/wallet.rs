@@ -7,14 +7,13 @@ use actum_model::{
     ucan::{Budget, Chain, Proof},
 };
 use actum_store::StoreError;
+use actum_trust::CLOCK_SKEW_SECONDS;
 use std::collections::BTreeSet;
 
 /// The most chains looked at for one call.
 const LOOKED_AT: usize = 256;
 /// The most chains tried with one provider.
 pub(crate) const TRIED: usize = 4;
-/// Seconds by which the provider's clock is taken to differ at most.
-const SKEW: u64 = 60;
 
 /// A call, as far as grants have to do with it.
 #[derive(Clone, Copy)]
@@ -89,7 +88,7 @@ fn unfit(chain: &Chain, calling: &Calling<'_>, ended: &Ended) -> Result<(), Stri
     let links: Vec<_> = chain.proofs().iter().map(|p| p.signed().payload()).collect();
     let held = chain
         .covers(&RunArgs::command())
-        .and_then(|()| chain.at(calling.iat, SKEW))
+        .and_then(|()| chain.at(calling.iat, CLOCK_SKEW_SECONDS))
         .and_then(|()| chain.standing(&revoked));
     held.map_err(|e| e.to_string())?;
     grant::check_chain(&links).map_err(|e| e.to_string())?;

@@ -214,7 +214,14 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("wasi-handles", Setting::Number(MAX_HANDLES, |_, _| {})),
     (
         "fuel-host",
-        Setting::Rule(|| format!("{} a call, {} a byte, {} an item", toll::CALL, toll::BYTE, toll::ITEM)),
+        Setting::Rule(|| {
+            format!(
+                "{} a call, {} a byte, {} an item; due before the answer",
+                toll::CALL,
+                toll::BYTE,
+                toll::ITEM
+            )
+        }),
     ),
     ("wasi-http", Setting::Rule(crate::real::http::rules)),
     ("wasi-keyvalue", Setting::Rule(crate::real::keyvalue::rules)),
@@ -296,8 +303,9 @@ fn pooling(pool: &Pool) -> PoolingAllocationConfig {
         .table_elements(size(pool.table_elements))
         .linear_memory_keep_resident(pool.keep_resident_bytes)
         .table_keep_resident(64 << 10)
-        // Where the kernel says which pages a guest wrote, only those are cleared: most of a memory is never touched.
-        .pagemap_scan(Enabled::Auto);
+        // Not by asking the kernel which pages a guest wrote: a page that was swapped out counts as none, and would be the
+        // next guest's to read (bytecodealliance/wasmtime#14357).
+        .pagemap_scan(Enabled::No);
     config
 }
 

@@ -361,6 +361,7 @@ impl Job<'_> {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
+            state.toll.is_tick();
             let looked = state.real.watch.check();
             if looked.is_err() {
                 state.toll.end();
@@ -404,9 +405,8 @@ impl Job<'_> {
             return Ok(End::Stopped(Outcome::TooManyInstances));
         }
         // A start function may be an import itself: then no WebAssembly is on the stack when the canonical ABI refuses what
-        // it is called with, in words only. What the machine lacks is an I/O error.
-        let abi = entered && !error.chain().any(|cause| cause.is::<std::io::Error>());
-        if abi || error.downcast_ref::<WasmBacktrace>().is_some() {
+        // it is called with, in words only.
+        if entered || error.is::<WasmBacktrace>() {
             return Ok(End::Stopped(Outcome::Trap(TrapCode::CanonicalAbi)));
         }
         Err(host_failure(error))
@@ -422,11 +422,13 @@ impl Job<'_> {
     }
 }
 
-/// Takes the fuel that the host's work costs, when the outermost call of the host returns.
+/// Takes the fuel that the host's work costs: before the guest's allocator makes room for the answer, and when the
+/// outermost call of the host returns.
 fn pay(mut store: StoreContextMut<'_, State>, hook: CallHook) -> wasmtime::Result<()> {
     let toll = &mut store.data_mut().toll;
     match hook {
         CallHook::CallingHost => toll.enter(),
+        CallHook::CallingWasm if toll.is_inside() => return settle(&mut store),
         CallHook::ReturningFromHost if toll.leave() => return settle(&mut store),
         _ => {}
     }
@@ -511,7 +513,8 @@ fn end(error: &wasmtime::Error) -> Option<Result<End, ExecuteError>> {
     if crate::crossing::exhausted(error) {
         return Some(Ok(End::Stopped(Outcome::ValuesTooLarge)));
     }
-    if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+    let lacks = error.is::<wasmtime::PoolConcurrencyLimitError>() || error.is::<wasmtime::OutOfMemory>();
+    if lacks || error.chain().any(|cause| cause.is::<std::io::Error>()) {
         return Some(Err(host_failure(error)));
     }
     None

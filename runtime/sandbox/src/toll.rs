@@ -3,9 +3,10 @@
 //! It is charged by rule, never by the time a call took, and is part of the profile. A call owes it while the host works
 //! and pays when it returns; a guest that cannot pay has run out of fuel.
 //!
-//! It pays when the outermost call returns, not before. While a call gives its answer, the guest's allocator runs, and the
-//! engine may be called from there to look at the clock: whatever fuel were taken then, the allocator's own count of it
-//! would overwrite, and whether that happens depends on the time.
+//! It pays when the outermost call returns, and before the guest's allocator runs to take the answer: what a guest cannot
+//! pay for it is not told, and how its allocator ends has no say in it. While the allocator runs nothing is taken: the
+//! engine may be called from there to look at the clock, the allocator's own count of fuel would overwrite what was
+//! taken, and whether that happens depends on the time.
 
 /// Fuel units for each call of a host function.
 pub(crate) const CALL: u64 = 500;
@@ -20,8 +21,8 @@ pub(crate) struct Toll {
     owed: u64,
     /// Calls of the host, the engine's own among them, that have not returned.
     depth: u32,
-    /// The host, or the engine, was called at all.
-    entered: bool,
+    /// Times that the host, or the engine, was called, but for looking at the clock: how often it does depends on the time.
+    entered: u32,
     /// The guest was ended for another reason than fuel.
     ended: bool,
 }
@@ -30,12 +31,22 @@ impl Toll {
     /// The host, or the engine, is called.
     pub(crate) fn enter(&mut self) {
         self.depth = self.depth.saturating_add(1);
-        self.entered = true;
+        self.entered = self.entered.saturating_add(1);
     }
 
     /// Whether the guest ever called the host, or had the engine called.
     pub(crate) fn entered(&self) -> bool {
-        self.entered
+        self.entered > 0
+    }
+
+    /// Whether a call of the host is under way.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.depth > 0
+    }
+
+    /// The call under way is the engine's, to look at the clock.
+    pub(crate) fn is_tick(&mut self) {
+        self.entered = self.entered.saturating_sub(1);
     }
 
     /// It returns. Whether that was the outermost call, so that what is owed is due.

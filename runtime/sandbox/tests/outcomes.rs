@@ -198,6 +198,37 @@ fn one_instance_too_many_is_the_same_however_long_the_others_took_to_start() {
     assert!(execution.fuel > 100_000_000, "the first one started");
 }
 
+/// The guest's allocator, which may end in any way, and on some machines sooner than on others, does not run for it.
+#[test]
+fn an_answer_that_cannot_be_paid_is_not_given() {
+    let component = |realloc: &str| {
+        wat(&format!(
+            r#"(component
+      (import "wasi:random/random@0.2.0" (instance $random
+        (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+      (core module $libc (memory (export "memory") 1)
+        (func $deep (call $deep))
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+          (drop (memory.grow (i32.const 10))) {realloc}))
+      (core instance $libc (instantiate $libc))
+      (core func $bytes (canon lower (func $random "get-random-bytes")
+        (memory $libc "memory") (realloc (func $libc "realloc"))))
+      (core module $m (import "" "bytes" (func $bytes (param i64 i32)))
+        (func (export "run") (call $bytes (i64.const 1_000_000) (i32.const 16))))
+      (core instance $i (instantiate $m (with "" (instance (export "bytes" (func $bytes))))))
+      (func (export "run") (canon lift (core func $i "run"))))"#
+        ))
+    };
+    for realloc in ["(i32.const 64)", "(call $deep) (i32.const 64)", "unreachable"] {
+        let limits = Limits { fuel: 900_000, ..limits() };
+        let execution = everywhere(&component(realloc), &[], &limits);
+        assert_eq!((execution.outcome, execution.fuel), (Outcome::OutOfFuel, 900_000), "{realloc}");
+        assert_eq!(execution.memory_bytes, 65_536, "{realloc}: the allocator did not run");
+    }
+    let paid = everywhere(&component("unreachable"), &[], &limits());
+    assert_eq!((paid.outcome, paid.memory_bytes), (Outcome::Trap(TrapCode::Unreachable), 11 * 65_536));
+}
+
 #[test]
 fn too_large_an_output_has_its_own_outcome() {
     let limits = Limits { output_bytes: 100, ..limits() };

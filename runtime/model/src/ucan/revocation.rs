@@ -110,16 +110,17 @@ impl Revocation {
 
     /// Reads a revocation and its witness from bytes, and verifies both. At most [`MAX_CHAIN`] delegations are looked at.
     pub fn read(bytes: &[u8], witness: &[impl AsRef<[u8]>]) -> Result<Self, RevocationError> {
-        Self::read_where(bytes, witness, |issuer, revoker| issuer == revoker)
+        let signed = Signed::<Invocation>::verify(bytes).map_err(RevocationError::Token)?;
+        Self::read_where(&signed, witness, |issuer, revoker| issuer == revoker).map(|(read, _)| read)
     }
 
-    /// As [`Self::read`], where keys have successors: `is` says whether an issuer is, or has become, the revoker.
+    /// As [`Self::read`], where keys have successors: `is` says whether an issuer is, or has become, the revoker. Gives the
+    /// verified witness too.
     pub fn read_where(
-        bytes: &[u8],
+        signed: &Signed<Invocation>,
         witness: &[impl AsRef<[u8]>],
         is: impl Fn(&Did, &Did) -> bool,
-    ) -> Result<Self, RevocationError> {
-        let signed = Signed::<Invocation>::verify(bytes).map_err(RevocationError::Token)?;
+    ) -> Result<(Self, Vec<Proof>), RevocationError> {
         // Before anybody's signatures are worth checking.
         asked(signed.payload(), witness.len())?;
         let read = |(index, bytes): (usize, &_)| {
@@ -128,7 +129,7 @@ impl Revocation {
                 .map_err(|source| RevocationError::Path(ChainError::Token { link, source }))
         };
         let witness: Vec<Proof> = witness.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Self::verify_where(&signed, &witness, is)
+        Self::verify_where(signed, &witness, is).map(|read| (read, witness))
     }
 
     /// Verifies a revocation with its witness: the delegations of its path, root first.

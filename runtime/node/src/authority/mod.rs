@@ -322,10 +322,15 @@ impl Gate {
                 format!("the grant is rooted in {}, who is nobody to this node", chain.subject()),
             ));
         }
-        self.holds(&chain, now)?;
-        narrows(&chain)?;
-        countable(&chain)?;
+        self.sound(&chain, now)?;
         Ok(Some(chain))
+    }
+
+    /// Whether a chain holds now, says no more further down than above, and nothing that this node cannot count.
+    fn sound(&self, chain: &Chain, now: u64) -> Result<(), Refusal> {
+        self.holds(chain, now)?;
+        narrows(chain)?;
+        countable(chain)
     }
 
     /// Whether a chain holds at this moment: its times, and what was revoked, rotated or denied since.
@@ -383,11 +388,7 @@ impl Gate {
             {
                 let proofs = delegations.into_iter().map(Proof::from).collect();
                 let Ok(chain) = Chain::of(proofs, own, peer) else { continue };
-                if chain.covers(&RunArgs::command()).is_ok()
-                    && narrows(&chain).is_ok()
-                    && countable(&chain).is_ok()
-                    && self.holds(&chain, now).is_ok()
-                {
+                if chain.covers(&RunArgs::command()).is_ok() && self.sound(&chain, now).is_ok() {
                     found.push(chain);
                 }
             }

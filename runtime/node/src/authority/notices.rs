@@ -1,10 +1,7 @@
 //! Notices: revocations and rotations, verified, kept, and passed on to every peer that is connected.
 
 use super::{Ended, Gate, lock, refuse};
-use actum_model::{
-    DelegationId, Did, Invocation, Rotation, Signed,
-    ucan::{Proof, Revocation},
-};
+use actum_model::{DelegationId, Did, Invocation, Rotation, Signed, ucan::Revocation};
 use actum_overlay::{MAX_NOTICE_BYTES, MAX_NOTICES, Notice, Place, Refusal, RefusalCode};
 use actum_store::{
     StoreError,
@@ -80,9 +77,14 @@ impl Gate {
             Ok(changed) => drop(self.unread.fetch_or(changed, Ordering::AcqRel)),
             Err(error) => tracing::error!(%error, "the ledger cannot be read"),
         }
-        if self.unread.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.catch_up()
-        {
+        if self.unread.swap(false, Ordering::AcqRel) {
+            self.read_on();
+        }
+    }
+
+    /// Takes note of what the ledger has now, or the next time where that fails.
+    fn read_on(&self) {
+        if let Err(error) = self.catch_up() {
             self.unread.store(true, Ordering::Release);
             tracing::error!(%error, "the ledger cannot be read");
         }
@@ -119,11 +121,8 @@ impl Gate {
                 Err(why) => refused.push(why),
             }
         }
-        if news > 0
-            && let Err(error) = self.catch_up()
-        {
-            self.unread.store(true, Ordering::Release);
-            tracing::error!(%error, "the ledger cannot be read");
+        if news > 0 {
+            self.read_on();
         }
         (news, refused)
     }
@@ -187,13 +186,14 @@ fn keep(gate: &Gate, notice: &Notice, now: u64) -> Result<bool, String> {
 fn keep_revocation(gate: &Gate, bytes: &[u8], witness: &[ByteBuf], now: u64) -> Result<bool, String> {
     let is = |issuer: &Did, revoker: &Did| gate.ended().means(issuer, revoker);
     // One signature tells whether it is known; the others are looked at where it is not.
-    let first = Signed::<Invocation>::verify(bytes).map_err(|e| format!("a revocation: {e}"))?;
-    if let (Some(last), iss) = (witness.last(), first.payload().iss)
-        && gate.ended().knows(&DelegationId::of(last), &iss)
+    let signed = Signed::<Invocation>::verify(bytes).map_err(|e| format!("a revocation: {e}"))?;
+    if let Some(last) = witness.last()
+        && gate.ended().knows(&DelegationId::of(last), &signed.payload().iss)
     {
         return Ok(false);
     }
-    let read = Revocation::read_where(bytes, witness, is).map_err(|e| format!("a revocation: {e}"))?;
+    let read = Revocation::read_where(&signed, witness, is);
+    let (read, path) = read.map_err(|e| format!("a revocation: {e}"))?;
     let revoker = read.revoker;
     if let Some(successor) = gate.ended().successor(&revoker) {
         return Err(format!("{revoker} was rotated; {successor} may revoke what it issued"));
@@ -207,8 +207,6 @@ fn keep_revocation(gate: &Gate, bytes: &[u8], witness: &[ByteBuf], now: u64) -> 
         Standing::Theirs
     };
     // What its path rests on ends it too: there is nothing to revoke afterwards.
-    let path = witness.iter().map(|bytes| Proof::read(bytes)).collect::<Result<Vec<_>, _>>();
-    let path = path.map_err(|e| format!("a revocation: {e}"))?;
     let until = path.iter().filter_map(|proof| proof.exp).min();
     let until = until.map(|until| until.saturating_add(gate.skew));
     let ids: Vec<_> = path.iter().map(|proof| *proof.id()).collect();
