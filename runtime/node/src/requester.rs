@@ -14,7 +14,7 @@ use crate::{
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
 use actum_model::{
-    Claim, Did, Filters, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
+    Claim, Did, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
     receipt::Stdio,
     run::MAX_INVOCATION_LIFE,
     ucan::{Chain, Proof},
@@ -182,7 +182,6 @@ impl Requester {
             iss: self.home.did(),
             aud,
             text: text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned(),
-            filters: Filters::default(),
             limit: 50,
             nonce: ByteArray::new(clock::random()),
         };
