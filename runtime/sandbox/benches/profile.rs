@@ -177,23 +177,23 @@ fn instances() {
         let mut copied = on_demand();
         copied.memory_init_cow(true);
         let copied = ground(&copied, component);
-        let cleared = ground(&pooled(Enabled::No), component);
-        let [pool, demand, copied, cleared] = compare_all(
+        let asking = ground(&pooled(Enabled::Auto), component);
+        let [pool, demand, copied, asking] = compare_all(
             1_000,
             [
                 &mut || instantiate(&pool),
                 &mut || instantiate(&demand),
                 &mut || instantiate(&copied),
-                &mut || instantiate(&cleared),
+                &mut || instantiate(&asking),
             ],
         );
         line(&format!("{name}: instance from the pool over on demand"), pool, demand, Some(1.0));
         line(&format!("{name}: … over on demand, memory copied on write"), pool, copied, None);
         line(
-            &format!("{name}: … over a pool that clears what was not written too"),
+            &format!("{name}: … over a pool that asks the kernel which pages were written"),
             pool,
-            cleared,
-            Some(1.0),
+            asking,
+            None,
         );
     }
 }

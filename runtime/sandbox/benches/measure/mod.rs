@@ -15,7 +15,7 @@ use wasmtime::{
 
 /// The engine settings of the profile, as far as they matter to speed, with the sandbox's pool.
 pub fn settings() -> Config {
-    pooled(Enabled::Auto)
+    pooled(Enabled::No)
 }
 
 /// The same, with or without asking the kernel which pages a guest wrote.
