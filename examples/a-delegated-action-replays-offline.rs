@@ -1,7 +1,7 @@
 //! A program that embeds a node and a requester: one hosts a capability, the other finds it by intent, delegates an action
 //! to it, and runs the receipt again after the provider has gone.
 
-use actum_model::Judgement;
+use actum_model::{Filters, Judgement};
 use actum_node::{
     Config, Home,
     audit::{self, ReplayOptions},
@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         public: true,
         callers: Vec::new(),
         allow: Vec::new(),
+        price: 0,
     };
     let node = Node::start(provider, Config { offers: vec![offer], ..Config::default() }, None).await?;
     let addresses = node.addresses();
@@ -42,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Another peer finds it by intent and delegates.
     let home = Arc::new(Home::open(&dir.path().join("requester"))?);
     let requester = Requester::start(home.clone(), &[], &addresses).await?;
-    let candidates = requester.candidates("how many words has this text", None).await?;
+    let candidates = requester.candidates("how many words has this text", &Filters::default()).await?;
     let prepared = requester.prepare(&candidates, "count-words").await?;
     let text = serde_json::json!({"text": "to be or not to be"});
     let args = invoke::encode_args(&prepared.function, &text, &mut |_| Err("no files here".to_owned()))?;

@@ -1,6 +1,11 @@
 //! From a release to a provider's descriptor of it, and back: does this descriptor say what its release says?
 
-use actum_model::{Descriptor, Did, Limits, Release, Signed, Statement, codec, descriptor::Offered};
+use crate::Validity;
+use actum_model::{
+    BlobId, Descriptor, Did, Limits, ProfileId, Region, Release, Signed, Statement, Tier, VerdictId, codec,
+    descriptor::Offered, release::manifest,
+};
+use std::collections::BTreeSet;
 
 /// The longest first line of docs in a descriptor, in bytes.
 const DOCS_BYTES: usize = 120;
@@ -30,21 +35,40 @@ pub enum DescribeError {
     },
 }
 
-/// The descriptor a provider signs to offer a release from `now` for `life` seconds.
+/// On what terms a provider offers a release.
+#[derive(Clone, Debug)]
+pub struct Conditions {
+    /// The profile it executes under.
+    pub profile: ProfileId,
+    /// The largest limits it accepts.
+    pub limits: Limits,
+    /// What a million units of fuel cost, in fuel credits.
+    pub price: u64,
+    /// Where it is.
+    pub region: Option<Region>,
+    /// Whether anyone may call.
+    pub public: bool,
+    /// The tiers it lets itself be held to.
+    pub tiers: BTreeSet<Tier>,
+    /// Verdicts it points to, at most 8.
+    pub verdicts: Vec<VerdictId>,
+}
+
+/// The descriptor a provider signs to offer a release, with the sequence number and the life of `validity`.
 ///
 /// Docs are cut to their first line and a tab becomes a space; docs and signatures to their bounds. If the signed descriptor would still exceed
 /// its bound of 4 KiB, docs are left out first, then signatures, then whole functions, each from the last one backwards.
 pub fn descriptor_for(
     release: &Signed<Release>,
     provider: Did,
-    limits: Limits,
-    public: bool,
-    seq: u64,
-    now: u64,
-    life: u64,
+    conditions: Conditions,
+    validity: Validity,
 ) -> Result<Descriptor, DescribeError> {
-    let exp = now.checked_add(life).filter(|_| (1..=Descriptor::MAX_LIFE).contains(&life));
-    let exp = exp.ok_or(DescribeError::Life { life })?;
+    let Validity { seq, nbf, exp } = validity;
+    let life = exp.saturating_sub(nbf);
+    if !(1..=Descriptor::MAX_LIFE).contains(&life) {
+        return Err(DescribeError::Life { life });
+    }
     let (id, release) = (release.id(), release.payload());
     let descriptor = Descriptor {
         iss: provider,
@@ -53,13 +77,21 @@ pub fn descriptor_for(
         name: release.name.clone(),
         version: release.version.clone(),
         component: release.component,
+        component_bytes: release.component_bytes,
+        manifest: BlobId::of(&manifest(&release.chunks)),
         intent: release.intent.clone(),
         tags: release.tags.clone(),
         functions: offered(release).take(FUNCTIONS).collect(),
-        limits,
-        public,
+        permissions: release.permissions.clone(),
+        profile: conditions.profile,
+        limits: conditions.limits,
+        price: conditions.price,
+        region: conditions.region,
+        public: conditions.public,
+        tiers: conditions.tiers,
+        verdicts: conditions.verdicts,
         seq,
-        nbf: now,
+        nbf,
         exp,
     };
     fit(descriptor)
@@ -132,6 +164,9 @@ pub fn agrees(descriptor: &Descriptor, release: &Signed<Release>) -> Result<(), 
         ("name", d.name.to_string(), r.name.to_string()),
         ("version", d.version.to_string(), r.version.to_string()),
         ("component", d.component.to_string(), r.component.to_string()),
+        ("component_bytes", d.component_bytes.to_string(), r.component_bytes.to_string()),
+        ("manifest", d.manifest.to_string(), BlobId::of(&manifest(&r.chunks)).to_string()),
+        ("permissions", format!("{:?}", d.permissions), format!("{:?}", r.permissions)),
         ("intent", format!("{:?}", d.intent), format!("{:?}", r.intent)),
         ("tags", format!("{:?}", d.tags), format!("{:?}", r.tags)),
     ];

@@ -1,7 +1,7 @@
 //! The index: what is known of each provider, while it lives.
 
 use crate::{LiveOffer, Refused, corpus::Postings, live::alive, rank::Text};
-use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement};
+use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
@@ -54,12 +54,33 @@ pub struct Index {
     descriptors: usize,
     /// Nothing held expires before this time: looking for it earlier is in vain.
     first_end: u64,
+    epoch: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Provider {
     lease: Option<Arc<Signed<Lease>>>,
     descriptors: BTreeMap<ReleaseId, Described>,
+    /// The newest tombstone of each release, and of the provider as a whole (`None`).
+    tombstones: BTreeMap<Option<ReleaseId>, Buried>,
+}
+
+/// What a tombstone takes back, until when it is kept.
+#[derive(Clone, Copy, Debug)]
+struct Buried {
+    seq: u64,
+    exp: u64,
+}
+
+impl Provider {
+    /// Refuses what was taken back: of this release, or of all.
+    fn stands(&self, provider: Did, release: Option<ReleaseId>, seq: u64) -> Result<(), Refused> {
+        let buried = [None, release].into_iter().filter_map(|of| self.tombstones.get(&of));
+        match buried.map(|b| b.seq).max() {
+            Some(buried) if seq <= buried => Err(Refused::TakenBack { provider, seq: buried }),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -75,12 +96,25 @@ impl Index {
         Self { limits, ..Self::default() }
     }
 
-    /// Takes in the bytes of a signed descriptor or a signed lease.
+    /// The same index, counting its epochs from at least this one on.
+    pub fn at_epoch(self, epoch: u64) -> Self {
+        Self { epoch: self.epoch.max(epoch), ..self }
+    }
+
+    /// How far this index has come: it grows with every statement taken in.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Takes in the bytes of a signed descriptor, a signed lease or a signed tombstone.
     pub fn observe(&mut self, bytes: &[u8], now: u64) -> Result<Observed, Refused> {
         match Signed::<Descriptor>::verify(bytes) {
             Ok(descriptor) => self.observe_descriptor(descriptor, now),
             Err(EnvelopeError::WrongTag { found, .. }) if found == Lease::TAG => {
                 self.observe_lease(Signed::verify(bytes)?, now)
+            }
+            Err(EnvelopeError::WrongTag { found, .. }) if found == Tombstone::TAG => {
+                self.observe_tombstone(&Signed::verify(bytes)?, now)
             }
             Err(e) => Err(e.into()),
         }
@@ -109,6 +143,9 @@ impl Index {
         let payload = descriptor.payload();
         alive(payload.nbf, payload.exp, now)?;
         let (iss, release, exp) = (payload.iss, payload.release, payload.exp);
+        if let Some(provider) = self.providers.get(&iss) {
+            provider.stands(iss, Some(release), payload.seq)?;
+        }
         let known = self.providers.get(&iss).and_then(|p| p.descriptors.get(&release));
         let observed = observed(known.map(|k| &*k.descriptor), &descriptor, |d| d.seq);
         match observed {
@@ -116,6 +153,7 @@ impl Index {
             Observed::Newer => self.forget(iss, release),
             Observed::New => self.make_room(&descriptor, now)?,
         }
+        self.epoch += 1;
         let slot = self.postings.insert(Text::of(descriptor.payload()));
         self.descriptors += 1;
         self.first_end = self.first_end.min(exp);
@@ -129,13 +167,54 @@ impl Index {
         let payload = lease.payload();
         alive(payload.nbf, payload.exp, now)?;
         let (iss, exp) = (payload.iss, payload.exp);
+        if let Some(provider) = self.providers.get(&iss) {
+            provider.stands(iss, None, payload.seq)?;
+        }
         let known = self.providers.get(&iss).and_then(|p| p.lease.as_deref());
         let observed = observed(known, &lease, |l| l.seq);
         if matches!(observed, Observed::New | Observed::Newer) {
             self.admit(iss, now)?;
+            self.epoch += 1;
             self.first_end = self.first_end.min(exp);
             self.providers.entry(iss).or_default().lease = Some(Arc::new(lease));
         }
+        Ok(observed)
+    }
+
+    /// Takes in a tombstone: what it takes back is forgotten, and not taken in again for as long as it lives.
+    ///
+    /// A provider has at most as many as it may have descriptors; one more is [`Refused::TooManyDescriptors`].
+    pub fn observe_tombstone(
+        &mut self,
+        tombstone: &Signed<Tombstone>,
+        now: u64,
+    ) -> Result<Observed, Refused> {
+        let payload = tombstone.payload();
+        alive(payload.nbf, payload.exp, now)?;
+        let (iss, of, buried) = (payload.iss, payload.release, Buried { seq: payload.seq, exp: payload.exp });
+        self.admit(iss, now)?;
+        let limit = self.limits.descriptors_per_provider;
+        let provider = self.providers.entry(iss).or_default();
+        let observed = match provider.tombstones.get(&of) {
+            Some(known) if (known.seq, known.exp) == (buried.seq, buried.exp) => return Ok(Observed::Same),
+            Some(known) if known.seq >= buried.seq => return Ok(Observed::Older),
+            Some(_) => Observed::Newer,
+            None if provider.tombstones.len() > limit => {
+                return Err(Refused::TooManyDescriptors { provider: iss, limit });
+            }
+            None => Observed::New,
+        };
+        provider.tombstones.insert(of, buried);
+        self.epoch += 1;
+        if of.is_none() && provider.lease.as_ref().is_some_and(|l| l.payload().seq <= buried.seq) {
+            provider.lease = None;
+        }
+        let taken_back = provider.descriptors.iter().filter(|(release, described)| {
+            of.is_none_or(|of| of == **release) && described.descriptor.payload().seq <= buried.seq
+        });
+        let taken_back: Vec<_> = taken_back.map(|(release, _)| *release).collect();
+        self.first_end = self.first_end.min(buried.exp);
+        taken_back.into_iter().for_each(|release| self.forget(iss, release));
         Ok(observed)
     }
 
@@ -179,8 +258,12 @@ impl Index {
                 first_end = first_end.min(payload.exp);
                 true
             });
-            first_end = provider.lease.iter().map(|l| l.payload().exp).fold(first_end, u64::min);
-            provider.lease.is_some() || !provider.descriptors.is_empty()
+            provider.tombstones.retain(|_, buried| buried.exp > now);
+            let ends = provider.lease.iter().map(|l| l.payload().exp);
+            let ends = ends.chain(provider.tombstones.values().map(|buried| buried.exp));
+            first_end = ends.fold(first_end, u64::min);
+            let held = provider.lease.is_some() || !provider.descriptors.is_empty();
+            held || !provider.tombstones.is_empty()
         });
         self.first_end = first_end;
         self.descriptors -= gone.len();

@@ -24,7 +24,7 @@ mod search;
 
 pub use announce::{Announcement, Announcer, Lifetimes, Validity};
 pub use corpus::Corpus;
-pub use describe::{DescribeError, Disagreement, agrees, descriptor_for};
+pub use describe::{Conditions, DescribeError, Disagreement, agrees, descriptor_for};
 pub use index::{Index, IndexLimits, Observed};
 pub use live::{CLOCK_SKEW, LiveOffer};
 pub use merge::{Answer, Merged, PageRefused, RefusedOffer, RefusedPage, merge};

@@ -45,6 +45,14 @@ pub enum Refused {
         /// How many it may have.
         limit: usize,
     },
+    /// Its provider took it back: with a tombstone of this sequence number or a higher one.
+    #[error("{provider} took it back with a tombstone of sequence number {seq}")]
+    TakenBack {
+        /// The provider.
+        provider: Did,
+        /// The tombstone's sequence number.
+        seq: u64,
+    },
     /// The descriptor and the lease of one offer are of two providers.
     #[error("a descriptor of {descriptor} came with a lease of {lease}")]
     TwoProviders {
@@ -65,6 +73,7 @@ impl Refused {
             Self::TooManyProviders { .. } => "too-many-providers",
             Self::Full { .. } => "index-full",
             Self::TooManyDescriptors { .. } => "too-many-descriptors",
+            Self::TakenBack { .. } => "taken-back",
             Self::TwoProviders { .. } => "two-providers",
         }
     }

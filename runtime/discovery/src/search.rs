@@ -95,7 +95,7 @@ impl Index {
         let mut exact = Vec::new();
         let mut rest = vec![None; if by_words { self.postings.slots() } else { 0 }];
         let mut corpus = Corpus::new(&self.postings);
-        for offer in self.live(now) {
+        for offer in self.live(now).filter(|offer| query.filters.check(offer.descriptor()).is_ok()) {
             if let Some(why) = wanted.exactly(offer) {
                 exact.push((offer, why));
             } else if let Some(place) = rest.get_mut(offer.slot as usize) {

@@ -180,7 +180,7 @@ fn an_offer_is_found_while_both_halves_live_and_the_lease_covers_it() {
 
 fn page(index: u8, offers: Vec<Offer>) -> Signed<Page> {
     let q = query("");
-    sign(index, Page { iss: key(index).did(), aud: q.iss, nonce: q.nonce, offers })
+    sign(index, Page { iss: key(index).did(), aud: q.iss, nonce: q.nonce, epoch: 1, offers })
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_release_of_any_size_has_a_descriptor_that_fits_and_agrees() {
     for functions in [1, 2, 5, 10, 16, 40] {
         for docs in ["", "One line.\nAnother.", &"ü".repeat(200)] {
             let release = release(functions, docs, "1.0.0");
-            let made = descriptor_for(&release, key(1).did(), Limits::default(), false, 3, NOW, 60).unwrap();
+            let made = descriptor_for(&release, key(1).did(), conditions(), validity(3, 60)).unwrap();
             agrees(&made, &release).unwrap();
             assert!(!made.functions.is_empty());
             let signed = sign(1, made);
@@ -262,7 +262,7 @@ fn a_release_of_any_size_has_a_descriptor_that_fits_and_agrees() {
 fn docs_give_way_before_signatures_and_signatures_before_functions() {
     let make = |functions| {
         let release = release(functions, &"d".repeat(300), "1.0.0");
-        descriptor_for(&release, key(1).did(), Limits::default(), false, 3, NOW, 60).unwrap()
+        descriptor_for(&release, key(1).did(), conditions(), validity(3, 60)).unwrap()
     };
     let few = make(3);
     assert!(few.functions.iter().all(|f| f.docs.len() == 120 && f.signature.len() <= 240));

@@ -114,9 +114,78 @@ fn an_older_statement_is_ignored() {
 }
 
 #[test]
+fn what_its_provider_took_back() {
+    let tombstone = |release: Option<&str>, seq| {
+        let release = release.map(|name| ReleaseId::of(name.as_bytes()));
+        sign(1, Tombstone { iss: key(1).did(), release, seq, nbf: NOW, exp: NOW + 3_600 })
+    };
+    let at = |name: &str, seq| sign(1, Descriptor { seq, ..plain(1, name) });
+    let mut index = Index::default();
+    index.observe_lease(sign(1, plain_lease(1)), NOW).unwrap();
+    index.observe_descriptor(at("words", 5), NOW).unwrap();
+    index.observe_descriptor(at("lines", 5), NOW).unwrap();
+    assert_eq!(index.observe(tombstone(Some("words"), 5).bytes(), NOW).unwrap(), Observed::New);
+    assert_eq!(index.offers(NOW).len(), 1, "lines stays");
+    assert_eq!(code(index.observe_descriptor(at("words", 5), NOW)), "taken-back");
+    assert_eq!(code(index.observe_descriptor(at("words", 4), NOW)), "taken-back");
+    // Offered anew, it counts again, and an older tombstone does not touch it.
+    assert_eq!(index.observe_descriptor(at("words", 6), NOW).unwrap(), Observed::New);
+    assert_eq!(index.observe(tombstone(Some("words"), 5).bytes(), NOW).unwrap(), Observed::Same);
+    assert_eq!(index.observe(tombstone(Some("words"), 4).bytes(), NOW).unwrap(), Observed::Older);
+    assert_eq!(index.offers(NOW).len(), 2);
+    // The provider leaves: its lease ends too, and does not come back by being sent again.
+    assert_eq!(index.observe(tombstone(None, 9).bytes(), NOW).unwrap(), Observed::New);
+    assert!(index.offers(NOW).is_empty());
+    assert_eq!(code(index.observe_lease(sign(1, Lease { seq: 9, ..plain_lease(1) }), NOW)), "taken-back");
+    assert_eq!(code(index.observe_descriptor(at("lines", 9), NOW)), "taken-back");
+    index.observe_lease(sign(1, Lease { seq: 10, ..plain_lease(1) }), NOW).unwrap();
+    // In the end tombstones are forgotten too.
+    index.expire(NOW + 3_600);
+    assert!(index.is_empty());
+    // Another's tombstone takes nothing back.
+    let forged = sign(2, Tombstone { release: None, ..tombstone(None, 9).into_payload() });
+    assert_eq!(code(index.observe(forged.bytes(), NOW)), "bad-envelope");
+}
+
+#[test]
+fn more_tombstones_than_a_provider_may_have_offers() {
+    let mut index = Index::new(IndexLimits { descriptors_per_provider: 2, ..IndexLimits::default() });
+    let tombstone = |n: u8| {
+        let release = Some(ReleaseId::of(&[n]));
+        sign(1, Tombstone { iss: key(1).did(), release, seq: 1, nbf: NOW, exp: NOW + 3_600 })
+    };
+    for n in 0..3 {
+        index.observe_tombstone(&tombstone(n), NOW).unwrap();
+    }
+    assert_eq!(code(index.observe_tombstone(&tombstone(3), NOW)), "too-many-descriptors");
+}
+
+#[test]
+fn an_offer_that_does_not_fulfil_what_is_asked() {
+    let mut index = Index::default();
+    for provider in [1, 2] {
+        let price = u64::from(provider);
+        index.observe_offer(&offer(provider, Descriptor { price, ..plain(provider, "words") }), NOW).unwrap();
+    }
+    let found = |text: &str, filters: Filters| {
+        index
+            .search(&Query { filters, ..query(text) }, NOW)
+            .into_iter()
+            .map(|f| f.offer.descriptor().payload().iss)
+            .collect::<Vec<_>>()
+    };
+    // Whether it answers exactly, by words or because nothing was asked.
+    for text in ["words", "something useful", ""] {
+        assert_eq!(found(text, Filters::default()).len(), 2);
+        let cheap = Filters { max_price: Some(1), ..Filters::default() };
+        assert_eq!(found(text, cheap), [key(1).did()], "{text}");
+    }
+}
+
+#[test]
 fn a_page_by_another_index_for_another_asker_to_another_question_or_too_long() {
     let asked = Query { limit: 1, ..query("words") };
-    let right = Page { iss: asked.aud, aud: asked.iss, nonce: asked.nonce, offers: vec![] };
+    let right = Page { iss: asked.aud, aud: asked.iss, nonce: asked.nonce, epoch: 0, offers: vec![] };
     let two = vec![offer(1, one_of_ten(0)), offer(2, one_of_ten(1))];
     let wrong = [
         ("other-index", sign(61, Page { iss: key(61).did(), ..right.clone() })),
@@ -134,7 +203,7 @@ fn a_page_by_another_index_for_another_asker_to_another_question_or_too_long() {
 #[test]
 fn a_descriptor_of_no_life_or_too_long_a_version() {
     let make = |version: &str, life| {
-        descriptor_for(&release(1, "", version), key(1).did(), Limits::default(), true, 1, NOW, life)
+        descriptor_for(&release(1, "", version), key(1).did(), conditions(), validity(1, life))
     };
     assert_eq!(make("1.0.0", 0), Err(DescribeError::Life { life: 0 }));
     assert!(matches!(make("1.0.0", Descriptor::MAX_LIFE + 1), Err(DescribeError::Life { .. })));
@@ -145,14 +214,17 @@ fn a_descriptor_of_no_life_or_too_long_a_version() {
 #[test]
 fn a_descriptor_that_says_something_else_than_its_release() {
     let release = release(2, "Docs.", "1.0.0");
-    let right = descriptor_for(&release, key(1).did(), Limits::default(), true, 1, NOW, 60).unwrap();
+    let right = descriptor_for(&release, key(1).did(), conditions(), validity(1, 60)).unwrap();
     type Change = fn(&mut Descriptor);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 12] = [
         ("release", |d| d.release = ReleaseId::of(b"x")),
         ("author", |d| d.author = d.iss),
         ("name", |d| d.name = "other".parse().unwrap()),
         ("version", |d| d.version.major += 1),
         ("component", |d| d.component = ComponentId::of(b"x")),
+        ("component_bytes", |d| d.component_bytes += 1),
+        ("manifest", |d| d.manifest = BlobId::of(b"x")),
+        ("permissions", |d| d.permissions = [Permission::Http].into()),
         ("intent", |d| d.intent.push('x')),
         ("tags", |d| drop(d.tags.pop())),
         ("docs", |d| d.functions[0].docs.push('x')),

@@ -37,7 +37,7 @@ pub mod verdict;
 
 pub use action::{Action, Authority};
 pub use codec::DecodeError;
-pub use descriptor::{Descriptor, Lease};
+pub use descriptor::{Descriptor, Lease, Region, Tier, Tombstone};
 pub use envelope::{EnvelopeError, Signed, Statement};
 pub use grant::Terms;
 pub use id::{
@@ -52,7 +52,7 @@ pub use name::{CapabilityName, FunctionName};
 pub use outcome::{Outcome, TrapCode, Withdrawal};
 pub use permission::{Granted, Permission};
 pub use profile::Profile;
-pub use query::{Offer, Page, Query};
+pub use query::{Filters, Offer, Page, Query};
 pub use receipt::Receipt;
 pub use release::{Example, Function, Param, Release};
 pub use rotation::Rotation;

@@ -144,6 +144,30 @@ pub fn chunk_digests(component: &[u8]) -> Vec<ByteArray<32>> {
     component.chunks(CHUNK_BYTES).map(|c| ByteArray::new(crate::id::sha256(c))).collect()
 }
 
+/// A component's manifest: the sha2-256 digests of its chunks, one after the other, 32 bytes each. At most 8 KiB.
+///
+/// A descriptor names it by its id, so that whoever has the descriptor can fetch the component from anybody, chunk by chunk,
+/// and believe no one.
+pub fn manifest(chunks: &[ByteArray<32>]) -> Vec<u8> {
+    chunks.iter().flat_map(|digest| digest.iter().copied()).collect()
+}
+
+/// The digests in a manifest of a component of so many bytes.
+///
+/// # Errors
+/// What of it does not fit.
+pub fn read_manifest(manifest: &[u8], component_bytes: u64) -> Result<Vec<ByteArray<32>>, String> {
+    let bytes = usize::try_from(component_bytes).unwrap_or(usize::MAX);
+    if bytes == 0 || bytes > MAX_COMPONENT_BYTES {
+        return Err(format!("a component of {bytes} bytes; 1 to {MAX_COMPONENT_BYTES} are allowed"));
+    }
+    let (digests, rest) = manifest.as_chunks::<32>();
+    if !rest.is_empty() || digests.len() != bytes.div_ceil(CHUNK_BYTES) {
+        return Err(format!("a manifest of {} bytes for a component of {bytes}", manifest.len()));
+    }
+    Ok(digests.iter().map(|digest| ByteArray::new(*digest)).collect())
+}
+
 impl Statement for Release {
     const TAG: &'static str = "actum/release@1";
     const MAX_BYTES: usize = 256 << 10;

@@ -16,8 +16,8 @@
 
 use actum_capabilities::{Guest, guests};
 use actum_model::{
-    Action, Authority, BlobId, Claim, Did, Journal, Judgement, Limits, Receipt, RunArgs, SecretKey, Signed,
-    Value, codec, value::encode_params,
+    Action, Authority, BlobId, Claim, Did, Filters, Journal, Judgement, Limits, Receipt, RunArgs, SecretKey,
+    Signed, Value, codec, value::encode_params,
 };
 use actum_node::{
     Config, Home,
@@ -95,6 +95,7 @@ async fn serve(home: &Path) {
             public: true,
             callers: Vec::new(),
             allow: Vec::new(),
+            price: 0,
         }],
         // Room for the 64 in flight.
         queue: 64,
@@ -182,7 +183,7 @@ fn message_sizes(called: &Called, args: &[u8]) -> (usize, usize) {
 
 async fn delegation(home: Arc<Home>, address: String) {
     let requester = Requester::start(home.clone(), &[address], &[]).await.unwrap();
-    let candidates = requester.candidates("echo", None).await.unwrap();
+    let candidates = requester.candidates("echo", &Filters::default()).await.unwrap();
     let prepared = requester.prepare(&candidates, "echo").await.unwrap();
     let mut args = encode_params(&prepared.function.params, &[Value::Bytes(vec![7; BYTES])]).unwrap();
 

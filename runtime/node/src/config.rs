@@ -1,7 +1,7 @@
 //! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
 
 use crate::quota::QuotaConfig;
-use actum_model::{Did, Granted, Limits};
+use actum_model::{Did, Granted, Limits, Region};
 use actum_overlay::OverlayConfig;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{
@@ -32,6 +32,8 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Multiaddrs of peers to announce to and to ask. Default: none.
     pub bootstrap: Vec<String>,
+    /// Where the node says it is, as ISO 3166 writes it, in lower case: `de`, `us-ca`. Nobody checks it. Default: not said.
+    pub region: Option<Region>,
     /// What is offered, and to whom. Default: nothing.
     #[serde(rename = "offer")]
     pub offers: Vec<OfferConfig>,
@@ -89,6 +91,7 @@ impl Default for Config {
         Self {
             listen: OverlayConfig::default().listen.iter().map(ToString::to_string).collect(),
             bootstrap: Vec::new(),
+            region: None,
             offers: Vec::new(),
             limits: Limits::default(),
             parallel: None,
@@ -121,6 +124,9 @@ pub struct OfferConfig {
     /// with a permission that is not within one of these is refused. Default: nothing.
     #[serde(default, deserialize_with = "granted")]
     pub allow: Vec<Granted>,
+    /// What a million units of fuel cost, in fuel credits. It is announced, for requesters to choose by. Default: 0.
+    #[serde(default)]
+    pub price: u64,
 }
 
 /// Permissions as they are written, each refused at its place.

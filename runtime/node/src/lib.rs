@@ -24,6 +24,7 @@ pub mod host;
 pub mod invoke;
 mod keeper;
 pub mod keyring;
+mod lately;
 pub mod manifest;
 pub mod node;
 pub mod peers;

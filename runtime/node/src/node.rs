@@ -12,8 +12,8 @@ use crate::{
     resolve::{self, ResolveError},
     spread::Spread,
 };
-use actum_discovery::{Announcer, Index, Lifetimes, descriptor_for};
-use actum_model::{Descriptor, Did, Lease, Offer, Page, Query, ReleaseId, Signed};
+use actum_discovery::{Announcer, Conditions, Index, Lifetimes, descriptor_for};
+use actum_model::{Descriptor, Did, Lease, Offer, Page, Query, Region, ReleaseId, Signed, Tier};
 use actum_overlay::{
     BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
     RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle, fetch_component, fetch_release,
@@ -110,6 +110,7 @@ struct Service {
     provider: Provider,
     index: Mutex<Index>,
     limits: actum_model::Limits,
+    region: Option<Region>,
     capacity: NonZeroU32,
     announcing: Mutex<Announcing>,
     events: broadcast::Sender<NodeEvent>,
@@ -185,7 +186,8 @@ impl Node {
         );
         let now = clock::now_secs();
         home.store().sweep_temporary(now)?;
-        let mut index = Index::default();
+        // An index that is built anew counts on: no node takes in a million statements a second.
+        let mut index = Index::default().at_epoch(now << 20);
         for known in home.store().offers(now)? {
             let _ = index.observe_descriptor(known.descriptor, now);
             let _ = index.observe_lease(known.lease, now);
@@ -196,6 +198,7 @@ impl Node {
             provider,
             index: Mutex::new(index),
             limits: config.limits.clone(),
+            region: config.region.clone(),
             capacity: parallel,
             announcing: Mutex::new(Announcing {
                 announcer: Announcer::new(Lifetimes::default(), 0),
@@ -316,6 +319,20 @@ impl Service {
         self.announcing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// On what terms a release is offered here.
+    fn conditions(&self, offer: &LiveOffer) -> Conditions {
+        Conditions {
+            profile: self.provider.profile(),
+            limits: self.limits.clone(),
+            price: offer.price,
+            region: self.region.clone(),
+            public: offer.public,
+            // Whatever it executes leaves a receipt with its journal, so every tier can be applied to it.
+            tiers: Tier::ALL.into(),
+            verdicts: Vec::new(),
+        }
+    }
+
     /// Signs what is due of this node's readiness and offers, and puts it into its own index too. Says whether
     /// anything was due.
     fn announce(&self, now: u64) -> bool {
@@ -331,8 +348,7 @@ impl Service {
         let Some(due) = announcing.announcer.poll(now, jitter) else { return false };
         if let Some(v) = due.descriptors {
             let descriptors = self.provider.offers().into_iter().filter_map(|offer| {
-                let limits = self.limits.clone();
-                match descriptor_for(&offer.release, key.did(), limits, offer.public, v.seq, v.nbf, v.exp - v.nbf) {
+                match descriptor_for(&offer.release, key.did(), self.conditions(&offer), v) {
                     Ok(d) => Some(ByteBuf::from(Signed::sign(d, key).bytes().to_vec())),
                     Err(e) => {
                         tracing::error!(release = %offer.release.id(), error = %e, "a release cannot be announced");
@@ -342,11 +358,14 @@ impl Service {
             });
             announcing.descriptors = descriptors.collect();
         }
+        let admitted = self.provider.running();
         let lease = Lease {
             iss: key.did(),
             addrs: announcing.addresses.clone(),
-            load: self.provider.running(),
+            load: admitted.min(self.capacity.get()),
+            queued: admitted.saturating_sub(self.capacity.get()),
             capacity: self.capacity.get(),
+            lately: self.provider.lately(now),
             descriptors_seq: due.descriptors_seq,
             seq: due.lease.seq,
             nbf: due.lease.nbf,
@@ -492,6 +511,7 @@ impl Service {
             public: offer.public,
             callers: offer.callers.clone(),
             allow: offer.allow.clone(),
+            price: offer.price,
         })
     }
 
@@ -524,11 +544,15 @@ impl Service {
         if query.iss != peer || query.aud != self.home.did() {
             return Err(bad("the query is from or for somebody else".to_owned()));
         }
-        let mut offers: Vec<Offer> =
-            self.index().search(&query, clock::now_secs()).into_iter().map(|f| f.offer.to_wire()).collect();
+        let (found, epoch) = {
+            let index = self.index();
+            (index.search(&query, clock::now_secs()), index.epoch())
+        };
+        let mut offers: Vec<Offer> = found.into_iter().map(|f| f.offer.to_wire()).collect();
         let key = self.home.key().map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
         let page = |offers: &[Offer]| {
-            let page = Page { iss: self.home.did(), aud: peer, nonce: query.nonce, offers: offers.to_vec() };
+            let page =
+                Page { iss: self.home.did(), aud: peer, nonce: query.nonce, epoch, offers: offers.to_vec() };
             Signed::sign(page, key).bytes().to_vec()
         };
         let mut bytes = page(&offers);

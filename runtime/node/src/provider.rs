@@ -10,11 +10,12 @@ use crate::{
     home::Home,
     host::NodeHost,
     keeper::{Keeper, Keeping, Kept},
+    lately::Recent,
     resolve,
 };
 use actum_model::{
-    Action, Authority, BlobId, ComponentId, Did, Granted, InvocationId, Limits, Receipt, Release, Signed,
-    ucan::Proof,
+    Action, Authority, BlobId, ComponentId, Did, Granted, InvocationId, Limits, Outcome, ProfileId, Receipt,
+    Release, Signed, descriptor::Lately, ucan::Proof,
 };
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
 use actum_sandbox::LoadError;
@@ -27,7 +28,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, broadcast};
 
@@ -69,11 +70,12 @@ pub(crate) struct LiveOffer {
     pub(crate) public: bool,
     pub(crate) callers: Vec<Did>,
     pub(crate) allow: Vec<Granted>,
+    pub(crate) price: u64,
 }
 
 impl LiveOffer {
     fn as_asked(&self) -> Offer<'_> {
-        let Self { release, public, callers, allow } = self;
+        let Self { release, public, callers, allow, .. } = self;
         Offer { release: release.payload(), public: *public, callers, allow }
     }
 }
@@ -154,6 +156,7 @@ pub(crate) struct Provider {
     admitted: Mutex<BTreeMap<u64, CancelToken>>,
     arrivals: AtomicU64,
     stopping: AtomicBool,
+    recent: Mutex<Recent>,
     keeper: Keeper,
     events: broadcast::Sender<NodeEvent>,
 }
@@ -195,6 +198,7 @@ impl Provider {
             admitted: Mutex::default(),
             arrivals: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            recent: Mutex::default(),
             keeper,
             events,
         };
@@ -215,6 +219,16 @@ impl Provider {
 
     pub(crate) fn offers(&self) -> Vec<Arc<LiveOffer>> {
         self.offers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// How it did lately, for a lease to say.
+    pub(crate) fn lately(&self, now: u64) -> Option<Lately> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).report(now)
+    }
+
+    /// The profile it executes under.
+    pub(crate) fn profile(&self) -> ProfileId {
+        self.sandbox.profile_id()
     }
 
     /// Actions running or waiting.
@@ -267,6 +281,7 @@ impl Provider {
         let offer = self.offered(&asked.action, &args)?;
         let grounds = self.gate.grounds(&asked, &offer.as_asked(), &args, now)?;
         let admitted = self.admit()?;
+        let arrived = Instant::now();
         let weight = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let sent = args.len() + invocation.len() + proofs.iter().map(|p| p.len()).sum::<usize>();
         let mut reserved = self.gate.reserve(&asked, &grounds, weight(sent), now)?;
@@ -309,6 +324,9 @@ impl Provider {
             stdio: kept.stdio.clone(),
         };
         let r = kept.receipt.payload();
+        let took = u32::try_from(arrived.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let well = matches!(r.outcome, Outcome::Ok(_) | Outcome::GuestError(_));
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).note(clock::now_secs(), well, took);
         let _ = self.events.send(NodeEvent::Executed {
             requester: peer,
             receipt: kept.receipt.id(),

@@ -14,7 +14,7 @@ use crate::{
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
 use actum_model::{
-    Claim, Did, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
+    Claim, Did, Filters, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
     receipt::Stdio,
     run::MAX_INVOCATION_LIFE,
     ucan::{Chain, Proof},
@@ -168,8 +168,8 @@ impl Requester {
     }
 
     /// Who offers this, best first: the union of what the asked peers and this home's own node know, each offer
-    /// verified and ranked here. This home's own offers are left out.
-    pub async fn find(&self, text: &str, limit: u32) -> Result<Vec<Found>, FindError> {
+    /// verified, filtered and ranked here. This home's own offers are left out.
+    pub async fn find(&self, text: &str, filters: &Filters, limit: u32) -> Result<Vec<Found>, FindError> {
         let now = clock::now_secs();
         let known = self.home.store().offers(now)?;
         if self.asked.is_empty() && known.is_empty() {
@@ -182,6 +182,7 @@ impl Requester {
             iss: self.home.did(),
             aud,
             text: text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned(),
+            filters: filters.clone(),
             limit: 50,
             nonce: ByteArray::new(clock::random()),
         };
@@ -225,15 +226,13 @@ impl Requester {
         Ok(found)
     }
 
-    /// The providers that may be called for this, in the order of trust policy; only `provider`, where one is given.
-    pub async fn candidates(&self, target: &str, provider: Option<Did>) -> Result<Vec<Found>, CallError> {
-        let mut found = self.find(target, 50).await?;
-        if let Some(provider) = provider {
-            found.retain(|f| f.offer.descriptor().payload().iss == provider);
-        }
+    /// The providers that may be called for this, in the order of trust policy. A provider that `filters` name is taken
+    /// as it is.
+    pub async fn candidates(&self, target: &str, filters: &Filters) -> Result<Vec<Found>, CallError> {
+        let mut found = self.find(target, filters, 50).await?;
         let not_found = || CallError::NotFound { target: target.to_owned() };
         // A person who names a provider gets it; otherwise its record decides.
-        if provider.is_none() {
+        if filters.provider.is_none() {
             let standings = self.standings(&found)?;
             let candidates = found.into_iter().map(|item| {
                 let d = item.offer.descriptor().payload();

@@ -5,7 +5,7 @@ use crate::{
     error::{CliError, Kind},
     output::{self, Progress},
 };
-use actum_model::{Did, Judgement};
+use actum_model::{Did, Filters, Judgement};
 use actum_node::{
     Config, Home,
     audit::{self, ReplayOptions},
@@ -88,7 +88,9 @@ async fn call(
     args: &Args,
     progress: &Progress,
 ) -> Result<Called, CliError> {
-    let candidates = requester.candidates(&args.target, args.provider).await?;
+    let candidates = requester
+        .candidates(&args.target, &Filters { provider: args.provider, ..Filters::default() })
+        .await?;
     let json = |function: &_| invocation::read_args(function, args.args.as_deref());
     let prepared = requester.prepare(&candidates, &args.function).await?;
     let release = prepared.release.payload();

@@ -5,6 +5,7 @@ use crate::{
     error::CliError,
     output::{self, Format, Progress},
 };
+use actum_model::{Did, Filters, Permission, Region, Tier};
 use actum_node::{
     Config,
     requester::{Found, Requester, Why},
@@ -15,8 +16,10 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Plain words, `name`, `name@version`, a release id or a component id
-    #[arg(required = true)]
+    #[arg(required_unless_present = "filters")]
     words: Vec<String>,
+    #[command(flatten)]
+    filters: FilterArgs,
     /// A peer to ask, as a multiaddr; repeat for several. Those of config.toml and those met before are asked too
     #[arg(long, value_name = "ADDRESS")]
     peer: Vec<String>,
@@ -25,13 +28,55 @@ pub(crate) struct Args {
     limit: u32,
 }
 
+/// What an offer must fulfil, whatever its words.
+#[derive(Debug, clap::Args)]
+#[group(id = "filters", multiple = true)]
+struct FilterArgs {
+    /// Only offers with this function: its name, or `namespace:package/interface#name`
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+    /// Only offers of this interface, `namespace:package/interface`, of any version or with `@version`
+    #[arg(long, value_name = "INTERFACE")]
+    interface: Option<String>,
+    /// Only offers that do not ask for this permission; repeat for several. `network` stands for `http` too
+    #[arg(long, value_name = "PERMISSION")]
+    needs_no: Vec<Permission>,
+    /// Only offers that cost no more than this for a million units of fuel, in fuel credits
+    #[arg(long, value_name = "CREDITS")]
+    max_price: Option<u64>,
+    /// Only providers that can be held to this tier: reputation, canary, evidence or replay; repeat for several
+    #[arg(long, value_name = "TIER")]
+    tier: Vec<Tier>,
+    /// Only providers that say they are there: a country as in `de`, or a part of one as in `us-ca`
+    #[arg(long, value_name = "REGION")]
+    region: Option<Region>,
+    /// Only this provider's offers
+    #[arg(long, value_name = "DID")]
+    provider: Option<Did>,
+}
+
+impl From<FilterArgs> for Filters {
+    fn from(args: FilterArgs) -> Self {
+        Self {
+            function: args.function,
+            interface: args.interface,
+            needs_no: args.needs_no.into_iter().collect(),
+            max_price: args.max_price,
+            tiers: args.tier.into_iter().collect(),
+            region: args.region,
+            provider: args.provider,
+        }
+    }
+}
+
 pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let home = Arc::new(global.open_home()?);
     let config = Config::read(&home.config_path(), false)?;
+    let filters = Filters::from(args.filters);
     let progress = Progress::start("asking peers");
     let found = super::runtime()?.block_on(async {
         let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
-        let found = requester.find(&args.words.join(" "), args.limit).await;
+        let found = requester.find(&args.words.join(" "), &filters, args.limit).await;
         requester.stop().await?;
         Ok::<_, CliError>(found?)
     })?;
@@ -51,7 +96,14 @@ fn print(found: &[Found], format: Format) {
                 "functions": d.functions.iter().map(|o| serde_json::json!({
                     "name": o.name.to_string(), "signature": o.signature, "docs": o.docs,
                 })).collect::<Vec<_>>(),
-                "addresses": lease.addrs, "load": lease.load, "why": why(&f.why),
+                "permissions": d.permissions.iter().map(Permission::name).collect::<Vec<_>>(),
+                "price": d.price, "region": d.region.as_ref().map(Region::as_str),
+                "tiers": d.tiers.iter().map(|t| t.name()).collect::<Vec<_>>(),
+                "addresses": lease.addrs, "load": lease.load, "queued": lease.queued, "capacity": lease.capacity,
+                "lately": lease.lately.map(|l| serde_json::json!({
+                    "window_seconds": l.window, "actions": l.actions, "ok": l.ok, "p50_ms": l.p50_ms,
+                })),
+                "why": why(&f.why),
             })
         });
         return output::json(&offers.collect());
@@ -61,12 +113,18 @@ fn print(found: &[Found], format: Format) {
     }
     for f in found {
         let d = f.offer.descriptor().payload();
-        let access = if d.public { "public" } else { "listed callers only" };
+        let mut terms = vec![if d.public { "public" } else { "listed callers only" }.to_owned()];
+        terms.extend((d.price > 0).then(|| format!("{} credits a million fuel", d.price)));
+        terms.extend(d.region.as_ref().map(ToString::to_string));
+        terms.extend((!d.permissions.is_empty()).then(|| {
+            let asks: Vec<_> = d.permissions.iter().map(Permission::name).collect();
+            format!("asks for {}", asks.join(", "))
+        }));
         output::line(format!("{}@{}  {}", d.name, d.version, output::clean(&d.intent)));
         for o in &d.functions {
             output::line(format!("    {}", output::clean(&o.signature)));
         }
-        output::line(format!("    by {} ({access})", d.iss));
+        output::line(format!("    by {} ({})", d.iss, terms.join("; ")));
         output::line(format!("    matched: {}", output::clean(&why(&f.why))));
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         public: true,
         callers: Vec::new(),
         allow: Vec::new(),
+        price: 0,
     }));
     let format = global.format;
     super::runtime()?.block_on(async move {

@@ -6,6 +6,7 @@
     reason = "each test binary uses its own share of these"
 )]
 
+use actum_discovery::{Conditions, Validity};
 use actum_model::{descriptor::Offered, *};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -25,11 +26,19 @@ pub fn plain(provider: u8, name: &str) -> Descriptor {
         name: name.parse().unwrap(),
         version: "1.0.0".parse().unwrap(),
         component: ComponentId::of(name.as_bytes()),
+        component_bytes: name.len() as u64,
+        manifest: BlobId::of(&release::manifest(&release::chunk_digests(name.as_bytes()))),
         intent: "Does something useful".to_owned(),
         tags: vec![],
         functions: vec![],
+        permissions: Default::default(),
+        profile: ProfileId::of(b"profile"),
         limits: Limits::default(),
+        price: 0,
+        region: None,
         public: true,
+        tiers: Tier::ALL.into(),
+        verdicts: vec![],
         seq: 1,
         nbf: NOW,
         exp: NOW + 3_600,
@@ -41,7 +50,9 @@ pub fn plain_lease(provider: u8) -> Lease {
         iss: key(provider).did(),
         addrs: vec!["/ip4/127.0.0.1/tcp/4001".to_owned()],
         load: 0,
+        queued: 0,
         capacity: 4,
+        lately: None,
         descriptors_seq: 1,
         seq: 1,
         nbf: NOW,
@@ -60,11 +71,28 @@ pub fn offer(provider: u8, descriptor: Descriptor) -> Offer {
     }
 }
 
+pub fn conditions() -> Conditions {
+    Conditions {
+        profile: ProfileId::of(b"profile"),
+        limits: Limits::default(),
+        price: 0,
+        region: None,
+        public: true,
+        tiers: Tier::ALL.into(),
+        verdicts: vec![],
+    }
+}
+
+pub fn validity(seq: u64, life: u64) -> Validity {
+    Validity { seq, nbf: NOW, exp: NOW + life }
+}
+
 pub fn query(text: &str) -> Query {
     Query {
         iss: key(50).did(),
         aud: key(60).did(),
         text: text.to_owned(),
+        filters: Filters::default(),
         limit: 10,
         nonce: ByteArray::new([7; 12]),
     }

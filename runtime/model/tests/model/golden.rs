@@ -4,7 +4,7 @@
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
     Delegation, Descriptor, Invocation, Journal, JournalId, Lease, Page, Profile, ProfileId, Proof, Query,
-    Receipt, Release, Revocation, Rotation, Signed, Statement, Verdict,
+    Receipt, Release, Revocation, Rotation, Signed, Statement, Tombstone, Verdict,
     bundle::Bundle,
     codec,
     id::{DAG_CBOR, cid_of},
@@ -49,6 +49,12 @@ fn descriptor() {
 fn lease() {
     let built: Signed<Lease> = Signed::sign(samples::lease(), &provider());
     statement("lease", &built, "bafyreiegto5o3fks3u4orfe736wy5zoiwzazorgw3vx62mzcnihvb6jvye");
+}
+
+#[test]
+fn tombstone() {
+    let built: Signed<Tombstone> = Signed::sign(samples::tombstone(), &provider());
+    statement("tombstone", &built, "bafyreigot462vb5xruek5vknsm2nbxg3uzng6fbfi24womj2am4uurqxwu");
 }
 
 #[test]

@@ -2,15 +2,15 @@
 
 use actum_model::{
     Action, Authority, BlobId, Bodies, Claim, ComponentId, Delegation, DelegationId, Descriptor, Example,
-    Function, Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits, Offer, Outcome,
-    Page, Param, Profile, Proof, Query, Receipt, Release, Rotation, RunArgs, SecretKey, Signed, Value,
-    Verdict, WitType, Withdrawal,
+    Filters, Function, Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits, Offer,
+    Outcome, Page, Param, Profile, Proof, Query, Receipt, Release, Rotation, RunArgs, SecretKey, Signed,
+    Tier, Tombstone, Value, Verdict, WitType, Withdrawal,
     bundle::Bundle,
     codec,
-    descriptor::Offered,
+    descriptor::{Lately, Offered},
     journal,
     receipt::Stdio,
-    release::chunk_digests,
+    release::{chunk_digests, manifest},
     types::{Case, Field, ResultType},
     value::{encode_params, encode_result},
     verdict::Divergence,
@@ -125,6 +125,8 @@ pub(crate) fn descriptor() -> Descriptor {
         name: release.payload().name.clone(),
         version: release.payload().version.clone(),
         component: release.payload().component,
+        component_bytes: release.payload().component_bytes,
+        manifest: BlobId::of(&manifest(&release.payload().chunks)),
         intent: release.payload().intent.clone(),
         tags: release.payload().tags.clone(),
         functions: vec![Offered {
@@ -132,8 +134,14 @@ pub(crate) fn descriptor() -> Descriptor {
             docs: "How often each word occurs, most frequent first.".into(),
             signature: "count(text: string, …)".into(),
         }],
+        permissions: release.payload().permissions.clone(),
+        profile: profile().id(),
         limits: limits(),
+        price: 3,
+        region: Some("de-by".parse().unwrap()),
         public: true,
+        tiers: Tier::ALL.into(),
+        verdicts: vec![Signed::sign(verdict(), &requester()).id()],
         seq: 7,
         nbf: 1_790_000_000,
         exp: 1_790_003_600,
@@ -145,7 +153,9 @@ pub(crate) fn lease() -> Lease {
         iss: provider().did(),
         addrs: names(&["/ip4/127.0.0.1/tcp/4711", "/ip6/::1/udp/4711/quic-v1"]),
         load: 1,
+        queued: 2,
         capacity: 4,
+        lately: Some(Lately { window: 3_600, actions: 120, ok: 118, p50_ms: 35 }),
         descriptors_seq: 7,
         seq: 300,
         nbf: 1_790_000_000,
@@ -315,6 +325,15 @@ pub(crate) fn query() -> Query {
         iss: requester().did(),
         aud: provider().did(),
         text: "count words in a text".into(),
+        filters: Filters {
+            function: Some("count".into()),
+            interface: Some("actum:text/words".into()),
+            needs_no: [actum_model::Permission::Keyvalue].into(),
+            max_price: Some(5),
+            tiers: [Tier::Replay].into(),
+            region: Some("de".parse().unwrap()),
+            provider: Some(provider().did()),
+        },
         limit: 10,
         nonce: ByteArray::new([9; 12]),
     }
@@ -325,10 +344,21 @@ pub(crate) fn page() -> Page {
         iss: provider().did(),
         aud: requester().did(),
         nonce: ByteArray::new([9; 12]),
+        epoch: 12,
         offers: vec![Offer {
             descriptor: ByteBuf::from(Signed::sign(descriptor(), &provider()).bytes()),
             lease: ByteBuf::from(Signed::sign(lease(), &provider()).bytes()),
         }],
+    }
+}
+
+pub(crate) fn tombstone() -> Tombstone {
+    Tombstone {
+        iss: provider().did(),
+        release: Some(descriptor().release),
+        seq: 301,
+        nbf: 1_790_000_000,
+        exp: 1_790_003_600,
     }
 }
 

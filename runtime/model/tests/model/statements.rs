@@ -2,18 +2,20 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Action, Authority, DecodeError, Delegation, DelegationId, Descriptor, EnvelopeError, Granted, Invocation,
-    Journal, JournalEntry, Lease, Outcome, Page, Profile, Query, Receipt, Release, Rotation, SecretKey,
-    Signed, Statement, Verdict, Withdrawal, codec,
+    Action, Authority, DecodeError, Delegation, DelegationId, Descriptor, EnvelopeError, Filters, Granted,
+    Invocation, Journal, JournalEntry, Lease, Outcome, Page, Permission, Profile, Query, Receipt, Region,
+    Release, Rotation, SecretKey, Signed, Statement, Tier, Tombstone, Verdict, Withdrawal, codec,
+    descriptor::Lately,
     envelope::VARSIG_ED25519_DAG_CBOR,
     journal,
     permission::{MAX_CONFIG_BYTES, MAX_GRANTED},
+    release::{CHUNK_BYTES, chunk_digests, manifest, read_manifest},
     ucan::MAX_CHAIN,
 };
 use ipld_core::ipld::Ipld;
 use std::collections::{BTreeMap, BTreeSet};
 
-const TAGS: [&str; 8] = [
+const TAGS: [&str; 9] = [
     Release::TAG,
     Descriptor::TAG,
     Lease::TAG,
@@ -22,6 +24,7 @@ const TAGS: [&str; 8] = [
     Query::TAG,
     Page::TAG,
     Rotation::TAG,
+    Tombstone::TAG,
 ];
 
 /// The entries of a value's map, encoded one by one, in canonical order.
@@ -155,11 +158,15 @@ fn release_is_strict() {
 }
 #[test]
 fn descriptor_is_strict() {
-    strict(&samples::descriptor(), &provider(), &[]);
+    strict(&samples::descriptor(), &provider(), &["price", "region", "verdicts"]);
 }
 #[test]
 fn lease_is_strict() {
-    strict(&samples::lease(), &provider(), &[]);
+    strict(&samples::lease(), &provider(), &["lately"]);
+}
+#[test]
+fn tombstone_is_strict() {
+    strict(&samples::tombstone(), &provider(), &["release"]);
 }
 #[test]
 fn receipt_is_strict() {
@@ -179,7 +186,7 @@ fn verdict_is_strict() {
 }
 #[test]
 fn query_is_strict() {
-    strict(&samples::query(), &requester(), &[]);
+    strict(&samples::query(), &requester(), &["filters"]);
 }
 #[test]
 fn rotation_is_strict() {
@@ -272,7 +279,73 @@ fn a_life_that_is_empty_backwards_or_too_long() {
     }
     for (nbf, exp) in [(10, 10), (10, 9), (10, 11 + Descriptor::MAX_LIFE)] {
         invalid(Descriptor { nbf, exp, ..samples::descriptor() }, &provider(), "the life must be");
+        invalid(Tombstone { nbf, exp, ..samples::tombstone() }, &provider(), "the life must be");
     }
+}
+
+#[test]
+fn a_lease_that_counts_what_cannot_be() {
+    let lately = samples::lease().lately.unwrap();
+    let wrong = [
+        (Lately { window: 0, ..lately }, "window"),
+        (Lately { window: 86_401, ..lately }, "window"),
+        (Lately { actions: 0, ok: 0, ..lately }, "0 of 0"),
+        (Lately { actions: 1, ok: 2, ..lately }, "2 of 1"),
+    ];
+    for (lately, words) in wrong {
+        invalid(Lease { lately: Some(lately), ..samples::lease() }, &provider(), words);
+    }
+}
+
+#[test]
+fn a_region_is_a_country_or_a_part_of_one() {
+    let region = |text: &str| text.parse::<Region>();
+    for bad in ["", "d", "DE", "de-", "de-abcd", "deu", "de-BY", "d1", "de-by-x"] {
+        assert!(region(bad).is_err(), "{bad}");
+    }
+    let (de, by) = (region("de").unwrap(), region("de-by").unwrap());
+    assert!(by.is_in(&de) && de.is_in(&de) && !de.is_in(&by));
+    assert!(!region("de-b").unwrap().is_in(&region("de-by").unwrap()));
+}
+
+#[test]
+fn each_filter_refuses_what_does_not_fulfil_it() {
+    let offer = samples::descriptor();
+    assert_eq!(samples::query().filters.check(&offer), Ok(()), "all at once");
+    let tier = |tiers: &[Tier]| tiers.iter().copied().collect();
+    let text = |text: &str| Some(text.to_owned());
+    let cases: [(&str, Filters); 9] = [
+        ("function", Filters { function: text("counts"), ..Filters::default() }),
+        ("interface", Filters { interface: text("actum:text/word"), ..Filters::default() }),
+        ("interface", Filters { interface: text("actum:text/words@0.2.0"), ..Filters::default() }),
+        ("needs_no", Filters { needs_no: [Permission::Network].into(), ..Filters::default() }),
+        ("max_price", Filters { max_price: Some(2), ..Filters::default() }),
+        ("region", Filters { region: Some("fr".parse().unwrap()), ..Filters::default() }),
+        ("region", Filters { region: Some("de-be".parse().unwrap()), ..Filters::default() }),
+        ("provider", Filters { provider: Some(author().did()), ..Filters::default() }),
+        ("tiers", Filters { tiers: tier(&[Tier::Canary]), ..Filters::default() }),
+    ];
+    for (name, filters) in cases {
+        let offer = Descriptor { tiers: tier(&[Tier::Replay]), ..offer.clone() };
+        assert_eq!(filters.check(&offer), Err(name), "{filters:?}");
+    }
+    // Whoever wants no network wants no HTTP either.
+    let http = Descriptor { permissions: [Permission::Http].into(), ..offer };
+    let filters = Filters { needs_no: [Permission::Network].into(), ..Filters::default() };
+    assert_eq!(filters.check(&http), Err("needs_no"));
+}
+
+#[test]
+fn a_manifest_is_that_of_its_component() {
+    let component = vec![7; 3 * CHUNK_BYTES - 1];
+    let chunks = chunk_digests(&component);
+    let manifest = manifest(&chunks);
+    let bytes = component.len() as u64;
+    assert_eq!(read_manifest(&manifest, bytes).unwrap(), chunks);
+    for bytes in [0, bytes + 2, bytes - CHUNK_BYTES as u64, (64 << 20) + 1] {
+        assert!(read_manifest(&manifest, bytes).is_err(), "{bytes}");
+    }
+    assert!(read_manifest(&manifest[1..], bytes).is_err());
 }
 
 #[test]

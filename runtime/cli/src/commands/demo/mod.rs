@@ -80,6 +80,7 @@ fn lie(args: Args, global: &Global) -> Result<(), CliError> {
         public: true,
         callers: Vec::new(),
         allow: Vec::new(),
+        price: 0,
     });
     let config = Config { bootstrap: args.bootstrap, offers: offers.collect(), ..Config::default() };
     super::runtime()?.block_on(async {
