@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod advertise;
 mod announce;
 mod corpus;
 mod describe;
