@@ -73,6 +73,10 @@ pub const TICKET_WINDOW_MS: u64 = 5_000;
 /// make it ask in a tight loop. geth's.
 pub const WAIT_FLOOR_MS: u64 = 10_000;
 
+/// A wait below this is none: the first ads of an almost empty registrar, and a provider's second and third. Ours; theirs are
+/// admitted after a tenth of a millisecond.
+pub const NO_WAIT_MS: f64 = 1_000.0;
+
 /// The longest wait quoted: by then the registrar is another. Theirs.
 pub const WAIT_CAP_MS: u64 = AD_TTL_MS;
 
@@ -122,14 +126,16 @@ pub const PROOFS_HELD: usize = 4_096;
 /// Statements that a [`Verifier`](super::Verifier) remembers by default, descriptors and leases each: at most some 5 MB.
 pub const VERIFIED_HELD: usize = 512;
 
-/// Registrations that one provider may ask for in a burst.
-pub const PROVIDER_BURST: u64 = 128;
-/// Milliseconds in which one provider may ask for one registration more: eight a second.
-pub const PROVIDER_EVERY_MS: u64 = 125;
+/// Requests that one provider may make in a burst.
+pub const PROVIDER_BURST: u64 = 256;
+/// Milliseconds in which one provider may make one request more: sixteen a second, enough for 160 ads that each come back
+/// every ten seconds.
+pub const PROVIDER_EVERY_MS: u64 = 62;
 /// Requests that one address prefix may make in a burst.
-pub const PREFIX_BURST: u64 = 512;
-/// Milliseconds in which one address prefix may make one request more: 32 a second.
-pub const PREFIX_EVERY_MS: u64 = 31;
+pub const PREFIX_BURST: u64 = 1_024;
+/// Milliseconds in which one address prefix may make one request more: 64 a second, a hundredth of a core were all of them
+/// to be verified anew.
+pub const PREFIX_EVERY_MS: u64 = 15;
 /// Providers, and prefixes, whose rates are remembered. Beyond it newcomers are refused with `busy` until another's burst
 /// is whole again.
 pub const RATES_HELD: usize = 4_096;

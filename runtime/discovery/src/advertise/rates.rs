@@ -32,9 +32,14 @@ impl<K: Ord + Copy> Rates<K> {
     /// Takes one request into account, if it may be made.
     pub(super) fn ask(&mut self, who: K, now: u64) -> Result<(), TooMuch> {
         let span = self.every_ms.saturating_mul(self.burst);
-        let whole_at = self.whole_at.get(&who).copied();
+        // No debt is larger than a burst, whatever was charged and should the clock have gone back.
+        let most = now.saturating_add(span.saturating_mul(2));
+        let whole_at = self.whole_at.get(&who).map(|at| (*at).min(most));
         let next = whole_at.unwrap_or(0).max(now).saturating_add(self.every_ms);
         if let Some(again_ms) = (next - now).checked_sub(span).filter(|ms| *ms > 0) {
+            if let Some(at) = whole_at {
+                self.whole_at.insert(who, at);
+            }
             return Err(TooMuch::Fast { again_ms });
         }
         if whole_at.is_none() && self.whole_at.len() >= self.held {
@@ -68,9 +73,11 @@ mod tests {
         }
         assert_eq!(rates.ask(1, 1_000), Err(TooMuch::Fast { again_ms: 100 }));
         assert_eq!(rates.ask(1, 1_100), Ok(()));
-        rates.charge(1, 10);
-        assert_eq!(rates.ask(1, 2_000), Err(TooMuch::Fast { again_ms: 200 }));
-        assert_eq!(rates.ask(1, 2_200), Ok(()));
+        rates.charge(1, 2);
+        assert_eq!(rates.ask(1, 1_100), Err(TooMuch::Fast { again_ms: 300 }));
+        rates.charge(1, 1_000);
+        assert_eq!(rates.ask(1, 1_100), Err(TooMuch::Fast { again_ms: 400 }));
+        assert_eq!(rates.ask(1, 500), Err(TooMuch::Fast { again_ms: 400 }), "the clock went back");
     }
 
     #[test]

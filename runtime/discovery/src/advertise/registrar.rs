@@ -4,7 +4,7 @@ use super::{
     Ad, Challenge, Key, LocalAddresses, Prefix, ProofFailed, RegisterRefused, Secret, Ticket, Verifier,
     cache::Cache,
     limits::{
-        AD_TTL_MS, ADS_PER_PROVIDER, ADS_PER_PROVIDER_AND_KEY, CAPACITY, FAULT_COST, MIN_LIFE_MS,
+        AD_TTL_MS, ADS_PER_PROVIDER, ADS_PER_PROVIDER_AND_KEY, CAPACITY, FAULT_COST, MIN_LIFE_MS, NO_WAIT_MS,
         PREFIX_BURST, PREFIX_EVERY_MS, PROVIDER_BURST, PROVIDER_EVERY_MS, RATES_HELD, RENEWAL_MS,
         WAIT_CAP_MS, WAIT_FLOOR_MS,
     },
@@ -211,7 +211,7 @@ impl Registrar {
             None => now,
         };
         let rest = wait - now.saturating_sub(began) as f64;
-        if rest > 0.0 && wait >= 1.0 {
+        if rest > 0.0 && wait >= NO_WAIT_MS {
             return Ok(Registered::Reply(self.wait(&bound, began, rest, now)));
         }
         if self.proofs.holds(&ad, now) {
@@ -226,8 +226,8 @@ impl Registrar {
     }
 
     fn wait(&self, bound: &Bound<'_>, began: u64, rest: f64, now: u64) -> Reply {
-        // As integers, a wait beyond all bounds is the highest one.
-        let wait_ms = (rest as u64).clamp(WAIT_FLOOR_MS, WAIT_CAP_MS);
+        // Rounded up: whoever keeps to it has waited enough. As an integer, a wait beyond all bounds is the highest one.
+        let wait_ms = (rest as u64).saturating_add(1).clamp(WAIT_FLOOR_MS, WAIT_CAP_MS);
         let wait = u32::try_from(wait_ms).unwrap_or(u32::MAX);
         Reply::Wait {
             ticket: Ticket::seal(&self.secret, bound, Waited { began, issued: now, wait }),
