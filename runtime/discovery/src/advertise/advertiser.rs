@@ -1,7 +1,7 @@
 //! The advertiser: keeps a provider's offers registered, three times in each bucket of each key.
 
 use super::{
-    Key, LocalAddresses, Peer, Registration, Reply, Table, Ticket,
+    Added, Key, LocalAddresses, Peer, Registration, Reply, Table, Ticket,
     ad::digest_of,
     keys_of,
     limits::{
@@ -125,10 +125,11 @@ impl Advertiser {
         }
     }
 
-    /// The provider's newest lease; without one nothing is sent. It has to be given anew well before it ends.
-    pub fn set_lease(&mut self, lease: Arc<Signed<Lease>>) {
+    /// The provider's newest lease; without one nothing is sent. It has to be given anew well before it ends: ads end with
+    /// the lease their registrar knows.
+    pub fn set_lease(&mut self, now: u64, lease: Arc<Signed<Lease>>) {
         if self.lease.is_some() {
-            let placed = self.slots.values().filter(|s| s.placed_until > 0);
+            let placed = self.slots.values().filter(|s| s.placed_until > now);
             self.stale = placed.map(|s| (*s.peer.did(), s.peer.clone())).collect();
         }
         self.lease = Some(lease);
@@ -143,11 +144,12 @@ impl Advertiser {
             let what = (key, Some(release));
             self.jobs.entry(what).or_default().descriptor = Some(descriptor.clone());
             self.table(key);
-            // Places held get the newer one at once; whoever waits does so with the older one.
+            // Places held get the newer one at once. Whoever waits begins again: its ticket is for the older one, which the
+            // next lease covers no longer.
             let mut at_once = Vec::new();
-            let held = |s: &Slot| s.what == what && s.placed_until > 0 && !s.leaving;
-            for (id, slot) in self.slots.iter_mut().filter(|(_, s)| held(s)) {
-                if let State::Due(None) = slot.state {
+            for (id, slot) in self.slots.iter_mut().filter(|(_, s)| s.what == what && !s.leaving) {
+                if let State::Due(_) = slot.state {
+                    slot.state = State::Due(None);
                     slot.descriptor = Some(descriptor.clone());
                     at_once.push(*id);
                 }
@@ -208,21 +210,22 @@ impl Advertiser {
     /// Takes an answer in, and the peers that came with it.
     pub fn answered(&mut self, now: u64, id: u64, reply: &Reply, closer: &[Peer], rng: &mut impl Rng) {
         let Some((_, awaited)) = self.awaited.remove(&id) else { return };
-        self.look_again = 0;
         let slot_id = match awaited {
             Awaited::Slot(slot) => slot,
             Awaited::Lease(peer) => {
                 if matches!(reply, Reply::Refused(_)) {
-                    self.lost(&peer);
+                    self.lost(now, &peer);
                 }
                 return;
             }
         };
         let Some(slot) = self.slots.get_mut(&slot_id) else { return };
         if let Some(table) = self.tables.get_mut(&slot.what.0) {
-            one_a_bucket(&slot.what.0, closer).filter(|p| *p.did() != self.own).for_each(|peer| {
-                table.add(peer);
-            });
+            for peer in one_a_bucket(&slot.what.0, closer).filter(|p| *p.did() != self.own) {
+                if matches!(table.add(peer), Added::New | Added::Replaced) {
+                    self.look_again = 0;
+                }
+            }
         }
         let at = match reply {
             Reply::Confirmed { for_ms } => {
@@ -231,8 +234,10 @@ impl Advertiser {
             }
             Reply::Wait { ticket, wait_ms } => {
                 let at = now.saturating_add((*wait_ms).clamp(WAIT_FLOOR_MS, WAIT_CAP_MS));
+                let newer = self.newer_descriptor(slot_id);
                 let Some(slot) = self.slots.get_mut(&slot_id) else { return };
-                slot.state = State::Due(Some(*ticket));
+                slot.state = State::Due(newer.is_none().then_some(*ticket));
+                slot.descriptor = newer.or_else(|| slot.descriptor.take());
                 (at <= slot.began.saturating_add(GIVE_UP_MS)).then_some(at)
             }
             Reply::Refused(_) => None,
@@ -245,10 +250,9 @@ impl Advertiser {
 
     /// A request could not be sent, or was not answered.
     pub fn failed(&mut self, now: u64, id: u64) {
-        self.look_again = 0;
         match self.awaited.remove(&id) {
             Some((_, Awaited::Slot(slot))) => self.give_up(now, slot),
-            Some((_, Awaited::Lease(peer))) => self.lost(&peer),
+            Some((_, Awaited::Lease(peer))) => self.lost(now, &peer),
             None => {}
         }
     }
@@ -318,6 +322,8 @@ impl Advertiser {
         for (what, bucket, few) in wanting {
             for _ in 0..few {
                 if self.awaited.len() >= ADVERTISER_IN_FLIGHT {
+                    // To be gone on with when there is room again.
+                    self.look_again = 0;
                     return;
                 }
                 let Some(peer) = self.another(&what, bucket, now, rng) else { break };
@@ -386,14 +392,20 @@ impl Advertiser {
         let at = until.saturating_sub(RENEWAL_MS).saturating_add(jitter);
         let earliest = now.saturating_add(WAIT_FLOOR_MS);
         let at = at.max(earliest);
-        // A newer descriptor came while it waited.
-        let newest = self.jobs.get(&slot.what).and_then(|job| job.descriptor.clone());
-        let newer =
-            newest.as_ref().map(|d| d.payload().seq) > slot.descriptor.as_ref().map(|d| d.payload().seq);
-        if newer {
-            slot.descriptor = newest;
+        let newer = self.newer_descriptor(slot_id);
+        let at = if newer.is_some() { earliest } else { at };
+        if newer.is_some() {
+            self.slots.get_mut(&slot_id)?.descriptor = newer;
         }
-        Some(if newer { earliest } else { at })
+        Some(at)
+    }
+
+    /// The descriptor that came while an answer was awaited, if one did.
+    fn newer_descriptor(&self, slot_id: u64) -> Option<Arc<Signed<Descriptor>>> {
+        let slot = self.slots.get(&slot_id)?;
+        let newest = self.jobs.get(&slot.what)?.descriptor.as_ref()?;
+        let has = slot.descriptor.as_ref().map(|d| d.payload().seq);
+        (has < Some(newest.payload().seq)).then(|| newest.clone())
     }
 
     fn answered_well(&mut self, slot_id: u64) {
@@ -424,8 +436,8 @@ impl Advertiser {
     }
 
     /// Whatever was placed at a registrar is there no more.
-    fn lost(&mut self, registrar: &Peer) {
-        let lost = |s: &Slot| s.peer.did() == registrar.did() && s.placed_until > 0;
+    fn lost(&mut self, now: u64, registrar: &Peer) {
+        let lost = |s: &Slot| s.peer.did() == registrar.did() && s.placed_until > now;
         let lost: Vec<_> = self.slots.iter().filter(|(_, s)| lost(s)).map(|(id, _)| *id).collect();
         lost.into_iter().for_each(|id| self.drop_slot(id));
         self.look_again = 0;

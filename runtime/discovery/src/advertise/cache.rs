@@ -1,9 +1,12 @@
 //! The ads a registrar holds, and how long the next one waits for a place among them.
 
 use super::{
-    Ad, Key, LocalAddresses,
+    Ad, Key, LocalAddresses, Prefix,
     ad::Described,
-    limits::{AD_TTL_MS, ADS_PER_PROVIDER, ANSWER_ADS, BASE, CAPACITY, OCCUPANCY_POWER, SHARE_FLOOR},
+    limits::{
+        AD_TTL_MS, ADS_PER_PROVIDER, ANSWER_ADS, ANSWER_PER_PREFIX, BASE, CAPACITY, OCCUPANCY_POWER,
+        SHARE_FLOOR,
+    },
     table::{below, one_of},
     trie::{Floor, Trie},
 };
@@ -155,22 +158,31 @@ impl Cache {
         wait
     }
 
-    /// At most [`ANSWER_ADS`] ads of different providers, drawn at random of those that are alive.
+    /// At most [`ANSWER_ADS`] ads of different providers, [`ANSWER_PER_PREFIX`] of one address prefix, drawn at random of
+    /// those that are alive.
     pub(super) fn draw(&self, key: &Key, now: u64, rng: &mut impl Rng) -> Vec<Ad> {
         let Some(under) = self.keys.get(key) else { return Vec::new() };
         let mut left: Vec<_> = under.providers.iter().collect();
         let mut drawn = Vec::new();
+        let mut prefixes: BTreeMap<Prefix, usize> = BTreeMap::new();
         while drawn.len() < ANSWER_ADS && !left.is_empty() {
             let at = below(rng, left.len() as u64);
             let (did, placed) = left.swap_remove(usize::try_from(at).unwrap_or(0));
-            let Some(lease) = self.providers.get(did).map(|p| &p.lease) else { continue };
+            let Some(provider) = self.providers.get(did) else { continue };
+            let lease = &provider.lease;
             let covered = lease.payload().descriptors_seq;
             let alive = |p: &&Placed| {
                 p.alive(now) && (p.descriptor.is_none() || p.seq() >= covered) && now < lease_ends(lease)
             };
-            if let Some(placed) = one_of(placed.values().filter(alive), rng) {
-                drawn.push(Ad { descriptor: placed.descriptor.clone(), lease: lease.clone() });
+            let Some(placed) = one_of(placed.values().filter(alive), rng) else { continue };
+            if let Some(ip) = provider.ip {
+                let n = prefixes.entry(Prefix::of(ip)).or_default();
+                if *n >= ANSWER_PER_PREFIX {
+                    continue;
+                }
+                *n += 1;
             }
+            drawn.push(Ad { descriptor: placed.descriptor.clone(), lease: lease.clone() });
         }
         drawn
     }
@@ -193,7 +205,7 @@ impl Cache {
                         let exp = p.descriptor.as_ref().map(|d| d.signed.payload().exp.saturating_mul(1_000));
                         first_end = first_end.min(p.ends).min(exp.unwrap_or(u64::MAX));
                     } else if let Some(provider) = providers.get_mut(did) {
-                        provider.ads -= 1;
+                        provider.ads = provider.ads.saturating_sub(1);
                     }
                     stays
                 });

@@ -104,6 +104,8 @@ pub struct Lookup {
     providers: BTreeSet<Did>,
     /// New providers by the prefix of the registrar that brought them.
     counted: BTreeMap<Brought, usize>,
+    /// It goes on when it has enough.
+    thorough: bool,
 }
 
 impl Lookup {
@@ -119,12 +121,19 @@ impl Lookup {
             found: BTreeMap::new(),
             providers: BTreeSet::new(),
             counted: BTreeMap::new(),
+            thorough: false,
         }
     }
 
     /// The key looked for.
     pub fn key(&self) -> Key {
         self.table.key()
+    }
+
+    /// From now on it asks [`LOOKUP_PEERS`] in every bucket, however many providers it has: for whoever cannot use those it
+    /// was given. It may be called at any time, also when the lookup was over; poll it then.
+    pub fn dig(&mut self) {
+        self.thorough = true;
     }
 
     /// The peers to ask now. Call it at the start, after each answer or failure, and at [`Self::deadline`]; the lookup
@@ -155,7 +164,7 @@ impl Lookup {
     }
 
     fn next(&self, bucket: usize, now: u64, rng: &mut impl Rng) -> Option<Peer> {
-        let most = if self.has_enough() { SWEEP_PEERS } else { LOOKUP_PEERS };
+        let most = if self.has_enough() && !self.thorough { SWEEP_PEERS } else { LOOKUP_PEERS };
         if *self.asked.get(bucket)? >= most || *self.attempts.get(bucket)? >= LOOKUP_ATTEMPTS {
             return None;
         }

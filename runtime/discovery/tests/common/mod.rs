@@ -3,8 +3,11 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "each test binary uses its own share of these"
 )]
+
+pub mod net;
 
 use actum_discovery::{Conditions, Validity};
 use actum_model::{descriptor::Offered, *};
@@ -62,6 +65,11 @@ pub fn plain_lease(provider: u8) -> Lease {
 
 pub fn sign<T: Statement>(provider: u8, statement: T) -> Signed<T> {
     Signed::sign(statement, &key(provider))
+}
+
+/// Signs a descriptor as somebody's.
+pub fn sign_as(secret: &SecretKey, descriptor: Descriptor) -> Signed<Descriptor> {
+    Signed::sign(Descriptor { iss: secret.did(), ..descriptor }, secret)
 }
 
 pub fn offer(provider: u8, descriptor: Descriptor) -> Offer {
