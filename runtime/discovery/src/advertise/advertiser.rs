@@ -84,7 +84,7 @@ enum Awaited {
 
 /// Keeps offers registered. `now` is in milliseconds since the Unix epoch.
 ///
-/// Each registration is renewed at its registrar in the last third of its time, at a moment drawn at random; one in eight moves to
+/// Each registration is renewed at its registrar in the last third of its time, at a moment drawn at random; one in 32 moves to
 /// another. Quoted waits are kept, between 10 s and 900 s; after 1,350 s in all the registrar is given up. A new lease goes
 /// once to each registrar, however many ads it has.
 #[derive(Clone, Debug)]

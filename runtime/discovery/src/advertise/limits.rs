@@ -89,8 +89,8 @@ pub const WAIT_CAP_MS: u64 = AD_TTL_MS;
 pub const GIVE_UP_MS: u64 = AD_TTL_MS * 3 / 2;
 
 /// One renewal in so many goes to another registrar of the bucket. DISC-NG moves at each; but here a new registrar asks
-/// for proof of possession, a chunk of up to 256 KiB, and the old one remembers.
-pub const ROTATE_ONE_IN: u64 = 8;
+/// for proof of possession, a chunk of up to 256 KiB, and the old one remembers. So a registration moves after some six hours.
+pub const ROTATE_ONE_IN: u64 = 32;
 
 /// Requests an advertiser has in flight, over all its keys.
 pub const ADVERTISER_IN_FLIGHT: usize = 32;
@@ -122,8 +122,9 @@ pub const PROOFS_PER_PREFIX: usize = 4;
 /// How long a proof may take, in milliseconds; afterwards it is refused with `proof-late`.
 pub const PROOF_TIMEOUT_MS: u64 = 30_000;
 
-/// How long a proof is remembered: an hour. After it the registrar asks for another chunk.
-pub const PROOF_TTL_MS: u64 = 3_600_000;
+/// How long a proof is remembered: six hours, the life of a descriptor. After it the registrar asks for another chunk. Were it
+/// an hour, a capability with six keys among 10,000 peers would send 60 MB an hour to prove what it proved.
+pub const PROOF_TTL_MS: u64 = 21_600_000;
 
 /// Proofs remembered. Beyond it the one that ends first is forgotten, and has to be given again.
 pub const PROOFS_HELD: usize = 4_096;

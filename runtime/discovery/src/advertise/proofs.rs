@@ -81,7 +81,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    /// Whether nothing is to be proven: there is no component, or it was shown within the hour.
+    /// Whether nothing is to be proven: there is no component, or it was shown lately.
     pub(super) fn holds(&self, ad: &Ad, now: u64) -> bool {
         proven(ad).is_none_or(|proven| self.until.get(&proven).is_some_and(|until| *until > now))
     }

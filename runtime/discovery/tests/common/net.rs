@@ -99,6 +99,8 @@ pub struct Net {
     events: u64,
     rng: ChaCha8Rng,
     verifier: Verifier,
+    /// Statements judged by their signatures already.
+    judged: BTreeSet<[u8; 32]>,
     providers: Vec<Provider>,
     lookups: Vec<Looking>,
     /// Whether lookups go on when they have enough.
@@ -160,6 +162,7 @@ impl Net {
             events: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             verifier: Verifier::new(50_000),
+            judged: BTreeSet::new(),
             providers: Vec::new(),
             lookups: Vec::new(),
             dig: false,
@@ -477,8 +480,8 @@ impl Net {
         for ad in answered.found {
             // Judged anew, by the definitions and not by the verifier.
             let (d, l) = (ad.descriptor().unwrap(), ad.lease());
-            let signed =
-                Signed::<Descriptor>::verify(d.bytes()).is_ok() && Signed::<Lease>::verify(l.bytes()).is_ok();
+            let signed = signed::<Descriptor>(&mut self.judged, d.bytes())
+                && signed::<Lease>(&mut self.judged, l.bytes());
             let (d, l) = (d.payload(), l.payload());
             let right = signed
                 && d.iss == l.iss
@@ -537,6 +540,12 @@ impl Net {
         let _ = key;
         vec![Offer { descriptor: descriptor.bytes().to_vec().into(), lease: lease.into() }]
     }
+}
+
+/// Whether these bytes are a signed statement; those that were found to be are not looked at again.
+fn signed<T: Statement>(judged: &mut BTreeSet<[u8; 32]>, bytes: &[u8]) -> bool {
+    let digest = id::sha256(bytes);
+    judged.contains(&digest) || Signed::<T>::verify(bytes).is_ok() && judged.insert(digest)
 }
 
 /// How many of the lookups found one of these.
