@@ -1,6 +1,6 @@
 //! The index: what is known of each provider, while it lives.
 
-use crate::{LiveOffer, Refused, corpus::Postings, live::alive, rank::Text};
+use crate::{LiveOffer, Readiness, Refused, corpus::Postings, live::alive, rank::Text};
 use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone};
 use std::{
     cmp::Ordering,
@@ -349,11 +349,8 @@ impl<'a> Live<'a> {
     /// The less busy first; then by provider and release, so that no two offers are equal.
     pub(crate) fn by_readiness(self, other: Self) -> Ordering {
         let (mine, theirs) = (self.lease(), other.lease());
-        // load / capacity, compared without dividing; no capacity at all comes last.
-        let busy = |a: &Lease, b: &Lease| u64::from(a.load) * u64::from(b.capacity);
-        (mine.capacity == 0)
-            .cmp(&(theirs.capacity == 0))
-            .then_with(|| busy(mine, theirs).cmp(&busy(theirs, mine)))
+        Readiness::of(mine)
+            .cmp(&Readiness::of(theirs))
             .then_with(|| mine.iss.cmp(&theirs.iss))
             .then_with(|| self.descriptor().release.cmp(&other.descriptor().release))
     }

@@ -6,6 +6,7 @@
 //!
 //! - A provider makes its descriptors with [`descriptor_for`] and asks an [`Announcer`] when to announce.
 //! - An index takes statements in with [`Index::observe`] and answers with [`Index::search`].
+//! - Two indexes find out what either lacks with [`reconcile`].
 //! - A requester makes one ranked list of several indexes' answers with [`merge`].
 //!
 //! Times are seconds since the Unix epoch.
@@ -20,6 +21,7 @@ mod index;
 mod live;
 mod merge;
 mod rank;
+pub mod reconcile;
 mod refused;
 mod search;
 
@@ -27,8 +29,8 @@ pub use announce::{Announcement, Announcer, Lifetimes, Validity};
 pub use corpus::Corpus;
 pub use describe::{Conditions, DescribeError, Disagreement, agrees, descriptor_for};
 pub use index::{Index, IndexLimits, Observed};
-pub use live::{CLOCK_SKEW, LiveOffer};
+pub use live::{CLOCK_SKEW, LiveOffer, Readiness, alive};
 pub use merge::{Answer, Merged, PageRefused, RefusedOffer, RefusedPage, merge};
-pub use rank::{Match, QUERY_TERMS, Ranker, Ranking, WordRanker};
+pub use rank::{Match, QUERY_TERMS, Ranker, Ranking, Term, Text, WordRanker};
 pub use refused::Refused;
-pub use search::{Found, Why};
+pub use search::{Found, Wanted, Why};

@@ -2,14 +2,17 @@
 
 use crate::Refused;
 use actum_model::{Descriptor, Lease, Offer, Signed};
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 /// How far ahead of ours a provider's clock may be, in seconds: two minutes. It softens the beginning of a life only: a
 /// clock that is behind loses as much of a life's end, and a lease is refreshed long before that.
 pub const CLOCK_SKEW: u64 = 120;
 
 /// Checks that a life has begun, give or take [`CLOCK_SKEW`], and is not over.
-pub(crate) fn alive(nbf: u64, exp: u64, now: u64) -> Result<(), Refused> {
+///
+/// # Errors
+/// [`Refused::Expired`] and [`Refused::NotYetValid`].
+pub fn alive(nbf: u64, exp: u64, now: u64) -> Result<(), Refused> {
     if exp <= now {
         Err(Refused::Expired { exp, now })
     } else if nbf > now.saturating_add(CLOCK_SKEW) {
@@ -27,6 +30,26 @@ pub struct LiveOffer {
 }
 
 impl LiveOffer {
+    /// An offer of these halves.
+    ///
+    /// # Errors
+    /// The halves are of two providers, or one of them is not alive. `None` within `Ok`: the lease does not cover the
+    /// descriptor.
+    pub fn of(
+        descriptor: Arc<Signed<Descriptor>>,
+        lease: Arc<Signed<Lease>>,
+        now: u64,
+    ) -> Result<Option<Self>, Refused> {
+        let (d, l) = (descriptor.payload(), lease.payload());
+        if d.iss != l.iss {
+            return Err(Refused::TwoProviders { descriptor: d.iss, lease: l.iss });
+        }
+        alive(d.nbf, d.exp, now)?;
+        alive(l.nbf, l.exp, now)?;
+        let covered = d.seq >= l.descriptors_seq;
+        Ok(covered.then_some(Self { descriptor, lease }))
+    }
+
     /// What is offered.
     pub fn descriptor(&self) -> &Signed<Descriptor> {
         &self.descriptor
@@ -54,3 +77,42 @@ impl LiveOffer {
             && descriptor.seq >= lease.descriptors_seq
     }
 }
+
+/// How busy a provider says it is. The less busy comes first; who has no capacity at all comes last.
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness {
+    /// Actions running.
+    pub load: u32,
+    /// Actions it runs at once.
+    pub capacity: u32,
+}
+
+impl Readiness {
+    /// What a lease says of it.
+    pub fn of(lease: &Lease) -> Self {
+        Self { load: lease.load, capacity: lease.capacity }
+    }
+}
+
+impl Ord for Readiness {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // load / capacity, compared without dividing.
+        let busy = |a: &Self, b: &Self| u64::from(a.load) * u64::from(b.capacity);
+        let none = (self.capacity == 0).cmp(&(other.capacity == 0));
+        none.then_with(|| busy(self, other).cmp(&busy(other, self)))
+    }
+}
+
+impl PartialOrd for Readiness {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Readiness {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Readiness {}

@@ -46,23 +46,54 @@ const TAG: u32 = 3;
 const INTENT: u32 = 3;
 /// What a word of a function's name is worth.
 const FUNCTION: u32 = 2;
-/// What a word of a doc comment or of an interface's name is worth.
+/// What a word of a doc comment, of a signature or of an interface's name is worth.
 const DOCS: u32 = 1;
 
 /// The most different words of one descriptor that it can be found by: the first ones.
 const STEMS: usize = 256;
 
-/// A descriptor's words, stemmed, with their weights.
+/// A descriptor's words, stemmed, with their weights. Every index reads a descriptor this way, so that what one finds
+/// another can rank.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Text {
+pub struct Text {
     pub(crate) weights: BTreeMap<Box<str>, u32>,
     /// The weight of all words, counted or not.
     pub(crate) length: u32,
 }
 
+/// A word of a query, as it is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// As typed, in lower case.
+    pub typed: String,
+    /// What remains when its ending is taken off.
+    pub stem: String,
+    /// The stems that mean the same, sorted, itself not included. Each is worth half of the word itself.
+    pub synonyms: Vec<String>,
+}
+
+impl Term {
+    /// The query's different words, the first [`QUERY_TERMS`] of them, in order.
+    pub fn all(query: &str) -> Vec<Self> {
+        let with_synonyms = |w: Word| Self { synonyms: synonyms(&w.stem), typed: w.typed, stem: w.stem };
+        terms(query).into_iter().map(with_synonyms).collect()
+    }
+
+    /// Whether a descriptor's text holds the word or a synonym of it.
+    pub fn is_in(&self, text: &Text) -> bool {
+        let holds = |stem: &String| text.weights.contains_key(stem.as_str());
+        holds(&self.stem) || self.synonyms.iter().any(holds)
+    }
+}
+
 impl Text {
-    /// The words of name, intent, tags, functions and their docs.
-    pub(crate) fn of(descriptor: &Descriptor) -> Self {
+    /// Each different stem with the weight of all its occurrences, in order of the stems.
+    pub fn stems(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.weights.iter().map(|(stem, weight)| (&**stem, *weight))
+    }
+
+    /// The words of name, intent, tags, functions, their docs and signatures.
+    pub fn of(descriptor: &Descriptor) -> Self {
         let mut text = Self::default();
         text.add(descriptor.name.as_str(), NAME);
         text.add(&descriptor.intent, INTENT);
@@ -72,6 +103,7 @@ impl Text {
         for function in &descriptor.functions {
             text.add(function.name.name(), FUNCTION);
             text.add(&function.docs, DOCS);
+            text.add(&function.signature, DOCS);
         }
         // Functions of one interface repeat its name; it counts once.
         for interface in

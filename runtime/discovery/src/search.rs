@@ -1,7 +1,7 @@
 //! Answering a query: exact matches first, then by words.
 
 use crate::{Corpus, Index, LiveOffer, Match, Ranker, WordRanker, index::Live};
-use actum_model::{CapabilityName, ComponentId, Query, ReleaseId, name::split_version};
+use actum_model::{CapabilityName, ComponentId, Descriptor, Query, ReleaseId, name::split_version};
 use semver::Version;
 use std::cmp::Reverse;
 
@@ -34,17 +34,25 @@ pub enum Why {
 }
 
 /// What a query's text means.
-enum Wanted {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What offers this release.
     Release(ReleaseId),
+    /// What offers a release of this component.
     Component(ComponentId),
+    /// What is so called, in this version.
     NameVersion(CapabilityName, Version),
+    /// What is so called, and then what its words match.
     Name(CapabilityName),
+    /// What its words match.
     Words,
+    /// Nothing in particular.
     Everything,
 }
 
 impl Wanted {
-    fn of(text: &str) -> Self {
+    /// Reads a query's text. Every text means something.
+    pub fn of(text: &str) -> Self {
         let text = text.trim();
         if text.is_empty() {
             return Self::Everything;
@@ -64,8 +72,7 @@ impl Wanted {
     }
 
     /// Why this offer answers exactly, if it does.
-    fn exactly(&self, offer: Live<'_>) -> Option<Why> {
-        let d = offer.descriptor();
+    pub fn exactly(&self, d: &Descriptor) -> Option<Why> {
         match self {
             Self::Release(id) => (d.release == *id).then_some(Why::Release),
             Self::Component(id) => (d.component == *id).then_some(Why::Component),
@@ -96,7 +103,7 @@ impl Index {
         let mut rest = vec![None; if by_words { self.postings.slots() } else { 0 }];
         let mut corpus = Corpus::new(&self.postings);
         for offer in self.live(now).filter(|offer| query.filters.check(offer.descriptor()).is_ok()) {
-            if let Some(why) = wanted.exactly(offer) {
+            if let Some(why) = wanted.exactly(offer.descriptor()) {
                 exact.push((offer, why));
             } else if let Some(place) = rest.get_mut(offer.slot as usize) {
                 *place = Some(offer);
