@@ -1,0 +1,54 @@
+//! What a registry may hold, and how soon it makes it durable.
+
+/// What a registry may hold, and how soon it makes it durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistryLimits {
+    /// Providers. Default 200,000. A new provider beyond it is refused with `too-many-providers`. It bounds memory, some
+    /// 300 bytes each, and disk; it does not keep many false names out.
+    pub providers: usize,
+    /// Descriptors of all providers together. Default 1,000,000: some 300 bytes of memory each, and 1 to 4 KiB of disk.
+    /// One more is refused with `index-full`, until another expires.
+    pub descriptors: usize,
+    /// Descriptors of one provider, and tombstones likewise. Default 64. Those of the lowest sequence number make room; a
+    /// lower one is refused with `too-many-descriptors`.
+    pub descriptors_per_provider: usize,
+    /// The seconds after which [`Registry::tick`](crate::Registry::tick) commits what was taken in. Default 5: what a
+    /// killed process may lose, where the other bound is not reached before. What is lost was soft state, and is announced
+    /// again.
+    pub commit_every: u64,
+    /// The statements after which taking one in commits. Default 10,000: the other bound on what a killed process may
+    /// lose, and at most 40 MB of memory in between.
+    pub commit_after: usize,
+}
+
+impl Default for RegistryLimits {
+    fn default() -> Self {
+        Self {
+            providers: 200_000,
+            descriptors: 1_000_000,
+            descriptors_per_provider: 64,
+            commit_every: 5,
+            commit_after: 10_000,
+        }
+    }
+}
+
+/// The most offers looked at for a query without words: 200,000. What is asked for by name or id is found in them; "everything"
+/// is what comes first among so many.
+pub const LOOKED_AT: usize = 200_000;
+
+/// Statements kept in memory as they were verified last, descriptors and leases together: 8,192, some 16 MB. An answer from
+/// disk costs a signature's verification.
+pub(crate) const RECENT: usize = 8_192;
+
+/// What the search library may use while it takes words in, in bytes: 64 MiB.
+pub(crate) const WRITER_BYTES: usize = 64 << 20;
+
+/// What either connection to the database may cache, in KiB: 8 MiB. The operating system caches the rest.
+pub(crate) const CACHE_KIB: i64 = 8 << 10;
+
+/// How many more candidates than asked for the search brings: some may have changed since their words were indexed.
+pub(crate) const SPARE: usize = 14;
+
+/// How many slots one call of [`Registry::to_probe`](crate::Registry::to_probe) looks at.
+pub(crate) const PROBE_SCAN: usize = 65_536;
