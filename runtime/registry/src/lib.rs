@@ -13,8 +13,10 @@
 #![forbid(unsafe_code)]
 
 mod collect;
+mod commit;
 mod ends;
 mod error;
+mod fetch;
 mod limits;
 mod meaning;
 mod model;

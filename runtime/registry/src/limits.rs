@@ -17,7 +17,7 @@ pub struct RegistryLimits {
     /// again.
     pub commit_every: u64,
     /// The statements after which taking one in commits. Default 10,000: the other bound on what a killed process may
-    /// lose, and at most 40 MB of memory in between.
+    /// lose, and at most some 80 MB of memory in between.
     pub commit_after: usize,
 }
 
@@ -37,8 +37,7 @@ impl Default for RegistryLimits {
 /// is what comes first among so many.
 pub const LOOKED_AT: usize = 200_000;
 
-/// Statements kept in memory as they were verified last, descriptors and leases together: 8,192, some 16 MB. An answer from
-/// disk costs a signature's verification.
+/// Statements kept in memory as they were read last, descriptors and leases together: 8,192, some 20 MB.
 pub(crate) const RECENT: usize = 8_192;
 
 /// What the search library may use while it takes words in, in bytes: 64 MiB.

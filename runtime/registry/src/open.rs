@@ -3,9 +3,11 @@
 
 use crate::{
     Damage, Embedder, Registry, RegistryError, RegistryLimits,
+    commit::Committer,
+    fetch::payload_of,
     meaning::{Meaning, Meant},
     recent::Recent,
-    registry::{Committer, io, payload_of},
+    registry::io,
     rows,
     state::{Buried, Ending, Entry, Place, Provider, State},
     store::{Batch, Meta, Store, Table, is_damage},
@@ -97,7 +99,7 @@ impl Registry {
         };
         let indexed = words.epoch()?;
         let writer = words.writer()?;
-        let snapshot = RwLock::new(words.snapshot()?);
+        let snapshot = RwLock::new(words.snapshot(indexed)?);
         let committer = Committer { writer, done: BTreeSet::new(), unsure: true, last: now };
         let epoch = state.epoch;
         // What the index does not know yet, and what it does not know to be gone.
@@ -110,7 +112,8 @@ impl Registry {
         })?;
         let rebuild = why.is_some() || again.len() > limits.commit_after.saturating_mul(4);
         if !rebuild {
-            (state.pending.say, state.pending.doomed) = (again, doomed);
+            state.pending.say = again.into_iter().map(|slot| (slot, None)).collect();
+            state.pending.doomed = doomed;
         }
         if damage.is_none() {
             damage = why.map(|why| Damage::Words { why });
@@ -168,7 +171,8 @@ impl Registry {
         }
         Words::commit(&mut committer.writer, epoch)?;
         self.store.clear(Table::Doomed)?;
-        *self.snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner) = self.words.snapshot()?;
+        *self.snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            self.words.snapshot(epoch)?;
         Ok(())
     }
 

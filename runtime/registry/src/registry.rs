@@ -2,31 +2,27 @@
 
 use crate::{
     Damage, Embedder, RegistryError, RegistryLimits,
+    commit::Committer,
     limits::PROBE_SCAN,
     meaning::Meaning,
     recent::Recent,
-    state::{Digest, Pending, Place, Probed, State, digest},
-    store::{Batch, Meta, Store, Table},
-    take::Fetch,
+    state::{Digest, Probed, State, digest},
+    store::Store,
     words::{Snapshot, Words},
 };
 use actum_discovery::{
     LiveOffer, Observed, Refused, alive,
     reconcile::{Holdings, Item},
 };
-use actum_model::{
-    Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone, codec,
-};
+use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone};
 use std::{
-    collections::BTreeSet,
     fs::File,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
-use tantivy::IndexWriter;
 
 /// What a registry holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,17 +68,6 @@ impl std::fmt::Debug for Registry {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
-}
-
-/// Who makes commits, one at a time.
-pub(crate) struct Committer {
-    pub(crate) writer: IndexWriter,
-    /// Documents deleted from the index whose rows are still among the doomed.
-    pub(crate) done: BTreeSet<u64>,
-    /// Whether the index may hold documents of this registry's slots that it does not know of: after a restart.
-    pub(crate) unsure: bool,
-    /// When [`Registry::tick`] last committed.
-    pub(crate) last: u64,
 }
 
 impl Registry {
@@ -230,137 +215,6 @@ impl Registry {
         offer
     }
 
-    /// Forgets what expired, and commits if [`RegistryLimits::commit_every`] seconds went by since it last did. To be called
-    /// every second or few.
-    ///
-    /// # Errors
-    /// The commit failed. What it would have made durable is kept, and tried again.
-    pub fn tick(&self, now: u64) -> Result<(), RegistryError> {
-        self.write().expire(now);
-        {
-            let mut committer = lock(&self.committer);
-            if now < committer.last.saturating_add(self.limits.commit_every) {
-                return Ok(());
-            }
-            committer.last = now;
-        }
-        self.commit()
-    }
-
-    /// Makes all that was taken in durable, and its words found.
-    ///
-    /// # Errors
-    /// Disk or index failed. What it would have made durable is kept, and tried again.
-    pub fn commit(&self) -> Result<(), RegistryError> {
-        let mut committer = lock(&self.committer);
-        let (pending, batch, epoch) = {
-            let mut state = self.write();
-            if state.pending.is_empty() {
-                return Ok(());
-            }
-            let mut pending = std::mem::take(&mut state.pending);
-            let batch = Arc::new(std::mem::take(&mut pending.batch));
-            state.committing = Some(Arc::clone(&batch));
-            (pending, batch, state.epoch)
-        };
-        let made = self.commit_batch(&mut committer, &pending, &batch, epoch);
-        let mut state = self.write();
-        state.committing = None;
-        match made {
-            Ok(()) => {
-                drop(state);
-                self.epoch.store(epoch, Ordering::Release);
-                self.write_epoch(epoch)
-            }
-            Err(e) => {
-                let batch = Arc::unwrap_or_clone(batch);
-                state.pending.absorb(Pending { batch, ..pending });
-                Err(e)
-            }
-        }
-    }
-
-    fn commit_batch(
-        &self,
-        committer: &mut Committer,
-        pending: &Pending,
-        batch: &Batch,
-        epoch: u64,
-    ) -> Result<(), RegistryError> {
-        let mut more = Batch::new();
-        let said = self.to_say(pending, batch);
-        let mut vectors = Vec::new();
-        if let Some(embedder) = &self.embedder {
-            for (slot, _, _, descriptor) in &said {
-                let vector = Meaning::of(&**embedder, descriptor);
-                more.insert((Table::Vectors, u64::from(*slot)), Some(vector.to_bytes()));
-                vectors.push((*slot, vector));
-            }
-        }
-        more.extend(committer.done.iter().map(|stamp| ((Table::Doomed, *stamp), None)));
-        let embedder = self.embedder.as_ref().map(|e| e.name()).unwrap_or_default();
-        // The statements first: an index that is behind can be brought up to them, not the other way round.
-        self.store.write(&[batch, &more], &Meta { epoch, embedder })?;
-        committer.done.clear();
-        if said.is_empty() && pending.doomed.is_empty() {
-            return Ok(());
-        }
-        if let Err(e) = self.index(committer, &said, &pending.doomed, epoch) {
-            // What was half said is unsaid, to be said again whole.
-            committer.writer.rollback()?;
-            committer.unsure = true;
-            return Err(e);
-        }
-        committer.done.clone_from(&pending.doomed);
-        committer.unsure = false;
-        let snapshot = self.words.snapshot()?;
-        self.meaning.write().unwrap_or_else(PoisonError::into_inner).extend(vectors);
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        Ok(())
-    }
-
-    /// The descriptors whose documents are to be made: slot, generation, whether there may be one before, and what it says.
-    fn to_say(&self, pending: &Pending, batch: &Batch) -> Vec<(u32, u32, bool, Descriptor)> {
-        let state = self.read();
-        let mut say = Vec::with_capacity(pending.say.len());
-        for slot in &pending.say {
-            let Some(entry) = state.offers.get(*slot) else { continue };
-            let (generation, replaces) = (entry.generation, entry.generation != entry.taken as u32);
-            let bytes = match batch.get(&(Table::Descriptors, u64::from(*slot))) {
-                Some(bytes) => bytes.clone(),
-                None => self.store.get(Table::Descriptors, u64::from(*slot)).ok().flatten(),
-            };
-            if let Some(descriptor) = bytes.as_deref().and_then(payload_of::<Descriptor>) {
-                say.push((*slot, generation, replaces, descriptor));
-            }
-        }
-        say
-    }
-
-    fn index(
-        &self,
-        committer: &mut Committer,
-        said: &[(u32, u32, bool, Descriptor)],
-        doomed: &BTreeSet<u64>,
-        epoch: u64,
-    ) -> Result<(), RegistryError> {
-        for stamp in doomed {
-            self.words.unsay(&committer.writer, *stamp);
-        }
-        for (slot, generation, replaces, descriptor) in said {
-            let replaces = *replaces || committer.unsure;
-            self.words.say(&committer.writer, *slot, *generation, descriptor, replaces)?;
-        }
-        Ok(Words::commit(&mut committer.writer, epoch)?)
-    }
-
-    /// Keeps the epoch beside the database too: it outlives one that is damaged.
-    pub(crate) fn write_epoch(&self, epoch: u64) -> Result<(), RegistryError> {
-        let (path, new) = (self.dir.join("epoch"), self.dir.join("epoch.new"));
-        std::fs::write(&new, epoch.to_string()).map_err(io(&new))?;
-        std::fs::rename(&new, &path).map_err(io(&path))
-    }
-
     /// How many statements the registry had taken in at its last commit, which is what queries are answered from. It only
     /// grows, over restarts and damage too, and nothing it counts is lost by a killed process.
     pub fn epoch(&self) -> u64 {
@@ -400,103 +254,6 @@ impl Registry {
         });
         found.collect()
     }
-
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The bytes at a place. What cannot be read is as good as not there.
-    pub(crate) fn bytes(&self, state: &State, place: Place) -> Option<Vec<u8>> {
-        let (table, key) = match place {
-            Place::Descriptor(slot) => (Table::Descriptors, slot),
-            Place::Lease(provider) => (Table::Leases, provider),
-            Place::Tombstone(key) => (Table::Tombstones, key),
-        };
-        let bytes = match state.unwritten(table, key) {
-            Some(bytes) => bytes,
-            None => self.store.get(table, u64::from(key)).ok().flatten(),
-        }?;
-        match place {
-            Place::Tombstone(_) => crate::rows::statement_of(&bytes).map(<[u8]>::to_vec),
-            _ => Some(bytes),
-        }
-    }
-
-    /// The offer in a slot, both halves verified, now or lately. A half that is not what was taken in is noted as damaged.
-    pub(crate) fn offer_at(
-        &self,
-        state: &State,
-        slot: u32,
-        now: u64,
-        damaged: &mut Vec<Damaged>,
-    ) -> Option<LiveOffer> {
-        let (entry, _, lease) = state.callable(slot, now)?;
-        let (id, lease_id, provider) = (entry.id, lease.id, entry.provider);
-        let known = lock(&self.recent).descriptor(&id);
-        let descriptor = known.or_else(|| {
-            let place = Place::Descriptor(slot);
-            let fresh = self.verified::<Descriptor>(state, place, &id, damaged)?;
-            lock(&self.recent).put_descriptor(id, Arc::clone(&fresh));
-            Some(fresh)
-        });
-        let known = lock(&self.recent).lease(&lease_id);
-        let lease = known.or_else(|| {
-            let fresh = self.verified::<Lease>(state, Place::Lease(provider), &lease_id, damaged)?;
-            lock(&self.recent).put_lease(lease_id, Arc::clone(&fresh));
-            Some(fresh)
-        });
-        LiveOffer::of(descriptor?, lease?, now).ok().flatten()
-    }
-
-    fn verified<T: Statement>(
-        &self,
-        state: &State,
-        place: Place,
-        id: &Digest,
-        damaged: &mut Vec<Damaged>,
-    ) -> Option<Arc<Signed<T>>> {
-        let bytes = self.bytes(state, place).filter(|bytes| actum_model::id::sha256(bytes) == *id);
-        let statement = bytes.and_then(|bytes| Signed::verify(&bytes).ok());
-        if statement.is_none() {
-            damaged.push((place, *id));
-        }
-        statement.map(Arc::new)
-    }
-
-    /// Forgets statements whose bytes are not what was taken in; their providers will announce them again.
-    pub(crate) fn drop_damaged(&self, damaged: &[Damaged]) {
-        if damaged.is_empty() {
-            return;
-        }
-        let mut state = self.write();
-        for (place, id) in damaged {
-            match *place {
-                Place::Descriptor(slot) if state.offers.get(slot).is_some_and(|e| e.id == *id) => {
-                    state.forget_offer(slot);
-                }
-                Place::Lease(at) => {
-                    let held = state.providers.get_mut(at);
-                    if let Some(lease) = held.and_then(|p| p.lease.take_if(|l| l.id == *id)) {
-                        state.forget_lease(at, &lease);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Where a statement should be, and which.
-pub(crate) type Damaged = (Place, Digest);
-
-impl Fetch for Registry {
-    fn bytes(&self, state: &State, place: Place) -> Option<Vec<u8>> {
-        Registry::bytes(self, state, place)
-    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -506,13 +263,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RegistryError + '_ {
     move |source| RegistryError::Io { path: path.to_owned(), source }
-}
-
-/// What a stored envelope says, without its signature being looked at: for words and vectors, never for an answer.
-pub(crate) fn payload_of<T: Statement>(bytes: &[u8]) -> Option<T> {
-    // An envelope is an array of a 64-byte signature and a map of the header and the payload.
-    let signed = bytes.get(3 + 64..)?;
-    let tag = codec::encode(T::TAG);
-    let at = signed.windows(tag.len()).take(64).position(|window| window == tag)?;
-    codec::decode(signed.get(at + tag.len()..)?, T::MAX_BYTES).ok()
 }

@@ -9,7 +9,7 @@ use crate::{
     store::{Batch, Table},
 };
 use actum_discovery::{Readiness, alive};
-use actum_model::{Did, ReleaseId};
+use actum_model::{Descriptor, Did, ReleaseId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -111,8 +111,8 @@ pub(crate) fn stamp(slot: u32, generation: u32) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) batch: Batch,
-    /// Slots whose documents are to be made again.
-    pub(crate) say: BTreeSet<u32>,
+    /// Slots whose documents are to be made again, and of what; where nothing, of the statement on disk.
+    pub(crate) say: BTreeMap<u32, Option<Arc<Descriptor>>>,
     /// Documents to be deleted, by stamp.
     pub(crate) doomed: BTreeSet<u64>,
     /// Statements taken in.

@@ -5,9 +5,11 @@ use crate::{
     rows,
     state::{Buried, Digest, Ending, Entry, Leased, Place, Probed, Provider, State, digest, stamp},
     store::Table,
+    words,
 };
 use actum_discovery::{Observed, Refused, alive};
-use actum_model::{Descriptor, Did, Lease, Signed, Tombstone, codec};
+use actum_model::{Descriptor, Did, Lease, Signed, Tombstone};
+use std::sync::Arc;
 
 /// The bytes of the statement at a place, to compare two of one sequence number.
 pub(crate) trait Fetch {
@@ -16,9 +18,27 @@ pub(crate) trait Fetch {
 }
 
 /// A hash of all that an index holds of a descriptor: two alike need no new document.
-pub(crate) fn said(descriptor: &Descriptor) -> u64 {
-    let same = Descriptor { seq: 0, nbf: 0, exp: 1, limits: Default::default(), ..descriptor.clone() };
-    rows::fnv(&codec::encode(&same))
+pub(crate) fn said(d: &Descriptor) -> u64 {
+    let mut all = String::with_capacity(1 << 10);
+    let mut add = |text: &str| {
+        all.push_str(text);
+        // No field holds it, so that fields cannot run into one another.
+        all.push('\n');
+    };
+    add(d.name.as_str());
+    add(&d.version.to_string());
+    add(&d.intent);
+    d.tags.iter().for_each(|tag| add(tag));
+    for function in &d.functions {
+        add(&function.name.to_string());
+        add(&function.docs);
+        add(&function.signature);
+    }
+    add(d.region.as_ref().map_or("", |region| region.as_str()));
+    add(&format!("{} {}", d.price, words::bits(&d.permissions, &d.tiers)));
+    let mut all = all.into_bytes();
+    all.extend_from_slice(d.component.digest());
+    rows::fnv(&all)
 }
 
 impl State {
@@ -56,7 +76,7 @@ impl State {
                     }
                 }
                 if said != before {
-                    self.pending.say.insert(slot);
+                    self.pending.say.insert(slot, Some(Arc::new(d.clone())));
                 }
                 slot
             }
@@ -72,7 +92,7 @@ impl State {
                     provider.offers.push(slot);
                 }
                 self.end_at(d.exp, Ending::Offer { slot, generation });
-                self.pending.say.insert(slot);
+                self.pending.say.insert(slot, Some(Arc::new(d.clone())));
                 slot
             }
         };

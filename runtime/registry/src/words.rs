@@ -246,6 +246,8 @@ impl Numbers {
 pub(crate) struct Snapshot {
     pub(crate) searcher: Searcher,
     pub(crate) columns: Vec<Columns>,
+    /// The commit's epoch: what was taken in later may say something else than its document.
+    pub(crate) epoch: u64,
     fields: Fields,
 }
 
@@ -382,7 +384,7 @@ impl Words {
     }
 
     /// What the last commit holds.
-    pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>, RegistryError> {
+    pub(crate) fn snapshot(&self, epoch: u64) -> Result<Arc<Snapshot>, RegistryError> {
         let reader = self.index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let searcher = reader.searcher();
         let columns = searcher.segment_readers().iter().map(|segment| {
@@ -397,7 +399,7 @@ impl Words {
             })
         });
         let columns = columns.collect::<tantivy::Result<_>>()?;
-        Ok(Arc::new(Snapshot { searcher, columns, fields: self.fields }))
+        Ok(Arc::new(Snapshot { searcher, columns, epoch, fields: self.fields }))
     }
 }
 

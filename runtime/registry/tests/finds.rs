@@ -42,6 +42,8 @@ impl Both {
         let shown =
             |found: &[Found]| found.iter().map(|f| (f.offer.to_wire(), f.why.clone())).collect::<Vec<_>>();
         assert_eq!(shown(&found), shown(&expected), "{query:?}");
+        let wire: Vec<_> = found.iter().map(|f| f.offer.to_wire()).collect();
+        assert_eq!(self.registry.offers(query, NOW).unwrap(), wire);
         found
     }
 }
@@ -178,7 +180,7 @@ fn hard_constraints_are_held_whatever_is_asked() {
     let interfaces = ["actum:geo/api@0.1.0", "actum:geo/api@0.2.0", "actum:maps/api@0.1.0"];
     let regions = [None, Some("de"), Some("us"), Some("us-ca"), Some("us-ny")];
     let offers = (1..=60_u8).map(|n| {
-        let permission = Permission::ALL[usize::from(n) % Permission::ALL.len()].clone();
+        let permission = Permission::ALL[usize::from(n) % Permission::ALL.len()];
         let function = Offered {
             name: format!("{}#locate-{}", interfaces[usize::from(n) % 3], n % 4).parse().unwrap(),
             docs: String::new(),
