@@ -353,7 +353,9 @@ fn measure(
         let (end, clock) = (used(), clock.elapsed());
         registry.search(&query, NOW).unwrap();
         if n >= QUERIES / 10 {
-            (theirs.push(between - start), ours.push(end - between), wall.push(clock));
+            theirs.push(between - start);
+            ours.push(end - between);
+            wall.push(clock);
             verified.push(used() - end);
             found += offers;
         }

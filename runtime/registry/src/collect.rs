@@ -5,7 +5,6 @@
 //! library skips whatever cannot score better.
 
 use crate::{
-    limits::LOOKED_AT,
     state::{Digest, Entry, Leased, Probed, Provider, State},
     words::{Numbers, Snapshot},
 };
@@ -134,9 +133,14 @@ impl Collect<'_> {
         Ok(())
     }
 
-    /// The best of all that match, by name and version, and the slots of those that match: at most [`LOOKED_AT`] are looked
-    /// at.
-    pub(crate) fn exact(&self, query: &dyn Query, best: &mut Best) -> tantivy::Result<BTreeSet<u32>> {
+    /// The best of the first `most` that match, by name and version, and, if `keep`, the slots of those that match.
+    pub(crate) fn exact(
+        &self,
+        query: &dyn Query,
+        most: usize,
+        keep: bool,
+        best: &mut Best,
+    ) -> tantivy::Result<BTreeSet<u32>> {
         let searcher = &self.snapshot.searcher;
         let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
         let mut slots = BTreeSet::new();
@@ -145,7 +149,7 @@ impl Collect<'_> {
             let mut docs = weight.scorer(segment, 1.0)?;
             let deleted = segment.alive_bitset();
             let mut doc = docs.doc();
-            while doc != tantivy::TERMINATED && looked_at < LOOKED_AT {
+            while doc != tantivy::TERMINATED && looked_at < most {
                 looked_at += 1;
                 if deleted.is_none_or(|alive| alive.is_alive(doc))
                     && self.numbers.hold(columns, doc)
@@ -155,7 +159,9 @@ impl Collect<'_> {
                     let version = columns.version.first(doc).unwrap_or_default();
                     let rank = Rank::of(found, name, version);
                     best.insert(found.0.probed == Probed::Answers, rank, slot);
-                    slots.insert(slot);
+                    if keep {
+                        slots.insert(slot);
+                    }
                 }
                 doc = docs.advance();
             }

@@ -27,6 +27,9 @@ pub(crate) struct Committer {
     pub(crate) last: u64,
 }
 
+/// How many rows one statement may change, or one expiry: its own, its bytes, its vector, its document's.
+const CHANGES: usize = 4;
+
 /// A descriptor whose document is to be made, and whether there may be one before.
 struct Said {
     slot: u32,
@@ -42,10 +45,16 @@ impl Registry {
     /// # Errors
     /// The commit failed. What it would have made durable is kept, and tried again.
     pub fn tick(&self, now: u64) -> Result<(), RegistryError> {
-        self.write().expire(now);
+        let changes = {
+            let mut state = self.write();
+            state.expire(now);
+            state.pending.batch.len()
+        };
         {
             let mut committer = lock(&self.committer);
-            if now < committer.last.saturating_add(self.limits.commit_every) {
+            let due = now >= committer.last.saturating_add(self.limits.commit_every);
+            // What expires is no statement, but waits in memory to be deleted all the same.
+            if !due && changes < self.limits.commit_after.saturating_mul(CHANGES) {
                 return Ok(());
             }
             committer.last = now;

@@ -9,6 +9,8 @@ use actum_model::Did;
 
 /// The seconds of a minute, which is how late something may be forgotten.
 const MINUTE: u64 = 60;
+/// The most endings looked at in one go: 10,000. What is left expired none the less, and only takes up room until the next.
+const AT_ONCE: usize = 10_000;
 
 impl State {
     /// Puts something under the first minute that begins when it is over.
@@ -30,17 +32,17 @@ impl State {
         self.end_at(exp, Ending::Provider { place, generation });
     }
 
-    /// Forgets what expired. It costs what has to be forgotten, not what is held.
+    /// Forgets what expired, at most [`AT_ONCE`] of it. It costs what has to be forgotten, not what is held.
     pub(crate) fn expire(&mut self, now: u64) {
-        while let Some(first) = self.ends.first_entry() {
+        for _ in 0..AT_ONCE {
+            let Some(mut first) = self.ends.first_entry() else { return };
             if *first.key() > now / MINUTE {
                 return;
             }
-            for ending in first.remove() {
-                match ending {
-                    Ending::Offer { slot, generation } => self.end_offer(slot, generation, now),
-                    Ending::Provider { place, generation } => self.end_provider(place, generation, now),
-                }
+            match first.get_mut().pop() {
+                Some(Ending::Offer { slot, generation }) => self.end_offer(slot, generation, now),
+                Some(Ending::Provider { place, generation }) => self.end_provider(place, generation, now),
+                None => drop(first.remove()),
             }
         }
     }

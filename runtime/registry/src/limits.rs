@@ -33,8 +33,7 @@ impl Default for RegistryLimits {
     }
 }
 
-/// The most offers looked at for a query without words: 200,000. What is asked for by name or id is found in them; "everything"
-/// is what comes first among so many.
+/// The most offers looked at for a query for nothing in particular: 200,000. Its answer is what comes first among those.
 pub const LOOKED_AT: usize = 200_000;
 
 /// Statements kept in memory as they were read last, descriptors and leases together: 8,192, some 20 MB.

@@ -154,3 +154,59 @@ impl Buried {
 pub(crate) fn statement_of(row: &[u8]) -> Option<&[u8]> {
     row.get(BURIED_BYTES..)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actum_model::SecretKey;
+    use proptest::prelude::*;
+
+    fn entry() -> Entry {
+        Entry {
+            provider: 1,
+            generation: 2,
+            release: [3; 32],
+            id: [4; 32],
+            seq: 5,
+            nbf: 6,
+            exp: 7,
+            taken: 8,
+            said: 9,
+            probed: Probed::Silent,
+        }
+    }
+
+    #[test]
+    fn rows_are_read_back_and_one_bit_wrong_is_noticed() {
+        let did = SecretKey::from_seed(&[1; 32]).did();
+        let lease = Leased { id: [1; 32], seq: 2, nbf: 3, exp: 4, descriptors_seq: 5, load: 6, capacity: 7 };
+        let buried = Buried { key: 9, of: Some([2; 32]), id: [3; 32], seq: 4, nbf: 5, exp: 6 };
+        let rows = [entry().row(), provider(&did, 3, Some(&lease)), provider(&did, 3, None), buried.row(8)];
+        let read = |row: &[u8]| {
+            [
+                Entry::read(row).map(|e| format!("{e:?}")),
+                read_provider(row).map(|p| format!("{p:?}")),
+                Buried::read(9, row).map(|b| format!("{b:?}")),
+            ]
+        };
+        assert_eq!(read(&rows[0])[0], Some(format!("{:?}", entry())));
+        assert_eq!(read(&rows[1])[1], Some(format!("{:?}", (did, 3, Some(&lease)))));
+        assert_eq!(read(&rows[2])[1], Some(format!("{:?}", (did, 3, None::<Leased>))));
+        assert_eq!(read(&rows[3])[2], Some(format!("{:?}", (8, &buried))));
+        for row in rows {
+            for bit in 0..row.len() * 8 {
+                let mut wrong = row.clone();
+                wrong[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(read(&wrong), [None, None, None]);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_no_row(noise in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Entry::read(&noise).is_none() && read_provider(&noise).is_none());
+            prop_assert!(Buried::read(1, &noise).is_none());
+        }
+    }
+}

@@ -5,7 +5,7 @@ use crate::{
     Registry, RegistryError,
     collect::{Best, Collect, Rank},
     fetch::Damaged,
-    limits::SPARE,
+    limits::{LOOKED_AT, SPARE},
     meaning::{RERANKED, Vector},
     recent::Held,
     state::{Probed, State},
@@ -114,7 +114,10 @@ impl Search<'_> {
         let mut slots = BTreeSet::new();
         if let Some(main) = self.exactly() {
             let query = snapshot.within(main, &self.query.filters)?;
-            slots = collect.exact(&*query, &mut exact)?;
+            // Whoever floods a name does not hide who has it too; nothing in particular is not worth looking at all there is.
+            let most = if *self.wanted == Wanted::Everything { LOOKED_AT } else { usize::MAX };
+            let keep = matches!(self.wanted, Wanted::Name(_));
+            slots = collect.exact(&*query, most, keep, &mut exact)?;
         }
         let mut hits = Vec::new();
         self.exact(exact.answering.into_vec(), &mut hits);

@@ -330,6 +330,33 @@ fn probed_offers_come_first_unprobed_ones_after_and_failed_ones_not_at_all() {
 }
 
 #[test]
+fn a_flood_that_nobody_answers_for_hides_no_one_who_answers() {
+    let (_dir, registry) = empty();
+    let mut honest = plain(1, "one-of-few-words");
+    honest.intent = format!("Plays a xylophone {}", "and other instruments ".repeat(20));
+    registry.observe_offer(&offer(1, honest.clone()), NOW).unwrap();
+    assert!(registry.probe_result(&honest.iss, &honest.release, true));
+    for n in 0..2_000_u32 {
+        let secret = SecretKey::from_seed(&actum_model::id::sha256(&n.to_be_bytes()));
+        let descriptor = Descriptor {
+            iss: secret.did(),
+            intent: "Xylophone xylophone".to_owned(),
+            tags: vec!["xylophone".to_owned(); 4],
+            ..plain(1, "xylophone")
+        };
+        registry.observe_descriptor(&Signed::sign(descriptor, &secret), NOW).unwrap();
+        let lease = Lease { iss: secret.did(), ..plain_lease(1) };
+        registry.observe_lease(&Signed::sign(lease, &secret), NOW).unwrap();
+    }
+    registry.commit().unwrap();
+    // Whether the flood matches exactly, by one word, or by more of them.
+    for text in ["xylophone", "play xylophone", "xylophone useful instruments"] {
+        let found = registry.search(&Query { limit: 3, ..query(text) }, NOW).unwrap();
+        assert_eq!((found.len(), found[0].offer.lease().payload().iss), (3, honest.iss), "{text}");
+    }
+}
+
+#[test]
 fn a_thousand_equals_are_ordered_by_load_however_the_library_skips() {
     let (_dir, registry) = empty();
     for n in 0..1_000_u32 {
