@@ -39,7 +39,8 @@ struct Said {
 }
 
 impl Registry {
-    /// Forgets what expired, and commits if [`RegistryLimits::commit_every`] seconds went by since it last did. To be called
+    /// Forgets what expired, and commits if [`commit_every`](crate::RegistryLimits::commit_every) seconds went by since it
+    /// last did, or if more waits to be written than a commit's worth of statements would. To be called
     /// every second or few.
     ///
     /// # Errors

@@ -57,7 +57,8 @@ impl Registry {
         Ok(found.collect())
     }
 
-    /// The same offers in the same order, as a [`Page`](actum_model::Page) carries them. Their signatures were verified when they were taken in,
+    /// The same offers in the same order, as a [`Page`](actum_model::Page) carries them. Their signatures were verified
+    /// when they were taken in,
     /// and that these are those bytes is checked; whoever gets the page verifies them again anyway.
     ///
     /// # Errors
