@@ -79,7 +79,7 @@ impl Behaviour {
 
     fn handler(&self, peer: PeerId) -> Result<Handler, ConnectionDenied> {
         if crate::did_of(peer).is_none() {
-            return Err(ConnectionDenied::new("the peer's key is not Ed25519"));
+            return Err(ConnectionDenied::new(crate::Denial::UnknownKey));
         }
         Ok(Handler {
             protocols: Arc::clone(&self.protocols),

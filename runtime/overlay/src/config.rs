@@ -1,9 +1,17 @@
 //! What an overlay is started with.
 
-use crate::{Stream, defaults};
+use crate::{
+    Access, NetworkScope, Stream, defaults,
+    prefix::{Reach, ip_of, reach_of},
+};
 use actum_model::Did;
 use libp2p::{Multiaddr, StreamProtocol};
-use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What an overlay is started with.
 #[derive(Clone, Debug)]
@@ -16,6 +24,50 @@ pub struct OverlayConfig {
     pub limits: Limits,
     /// Protocols of other planes, with their own framing, on the same connections. Default: none.
     pub raw_protocols: Vec<RawProtocol>,
+    /// Who may connect. Default: everybody.
+    pub access: Access,
+    /// How far away peers are looked for. Default: none, which means as far as [`OverlayConfig::scope`] says.
+    pub scope: Option<NetworkScope>,
+    /// Finding peers.
+    pub routing: RoutingConfig,
+    /// Being found and dialled.
+    pub reach: ReachConfig,
+}
+
+/// Finding peers by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutingConfig {
+    /// Whether others may ask this peer for peers, and are told of it. Default: true where it listens; a process that only
+    /// asks and leaves says no, so that nobody's table fills with peers that are gone.
+    pub serve: bool,
+    /// Peers to join the network through, dialled at the start and whenever few peers are known. Default: none.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Whether queries take paths that share no peer, so that one liar cannot lead all of them. Default: true.
+    pub disjoint_paths: bool,
+    /// How often the table is refreshed. Default 5 min, give or take a fifth.
+    pub refresh: Duration,
+}
+
+/// Being reached from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReachConfig {
+    /// Addresses this peer is known to be reached at, such as a forwarded port; not tested. Default: none.
+    pub announce: Vec<Multiaddr>,
+    /// Whether peers we dialled are asked to dial back at the addresses they see us at (AutoNAT v2). Default: true.
+    pub probe: bool,
+    /// Whether we dial back when asked so: at most 30 times a minute, at addresses within the scope. Default: true where
+    /// the peer listens.
+    pub serve_probes: bool,
+    /// Relays to hold a place at, each address ending in `/p2p/…`. Default: none.
+    pub relays: Vec<Multiaddr>,
+    /// Whether we relay between others, 128 KiB and 2 min a connection. It needs an address others reach us at.
+    /// Default: false.
+    pub relay: bool,
+    /// Whether two peers that met through a relay try for a direct connection (DCUtR). Default: true.
+    pub hole_punching: bool,
+    /// Whether peers of the local network are found by multicast, and told of this one. It needs the cargo feature `mdns`.
+    /// Default: false.
+    pub mdns: bool,
 }
 
 impl Default for OverlayConfig {
@@ -33,7 +85,12 @@ impl Default for OverlayConfig {
         ];
         #[cfg(not(feature = "quic"))]
         let listen = vec![tcp];
-        Self { listen, ..Self::client() }
+        Self {
+            listen,
+            routing: RoutingConfig { serve: true, ..RoutingConfig::asking() },
+            reach: ReachConfig { serve_probes: true, ..ReachConfig::asking() },
+            ..Self::client()
+        }
     }
 }
 
@@ -45,6 +102,55 @@ impl OverlayConfig {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             raw_protocols: Vec::new(),
+            access: Access::default(),
+            scope: None,
+            routing: RoutingConfig::asking(),
+            reach: ReachConfig::asking(),
+        }
+    }
+
+    /// How far away peers are looked for: what [`scope`](field@Self::scope) says, or else this machine, where every
+    /// listening address and every bootstrap peer and relay is on loopback; or else the site.
+    pub fn scope(&self) -> NetworkScope {
+        let mut known = self
+            .listen
+            .iter()
+            .chain(&self.routing.bootstrap)
+            .chain(&self.reach.relays)
+            .chain(&self.reach.announce);
+        let loopback = known.all(|a| ip_of(a).is_some_and(|ip| reach_of(ip) == Reach::Loopback));
+        self.scope.unwrap_or(if loopback { NetworkScope::Machine } else { NetworkScope::Site })
+    }
+
+    /// Whether peers on this machine have a bound of their own instead of a prefix's: a network on one machine is what
+    /// everybody tries first, and nobody elsewhere can come from a loopback address.
+    pub fn exempts_loopback(&self) -> bool {
+        self.scope() == NetworkScope::Machine && !self.limits.count_loopback
+    }
+}
+
+impl RoutingConfig {
+    /// For a process that asks and does not answer.
+    fn asking() -> Self {
+        Self {
+            serve: false,
+            bootstrap: Vec::new(),
+            disjoint_paths: true,
+            refresh: defaults::BOOTSTRAP_INTERVAL,
+        }
+    }
+}
+
+impl ReachConfig {
+    fn asking() -> Self {
+        Self {
+            announce: Vec::new(),
+            probe: true,
+            serve_probes: false,
+            relays: Vec::new(),
+            relay: false,
+            hole_punching: true,
+            mdns: false,
         }
     }
 }
@@ -73,13 +179,30 @@ impl Default for Timeouts {
     }
 }
 
-/// How much of everything others may use. They hold per process or per peer, not per address range.
+/// How much of everything others may use. What is refused for one of these has a [`Denial`](crate::Denial) that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections to one peer. Default 4.
+    /// Connections to one peer. Default 32.
     pub connections_per_peer: u32,
     /// Connections in all. Default 512. Against exhaustion of sockets and memory.
     pub connections: u32,
+    /// Handshakes under way that others began, and that we began. Default 64 each. Against floods of half-open ones.
+    pub pending: u32,
+    /// Connections in each direction with one /24 of IPv4 or /48 of IPv6. Default 32. Against whoever rents a range. It does
+    /// not hold for loopback, where that is exempt ([`OverlayConfig::exempts_loopback`]), nor through relays.
+    pub connections_per_prefix: u32,
+    /// Connections in each direction on loopback, where that is exempt. Default 256.
+    pub connections_loopback: u32,
+    /// Whether loopback addresses count by prefix like any other. Default: false. For a peer behind a proxy on its own
+    /// machine, where everybody comes from loopback.
+    pub count_loopback: bool,
+    /// Connections in each direction through relays. Default 64.
+    pub connections_relayed: u32,
+    /// Streams open at once on one connection. Default 64. Against exhaustion of memory: each may hold 256 KiB.
+    pub streams: NonZeroU32,
+    /// Resident bytes of the process above which others' connections are refused; none: no such limit. Default 4 GiB.
+    /// It counts the whole process, because that is what the system kills; established connections are not cut.
+    pub process_memory_bytes: Option<NonZeroUsize>,
     /// Connections others opened. Default 384.
     pub connections_in: u32,
     /// Connections we opened. Default 384.
@@ -100,6 +223,13 @@ impl Default for Limits {
         Self {
             connections_per_peer: defaults::CONNECTIONS_PER_PEER,
             connections: defaults::CONNECTIONS,
+            pending: defaults::PENDING,
+            connections_per_prefix: defaults::CONNECTIONS_PER_PREFIX,
+            connections_loopback: defaults::CONNECTIONS_LOOPBACK,
+            count_loopback: false,
+            connections_relayed: defaults::CONNECTIONS_RELAYED,
+            streams: defaults::STREAMS_PER_CONNECTION,
+            process_memory_bytes: Some(defaults::PROCESS_MEMORY),
             connections_in: defaults::CONNECTIONS_IN,
             connections_out: defaults::CONNECTIONS_OUT,
             inbound_requests: defaults::INBOUND_REQUESTS,

@@ -52,12 +52,28 @@ pub const CONNECTIONS: u32 = 512;
 pub const CONNECTIONS_IN: u32 = 384;
 /// Connections we opened.
 pub const CONNECTIONS_OUT: u32 = 384;
-/// Handshakes others began: the cheapest thing to flood us with.
-pub const PENDING_IN: u32 = 64;
-/// Dials under way.
-pub const PENDING_OUT: u32 = 64;
+/// Handshakes under way in each direction: those others began are the cheapest thing to flood us with.
+pub const PENDING: u32 = 64;
+/// Connections that the holders of one /24 or /48 opened, or that we opened to them. Twelve such ranges fill
+/// [`CONNECTIONS_IN`], so that one rented range does not; a household or an office behind one address fits.
+pub const CONNECTIONS_PER_PREFIX: u32 = 32;
+/// The same for this machine's own addresses, where they are exempt: peers of a network on one machine, and commands.
+pub const CONNECTIONS_LOOPBACK: u32 = 256;
+/// Connections that come through relays, or that we made through them: nobody's own address shows, so all share one bound.
+pub const CONNECTIONS_RELAYED: u32 = 64;
+/// Resident bytes of the process above which others' connections are refused: 4 GiB. Our limits on connections and on
+/// unfinished messages add up to about 1.2 GiB, and actions run in the same process; above this, something is wrong.
+pub const PROCESS_MEMORY: NonZeroUsize = ONE.saturating_add((4 << 30) - 1);
+/// How old the figure of the process's memory may be: a flood of connections must not become a flood of file reads.
+pub const MEMORY_READ: Duration = Duration::from_millis(100);
+/// Peers denied while running that are remembered, 32 bytes each. Lists in the configuration are not bounded by it.
+pub const DENIED_PEERS: usize = 4096;
 /// Streams of one connection. Each may hold a 256 KiB yamux window, so 16 MiB a connection.
-pub const STREAMS_PER_CONNECTION: usize = 64;
+pub const STREAMS_PER_CONNECTION: NonZeroU32 = ONE_U32.saturating_add(63);
+/// Bytes one QUIC stream may have in flight to us: 4 MiB fill 100 Mbit/s at a third of a second.
+pub const QUIC_STREAM_BYTES: u32 = 4 << 20;
+/// The same for all streams of a QUIC connection together, and so what one can make us hold.
+pub const QUIC_CONNECTION_BYTES: u32 = 8 << 20;
 /// Inbound streams of one connection that have not agreed on a protocol yet.
 pub const NEGOTIATING_STREAMS: usize = 16;
 
@@ -82,3 +98,78 @@ pub const EVENT_QUEUE: usize = 16;
 pub const CHUNKS_IN_FLIGHT: NonZeroU32 = ONE_U32.saturating_add(7);
 /// Commands waiting for the swarm's task.
 pub const COMMAND_QUEUE: usize = 64;
+
+// Peer routing.
+
+/// Peers in one bucket, and in one answer: Kademlia's k.
+pub const BUCKET: NonZeroUsize = ONE.saturating_add(19);
+/// Peers of one /24 or /48 in one bucket. Two, so that one of them may be gone; a rented range then holds a tenth of a
+/// bucket instead of all of it.
+pub const PREFIX_PER_BUCKET: usize = 2;
+/// Peers asked at once in a query, and the paths it takes that share no peer: Kademlia's alpha.
+pub const PARALLELISM: NonZeroUsize = ONE.saturating_add(2);
+/// A query ends after this, whatever is known. At a fifth of a second's round trip, a hop to a peer not connected takes a
+/// second; there are four at a million peers.
+pub const QUERY: Duration = Duration::from_secs(10);
+/// A query that has had answers, and then none for this long, is asked for what it has: what is still out by then is most
+/// likely a dial to a peer that is gone, and over UDP nobody says so. Longer than the hop above.
+pub const QUERY_QUIET: Duration = Duration::from_millis(1500);
+/// How often a query is looked at for that.
+pub const QUERY_LOOK: Duration = Duration::from_millis(250);
+/// A peer that could not be dialled is not dialled again for a query within this; others go on naming it for a while.
+pub const GONE: Duration = Duration::from_secs(60);
+/// Peers remembered as gone, 50 bytes each.
+pub const GONE_PEERS: usize = 1024;
+/// A peer answers one request of a query within this, or counts as dead. Three lost packets at half a second.
+pub const QUERY_REQUEST: Duration = Duration::from_secs(4);
+/// Queries under way at once; more are refused. Each holds about 20 KiB and makes up to 40 requests.
+pub const QUERIES: usize = 32;
+/// Bytes of one message: 20 peers with [`ADDRESSES_PER_PEER`] addresses of [`ADDRESS_BYTES`] and their names fit.
+pub const ROUTING_MESSAGE: usize = 32 << 10;
+/// Addresses kept of one peer: two transports on each of a few interfaces, and one or two relays.
+pub const ADDRESSES_PER_PEER: usize = 8;
+/// Bytes of one address. The longest sensible one, through a relay, has about 110.
+pub const ADDRESS_BYTES: usize = 128;
+/// How often the table is refreshed by looking for peers near random keys. Peers stay for minutes to hours; a refresh
+/// costs some tens of requests.
+pub const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(300);
+/// Part of an interval, in percent, that a peer's own key adds to it or takes away, so that peers started together do not
+/// refresh together.
+pub const JITTER_PERCENT: u64 = 20;
+/// How often the table is looked after: peers gone are forgotten, and known peers dialled where it is nearly empty.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// A table of fewer peers dials the bootstrap peers again.
+pub const FEW_PEERS: usize = 4;
+/// Peers waiting to be dialled, to be asked who they are: persisted ones, the bootstrap list, the local network.
+pub const JOIN_QUEUE: usize = 256;
+/// Such dials under way at once; they leave room in [`PENDING`] for dials that somebody waits for.
+pub const JOIN_DIALS: usize = 16;
+
+// Reachability.
+
+/// Addresses that may be ours, as others saw them, in the life of a process: each is probed, and kept by the prober.
+pub const CANDIDATES: usize = 32;
+/// Addresses of this machine believed on the word of one party; more need two, so that a stranger cannot use up
+/// [`CANDIDATES`].
+pub const OBSERVED_ON_ONE_WORD: usize = 4;
+/// Dials in a minute that others may have us make, to see whether they can be reached or to meet them half way.
+pub const DIALS_ON_DEMAND_PER_MINUTE: u32 = 30;
+/// The minute of [`DIALS_ON_DEMAND_PER_MINUTE`].
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// Bytes through one relayed connection, both ways together: signalling, a session's opening, small calls. Whoever
+/// relays is not a carrier.
+pub const RELAY_BYTES: u64 = 128 << 10;
+/// How long one relayed connection lives: enough to find a direct way.
+pub const RELAY_DURATION: Duration = Duration::from_secs(120);
+/// Peers that hold a place at a relay, to be reached through it.
+pub const RELAY_RESERVATIONS: usize = 128;
+/// How long such a place is kept before it is asked for again.
+pub const RELAY_RESERVATION: Duration = Duration::from_secs(3600);
+/// Connections relayed at once: 16 × 128 KiB at most in two minutes.
+pub const RELAY_CIRCUITS: usize = 16;
+/// Places, and connections, of one peer at a relay.
+pub const RELAY_PER_PEER: usize = 2;
+/// Waiting before a relay that was lost, or refused, is asked again.
+pub const RELAY_RETRY: Duration = Duration::from_secs(30);
+/// Addresses one relay may give us: it says them itself.
+pub const RELAY_ADDRESSES: usize = 4;

@@ -1,5 +1,6 @@
 //! What can go wrong between two peers, one enum an operation.
 
+use crate::Denial;
 use actum_model::Did;
 use std::time::Duration;
 
@@ -16,6 +17,14 @@ pub enum OverlayError {
         address: String,
         /// What the transport said.
         reason: String,
+    },
+    /// The configuration asks for what this build does not have.
+    #[error("{setting} needs a build with the feature {feature:?}")]
+    NotBuilt {
+        /// What was asked for.
+        setting: &'static str,
+        /// The cargo feature of this crate that has it.
+        feature: &'static str,
     },
 }
 
@@ -66,10 +75,13 @@ pub enum ConnectError {
         /// The protocol wanted.
         protocol: &'static str,
     },
-    /// A limit, ours or theirs, or a key that is not Ed25519.
+    /// We refuse it ourselves: a list, a limit, or a key that is not Ed25519.
+    #[error("we refuse the connection ourselves: {0}")]
+    Denied(Denial),
+    /// Something in the stack below refuses it for a reason of its own.
     #[error("the connection was refused: {reason}")]
     Refused {
-        /// Which limit.
+        /// What it said.
         reason: String,
     },
     /// The connection broke while the session was being opened.

@@ -1,7 +1,7 @@
 //! Connects peers over libp2p and carries their requests.
 //!
-//! What lives here: transports, a peer's identity on the wire, one long-lived session a peer pair with its own
-//! framing, and the closed set of messages on it. What may not enter: deciding who may call, what to answer, or where
+//! What lives here: transports, a peer's identity on the wire, finding peers by their keys, who may connect, whether one
+//! can be reached, one long-lived session a peer pair with its own framing, and the closed set of messages on it. What may not enter: deciding who may call, what to answer, or where
 //! things are stored; that is the [`Handler`]'s, so the node's.
 //!
 //! Two things are open on purpose: other planes bring their own protocols on the same connections
@@ -9,25 +9,35 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod behaviour;
 mod config;
 pub mod defaults;
 mod error;
 mod fetch;
+mod gate;
+mod guarded;
 mod identity;
 mod overlay;
+mod prefix;
+mod reach;
+mod routing;
 mod session;
 mod swarm;
 mod transport;
 mod wire;
 
-pub use config::{Limits, OverlayConfig, RawProtocol, Timeouts};
+pub use access::{Access, Denial, NetworkScope};
+pub use config::{Limits, OverlayConfig, RawProtocol, ReachConfig, RoutingConfig, Timeouts};
 pub use error::{CloseReason, ConnectError, OverlayError, RequestError};
 pub use fetch::{FetchError, fetch_component, fetch_release};
 pub use futures::future::BoxFuture;
 pub use identity::{did_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 pub use overlay::{Overlay, PeerInfo};
+pub use prefix::{IpPrefix, PrefixError};
+pub use reach::{Reachability, Untested};
+pub use routing::{AddPeerError, PeerAddrs, ROUTING_PROTOCOL, RoutingError, bucket, distance};
 pub use session::{Handler, ProgressSender, SessionHandle, frame};
 pub use wire::{
     Event, MAX_NOTICE_BYTES, MAX_NOTICES, Notice, Place, Refusal, RefusalCode, Request, RequestKind,

@@ -1,14 +1,19 @@
 //! A peer's place in the network: what the node and the command line hold.
 
 use crate::{
-    ConnectError, Event, Handler, OverlayConfig, OverlayError, Request, RequestError, Response,
-    SessionHandle, Stream, Timeouts, defaults, did_of, identity, peer_id_of,
+    AddPeerError, ConnectError, Event, Handler, OverlayConfig, OverlayError, PeerAddrs, Reachability,
+    Request, RequestError, Response, RoutingError, SessionHandle, Stream, Timeouts, defaults, did_of,
+    identity, peer_id_of,
+    prefix::is_relayed,
+    routing,
     swarm::{Command, Registry, SwarmTask},
 };
 use actum_model::{Did, SecretKey};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr::Protocol};
 use std::{
+    collections::BTreeMap,
     fmt,
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +31,8 @@ pub struct PeerInfo {
     pub address: Multiaddr,
     /// Whether the peer dialled us.
     pub inbound: bool,
+    /// Whether the connection goes through a relay.
+    pub relayed: bool,
     /// Since when.
     pub since: Instant,
     /// The last round trip measured.
@@ -74,10 +81,42 @@ impl Overlay {
         self.0.did
     }
 
-    /// The addresses others can dial, each ending in `/p2p/…`. Empty where the configuration has none.
+    /// The addresses others can dial, each ending in `/p2p/…`: first those that lead here from elsewhere, as
+    /// [`external_addresses`](Self::external_addresses) has them, then those listened on. Empty where there are none.
     pub fn addresses(&self) -> Vec<Multiaddr> {
+        let mut all = self.external_addresses();
+        let listening = self.0.registry.lock().facts.listening.clone();
+        for address in self.named(listening) {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all
+    }
+
+    /// The addresses that lead here from elsewhere, each ending in `/p2p/…`: confirmed by a dial back, announced in the
+    /// configuration, or through a relay that keeps a place. They change while the overlay runs.
+    pub fn external_addresses(&self) -> Vec<Multiaddr> {
+        let facts = self.0.registry.lock().facts.clone();
+        let relayed = facts.listening.into_iter().filter(is_relayed);
+        self.named(facts.confirmed.into_iter().chain(facts.announced).chain(relayed))
+    }
+
+    fn named(&self, addresses: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {
         let peer = peer_id_of(&self.0.did);
-        self.0.registry.lock().listening.iter().map(|a| a.clone().with(Protocol::P2p(peer))).collect()
+        // One that ends in another peer is not ours to hand out.
+        addresses.into_iter().filter_map(|a| a.with_p2p(peer).ok()).collect()
+    }
+
+    /// Whether peers elsewhere can reach this one, and if not, why. It asks nobody; it says what is known by now.
+    pub fn reachability(&self) -> Reachability {
+        self.0.registry.lock().facts.reachability()
+    }
+
+    /// How many connections were refused since the start, by the code of the [`Denial`](crate::Denial); `record` counts
+    /// records that peers wanted kept.
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.0.registry.lock().refusals.clone()
     }
 
     /// The connected peers, one entry a connection, in no order.
@@ -108,7 +147,7 @@ impl Overlay {
         peer: &Did,
         addresses: &[Multiaddr],
     ) -> Result<SessionHandle, ConnectError> {
-        if let Some(session) = self.0.registry.session(peer) {
+        if let Some(session) = self.0.registry.best_session(peer) {
             return Ok(session);
         }
         let expected = peer_id_of(peer);
@@ -154,6 +193,70 @@ impl Overlay {
         };
         let after = self.0.timeouts.connect;
         timeout(after, asked).await.unwrap_or(Err(ConnectError::TimedOut { after }))
+    }
+
+    /// Asks the network for the 20 peers closest to a key, by [`distance`](crate::distance), closest first; this peer itself
+    /// is not among them. At most 10 s; 1.5 s after the last answer, it makes do with those there are.
+    pub async fn closest(&self, key: [u8; 32]) -> Result<Vec<PeerAddrs>, RoutingError> {
+        self.closest_n(key, defaults::BUCKET).await
+    }
+
+    /// The same for the `n` closest, at most 20.
+    pub async fn closest_n(&self, key: [u8; 32], n: NonZeroUsize) -> Result<Vec<PeerAddrs>, RoutingError> {
+        let mut found = self.query(key.to_vec(), n, None).await?;
+        found.sort_by_key(|p| routing::distance(&key, &p.did));
+        found.truncate(n.get());
+        Ok(found)
+    }
+
+    /// Finds where a peer is: among the peers known, or else by asking the network. Peers that do not
+    /// [serve](crate::RoutingConfig::serve) routing cannot be found.
+    pub async fn find_peer(&self, peer: &Did) -> Result<PeerAddrs, RoutingError> {
+        let found = self.query(peer_id_of(peer).to_bytes(), defaults::BUCKET, Some(*peer)).await?;
+        found.into_iter().next().ok_or(RoutingError::NotFound { peer: *peer })
+    }
+
+    async fn query(
+        &self,
+        key: Vec<u8>,
+        n: NonZeroUsize,
+        wanted: Option<Did>,
+    ) -> Result<Vec<PeerAddrs>, RoutingError> {
+        let (reply, answer) = oneshot::channel();
+        let query = Command::Query { key, n, wanted, reply };
+        self.0.commands.send(query).await.map_err(|_| RoutingError::ShutDown)?;
+        answer.await.unwrap_or(Err(RoutingError::ShutDown))
+    }
+
+    /// The peers in the routing table, for keeping over a restart. Each was connected and spoke the protocol; it may be
+    /// gone by now. Empty after a shutdown.
+    pub async fn known_peers(&self) -> Vec<PeerAddrs> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.commands.send(Command::Known { reply }).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Has a peer dialled, in its turn, so that it gets into the routing table if it is there and speaks the protocol: for
+    /// peers kept over a restart. Returns before it is dialled. Addresses outside the scope are left out.
+    pub async fn add_peer(&self, peer: Did, addresses: Vec<Multiaddr>) -> Result<(), AddPeerError> {
+        let (reply, answer) = oneshot::channel();
+        let add = Command::AddPeer { peer, addresses, reply };
+        self.0.commands.send(add).await.map_err(|_| AddPeerError::ShutDown)?;
+        answer.await.unwrap_or(Err(AddPeerError::ShutDown))
+    }
+
+    /// At most `n` peers of the routing table. The same table and seed give the same peers; each is as likely as any other.
+    pub async fn sample(&self, n: usize, seed: u64) -> Vec<PeerAddrs> {
+        routing::sample(self.known_peers().await, n, seed)
+    }
+
+    /// Refuses a peer from now on and closes its connections: for whoever was caught. It holds until the overlay ends, or
+    /// until 4,096 others were denied; lists that last are in [`Access`](crate::Access).
+    pub async fn deny_peer(&self, peer: Did) {
+        // After a shutdown there is nobody left to refuse.
+        let _ = self.0.commands.send(Command::Deny { peer }).await;
     }
 
     /// The session with a connected peer, if there is one: for many requests in a row.

@@ -1,24 +1,32 @@
 //! The swarm's task: dials, listens, and turns streams into sessions. The hot path does not pass through here.
 
 use crate::{
-    CloseReason, ConnectError, Multiaddr, OverlayConfig, OverlayError, PeerId, PeerInfo, SESSION_PROTOCOL,
-    Stream,
+    AddPeerError, CloseReason, ConnectError, Multiaddr, OverlayConfig, OverlayError, PeerAddrs, PeerId,
+    PeerInfo, SESSION_PROTOCOL, Stream,
+    access::Vet,
     behaviour::{OpenError, StreamEvent},
     defaults, did_of,
+    prefix::{ip_of, is_relayed},
+    reach::{Facts, Observed, Relays},
+    routing::{Found, Joins, Queries, Table, Upkeep},
     session::{Budget, Driver, Handler, SessionHandle},
-    transport::{Network, NetworkEvent, build, chain, dial_error},
+    transport::{Network, NetworkEvent, build, chain, denial, dial_error},
 };
 use actum_model::Did;
 use futures::StreamExt;
 use libp2p::{
-    StreamProtocol, Swarm, identify, identity, ping,
+    StreamProtocol, Swarm,
+    core::ConnectedPoint,
+    identify, identity, ping,
     swarm::{
-        ConnectionId, SwarmEvent,
+        ConnectionId, ListenError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -36,6 +44,14 @@ pub(crate) enum Command {
     Connect { peer: Option<PeerId>, addresses: Vec<Multiaddr>, reply: Reply<SessionHandle> },
     /// Open a stream of another plane's protocol to a connected peer.
     OpenRaw { peer: Did, protocol: StreamProtocol, reply: Reply<Stream> },
+    /// Look for the peers closest to a key, or for the one peer wanted.
+    Query { key: Vec<u8>, n: NonZeroUsize, wanted: Option<Did>, reply: Found },
+    /// List the peers in the table.
+    Known { reply: oneshot::Sender<Vec<PeerAddrs>> },
+    /// Dial a peer to join the network through it.
+    AddPeer { peer: Did, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), AddPeerError>> },
+    /// Refuse a peer from now on, and part from it.
+    Deny { peer: Did },
     /// Close everything.
     Shutdown { reply: oneshot::Sender<()> },
 }
@@ -47,8 +63,10 @@ pub(crate) struct Registry(Mutex<State>);
 #[derive(Default)]
 pub(crate) struct State {
     sessions: HashMap<Did, Vec<Open>>,
-    connections: HashMap<ConnectionId, PeerInfo>,
-    pub(crate) listening: Vec<Multiaddr>,
+    pub(crate) connections: HashMap<ConnectionId, Connected>,
+    pub(crate) facts: Facts,
+    /// How often what was refused, by its code.
+    pub(crate) refusals: BTreeMap<&'static str, u64>,
 }
 
 struct Open {
@@ -58,6 +76,27 @@ struct Open {
     handle: SessionHandle,
 }
 
+/// A connection, and what is known of the peer at its other end.
+pub(crate) struct Connected {
+    pub(crate) info: PeerInfo,
+    /// Where the peer is; through a relay, where that is.
+    pub(crate) observed: Option<IpAddr>,
+    pub(crate) relayed: bool,
+    /// Whether the peer dials back; none before it said what it speaks.
+    dials_back: bool,
+    /// Which of our stream protocols it speaks; none before it said so.
+    speaks: Option<Vec<StreamProtocol>>,
+}
+
+/// What a peer said about itself, and about us.
+pub(crate) struct Told {
+    pub(crate) protocols: Vec<StreamProtocol>,
+    /// Addresses it calls its own.
+    pub(crate) addresses: Vec<Multiaddr>,
+    /// The address it sees us at.
+    pub(crate) observed: Multiaddr,
+}
+
 impl Registry {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -65,21 +104,49 @@ impl Registry {
 
     /// A session with that peer that is not over.
     pub(crate) fn session(&self, peer: &Did) -> Option<SessionHandle> {
-        self.lock().session(peer)
+        self.lock().open(peer).map(|s| s.handle.clone())
+    }
+
+    /// The same, but none where there is only one through a relay although a direct connection is there to open a better
+    /// one on.
+    pub(crate) fn best_session(&self, peer: &Did) -> Option<SessionHandle> {
+        let state = self.lock();
+        let open = state.open(peer)?;
+        let better = state.is_relayed(open.connection)
+            && state.connection(peer).is_some_and(|direct| !state.is_relayed(direct));
+        (!better).then(|| open.handle.clone())
     }
 }
 
 impl State {
-    fn session(&self, peer: &Did) -> Option<SessionHandle> {
-        self.sessions.get(peer)?.iter().find(|s| s.handle.closed().is_none()).map(|s| s.handle.clone())
+    fn open(&self, peer: &Did) -> Option<&Open> {
+        let open = self.sessions.get(peer)?.iter().filter(|s| s.handle.closed().is_none());
+        open.min_by_key(|s| (self.is_relayed(s.connection), s.number))
+    }
+
+    fn is_relayed(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|c| c.relayed)
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerInfo> {
-        self.connections.values().cloned().collect()
+        self.connections.values().map(|c| c.info.clone()).collect()
     }
 
+    /// A connection with that peer, a direct one if there is one.
     fn connection(&self, peer: &Did) -> Option<ConnectionId> {
-        self.connections.iter().find(|(_, info)| info.did == *peer).map(|(id, _)| *id)
+        let with = self.connections.iter().filter(|(_, c)| c.info.did == *peer);
+        with.min_by_key(|(_, c)| (c.relayed, c.info.since)).map(|(id, _)| *id)
+    }
+
+    /// Connections we made to peers that dial back.
+    pub(crate) fn probers(&self) -> usize {
+        self.connections.values().filter(|c| c.dials_back && !c.info.inbound).count()
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count(&mut self, code: &'static str) {
+        let count = self.refusals.entry(code).or_default();
+        *count = count.saturating_add(1);
     }
 }
 
@@ -87,9 +154,26 @@ impl State {
 struct Waiting {
     connection: ConnectionId,
     peer: Option<PeerId>,
-    /// The stream asked for; none while dialling.
-    token: Option<u64>,
+    stage: Stage,
     replies: Vec<Reply<SessionHandle>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// There is no connection yet.
+    Dialling,
+    /// The peer has not said yet what it speaks.
+    Listening,
+    /// This stream was asked for.
+    Opening(u64),
+}
+
+/// Somebody waits for a stream to a peer that has not said yet what it speaks.
+struct EarlyRaw {
+    connection: ConnectionId,
+    peer: Did,
+    protocol: StreamProtocol,
+    reply: Reply<Stream>,
 }
 
 impl Waiting {
@@ -108,15 +192,23 @@ struct Ended {
 }
 
 pub(crate) struct SwarmTask {
-    swarm: Swarm<Network>,
-    config: OverlayConfig,
+    pub(crate) swarm: Swarm<Network>,
+    pub(crate) config: OverlayConfig,
+    pub(crate) vet: Arc<Vet>,
+    pub(crate) table: Table,
+    pub(crate) queries: Queries,
+    pub(crate) joins: Joins,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) relays: Relays,
+    pub(crate) observed: Observed,
     handler: Arc<dyn Handler>,
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     budget: Arc<Budget>,
     commands: mpsc::Receiver<Command>,
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
     waiting: Vec<Waiting>,
     raw: HashMap<u64, (ConnectionId, Reply<Stream>)>,
+    early: Vec<EarlyRaw>,
     numbers: u64,
 }
 
@@ -129,9 +221,19 @@ impl SwarmTask {
         registry: Arc<Registry>,
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, OverlayError> {
-        let swarm = build(&config, keypair).map_err(|e| OverlayError::Transport(e.to_string()))?;
+        let now = Instant::now();
+        let vet = Arc::new(Vet { access: config.access.clone(), scope: config.scope() });
+        let relays = Relays::new(&config.reach.relays, now)?;
+        let swarm = build(&config, &vet, keypair)?;
         let budget = Budget::new(config.limits.reassembly_total_bytes);
         let mut task = Self {
+            table: Table::new(Arc::clone(&vet), config.exempts_loopback()),
+            vet,
+            queries: Queries::default(),
+            joins: Joins::default(),
+            upkeep: Upkeep::new(now),
+            relays,
+            observed: Observed::default(),
             swarm,
             handler,
             registry,
@@ -140,9 +242,18 @@ impl SwarmTask {
             ended: mpsc::channel(defaults::COMMAND_QUEUE),
             waiting: Vec::new(),
             raw: HashMap::new(),
+            early: Vec::new(),
             numbers: 0,
             config,
         };
+        {
+            let facts = &mut task.registry.lock().facts;
+            facts.probing = task.config.reach.probe;
+            facts.announced = task.config.reach.announce.clone();
+        }
+        for address in task.config.reach.announce.clone() {
+            task.swarm.add_external_address(address);
+        }
         for address in task.config.listen.clone() {
             let refuse = |reason: String| OverlayError::Listen { address: address.to_string(), reason };
             free(&address).map_err(|e| refuse(e.to_string()))?;
@@ -151,7 +262,7 @@ impl SwarmTask {
                 loop {
                     match task.swarm.select_next_some().await {
                         SwarmEvent::NewListenAddr { listener_id, address } => {
-                            task.listening(address);
+                            task.listening(listener_id, address);
                             if listener_id == listener {
                                 return Ok(());
                             }
@@ -176,15 +287,30 @@ impl SwarmTask {
     /// Runs until told to shut down, or until nobody is left to tell.
     pub(crate) async fn run(mut self) {
         let last = loop {
+            let due = self.relays_at().into_iter().chain([self.upkeep_at()]).min();
+            let due = due.map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(ended) = self.ended.1.recv() => self.on_ended(&ended),
                 command = self.commands.recv() => match command {
                     Some(Command::Connect { peer, addresses, reply }) => self.connect(peer, addresses, reply),
                     Some(Command::OpenRaw { peer, protocol, reply }) => self.open_raw(peer, protocol, reply),
+                    Some(Command::Query { key, n, wanted, reply }) => self.query(key, n, wanted, reply),
+                    Some(Command::Known { reply }) => {
+                        let _ = reply.send(self.table_peers());
+                    }
+                    Some(Command::AddPeer { peer, addresses, reply }) => {
+                        let _ = reply.send(self.add_peer(peer, addresses));
+                    }
+                    Some(Command::Deny { peer }) => self.deny(peer),
                     Some(Command::Shutdown { reply }) => break Some(reply),
                     None => break None,
                 },
+                () = sleep_until(due) => {
+                    let now = Instant::now();
+                    self.upkeep(now);
+                    self.ask_relays(now);
+                }
             }
         };
         self.close().await;
@@ -231,7 +357,7 @@ impl SwarmTask {
     fn connect(&mut self, peer: Option<PeerId>, addresses: Vec<Multiaddr>, reply: Reply<SessionHandle>) {
         if let Some(peer) = peer {
             let Some(did) = did_of(peer) else { return };
-            if let Some(session) = self.registry.session(&did) {
+            if let Some(session) = self.registry.best_session(&did) {
                 let _ = reply.send(Ok(session));
                 return;
             }
@@ -241,8 +367,9 @@ impl SwarmTask {
             }
             let connection = self.registry.lock().connection(&did);
             if let Some(connection) = connection {
-                let waiting = Waiting { connection, peer: Some(peer), token: None, replies: vec![reply] };
-                self.open_session(peer, waiting);
+                let stage = Stage::Listening;
+                let waiting = Waiting { connection, peer: Some(peer), stage, replies: vec![reply] };
+                self.open_session(peer, did, waiting);
                 return;
             }
             if addresses.is_empty() {
@@ -263,37 +390,128 @@ impl SwarmTask {
             }
             (None, None) => return,
         };
-        let waiting =
-            Waiting { connection: options.connection_id(), peer, token: None, replies: vec![reply] };
+        let waiting = Waiting {
+            connection: options.connection_id(),
+            peer,
+            stage: Stage::Dialling,
+            replies: vec![reply],
+        };
         match self.swarm.dial(options) {
             Ok(()) => self.waiting.push(waiting),
             Err(e) => waiting.answer(&Err(dial_error(&e, peer))),
         }
     }
 
-    fn open_session(&mut self, peer: PeerId, mut waiting: Waiting) {
-        let token = self.number();
-        waiting.token = Some(token);
-        self.swarm.behaviour_mut().streams.open(peer, waiting.connection, SESSION, token);
+    /// Opens a session, once the peer has said that it speaks the protocol: see the swarm's configuration for why.
+    fn open_session(&mut self, peer: PeerId, did: Did, mut waiting: Waiting) {
+        match self.speaks(waiting.connection, &SESSION) {
+            None => waiting.stage = Stage::Listening,
+            Some(true) => {
+                let token = self.number();
+                waiting.stage = Stage::Opening(token);
+                self.swarm.behaviour_mut().streams.open(peer, waiting.connection, SESSION, token);
+            }
+            Some(false) => {
+                let error = ConnectError::ProtocolNotSupported { peer: did, protocol: SESSION_PROTOCOL };
+                waiting.answer(&Err(error));
+                return;
+            }
+        }
         self.waiting.push(waiting);
     }
 
     fn open_raw(&mut self, peer: Did, protocol: StreamProtocol, reply: Reply<Stream>) {
         let connection = self.registry.lock().connection(&peer);
-        let Some(connection) = connection else {
-            let _ = reply.send(Err(ConnectError::NoAddress { peer }));
-            return;
+        match connection {
+            Some(connection) => self.open_raw_on(EarlyRaw { connection, peer, protocol, reply }),
+            None => {
+                let _ = reply.send(Err(ConnectError::NoAddress { peer }));
+            }
+        }
+    }
+
+    fn open_raw_on(&mut self, early: EarlyRaw) {
+        match self.speaks(early.connection, &early.protocol) {
+            None => self.early.push(early),
+            Some(true) => {
+                let EarlyRaw { connection, peer, protocol, reply } = early;
+                let token = self.number();
+                self.swarm.behaviour_mut().streams.open(
+                    crate::peer_id_of(&peer),
+                    connection,
+                    protocol,
+                    token,
+                );
+                self.raw.insert(token, (connection, reply));
+            }
+            Some(false) => {
+                let EarlyRaw { peer, protocol, reply, .. } = early;
+                let reason = format!("{peer} does not speak {protocol}");
+                let _ = reply.send(Err(ConnectError::Lost { reason }));
+            }
+        }
+    }
+
+    /// Whether the peer at the other end speaks one of our stream protocols; none before it said so.
+    fn speaks(&self, connection: ConnectionId, protocol: &StreamProtocol) -> Option<bool> {
+        let state = self.registry.lock();
+        state.connections.get(&connection)?.speaks.as_ref().map(|s| s.contains(protocol))
+    }
+
+    /// A peer said what it speaks: whoever waited for that goes on.
+    fn on_told(&mut self, connection: ConnectionId, peer: PeerId, told: &Told) {
+        let Some(did) = did_of(peer) else { return };
+        let first = {
+            let mut state = self.registry.lock();
+            let Some(open) = state.connections.get_mut(&connection) else { return };
+            let first = open.speaks.is_none();
+            let ours = |p: &&StreamProtocol| {
+                **p == SESSION || self.config.raw_protocols.iter().any(|r| r.name == **p)
+            };
+            open.speaks = Some(told.protocols.iter().filter(ours).cloned().collect());
+            open.dials_back = Self::is_prober(told);
+            first
         };
-        let token = self.number();
-        self.swarm.behaviour_mut().streams.open(crate::peer_id_of(&peer), connection, protocol, token);
-        self.raw.insert(token, (connection, reply));
+        self.on_routable(connection, peer, told);
+        if !first {
+            return;
+        }
+        self.on_seen(connection, told);
+        let here = |w: &Waiting| w.connection == connection && w.stage == Stage::Listening;
+        while let Some(at) = self.waiting.iter().position(here) {
+            let waiting = self.waiting.swap_remove(at);
+            self.open_session(peer, did, waiting);
+        }
+        while let Some(at) = self.early.iter().position(|e| e.connection == connection) {
+            let early = self.early.swap_remove(at);
+            self.open_raw_on(early);
+        }
+    }
+
+    /// Refuses a peer from now on, and closes what there is with it.
+    fn deny(&mut self, peer: Did) {
+        let id = crate::peer_id_of(&peer);
+        let network = self.swarm.behaviour_mut();
+        network.gate.deny(peer);
+        network.kad.inner.remove_peer(&id);
+        // It fails where the peer is not connected.
+        let _ = self.swarm.disconnect_peer_id(id);
     }
 
     fn on_event(&mut self, event: SwarmEvent<NetworkEvent>) {
         match event {
-            SwarmEvent::NewListenAddr { address, .. } => self.listening(address),
+            SwarmEvent::NewListenAddr { listener_id, address } => self.listening(listener_id, address),
             SwarmEvent::ExpiredListenAddr { address, .. } => {
-                self.registry.lock().listening.retain(|a| *a != address);
+                self.registry.lock().facts.listening.retain(|a| *a != address);
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, .. } => {
+                self.on_listener_closed(listener_id, &addresses, Instant::now());
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => self.on_external(address, true),
+            SwarmEvent::ExternalAddrExpired { address } => self.on_external(address, false),
+            SwarmEvent::IncomingConnectionError { error: ListenError::Denied { cause }, .. } => {
+                let code = denial(&cause).map_or("other", |d| d.code());
+                self.registry.lock().count(code);
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let Some(did) = did_of(peer_id) else { return };
@@ -301,21 +519,54 @@ impl SwarmTask {
                     did,
                     address: endpoint.get_remote_address().clone(),
                     inbound: endpoint.is_listener(),
+                    relayed: endpoint.is_relayed(),
                     since: Instant::now(),
                     rtt: None,
                     agent: None,
                 };
-                self.registry.lock().connections.insert(connection_id, info);
+                // Who comes through a relay shows only its name; where it came through is where we listen.
+                let seen = match &endpoint {
+                    ConnectedPoint::Listener { local_addr, send_back_addr } => {
+                        if is_relayed(local_addr) {
+                            local_addr
+                        } else {
+                            send_back_addr
+                        }
+                    }
+                    ConnectedPoint::Dialer { address, .. } => address,
+                };
+                let connected = Connected {
+                    observed: ip_of(seen),
+                    relayed: info.relayed,
+                    info,
+                    dials_back: false,
+                    speaks: None,
+                };
+                self.registry.lock().connections.insert(connection_id, connected);
                 self.on_dialled(peer_id, did, connection_id);
+                self.on_joined(connection_id);
             }
             SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
-                self.registry.lock().connections.remove(&connection_id);
+                {
+                    let mut state = self.registry.lock();
+                    state.connections.remove(&connection_id);
+                    state.facts.probers = state.probers();
+                }
                 let reason = cause.map_or("the peer closed it".to_owned(), |e| chain(&e));
                 self.fail_waiting(connection_id, &ConnectError::Lost { reason: reason.clone() });
                 self.raw.retain(|_, (connection, _)| *connection != connection_id);
+                self.early.retain(|early| early.connection != connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                if let libp2p::swarm::DialError::Denied { cause } = &error {
+                    let code = denial(cause).map_or("other", |d| d.code());
+                    self.registry.lock().count(code);
+                }
                 self.fail_waiting(connection_id, &dial_error(&error, peer_id));
+                if let Some(peer) = peer_id {
+                    self.on_gone(peer, &error);
+                }
+                self.on_joined(connection_id);
             }
             SwarmEvent::Behaviour(NetworkEvent::Streams((peer, connection, event))) => {
                 self.on_stream(peer, connection, event);
@@ -329,26 +580,65 @@ impl SwarmTask {
                     self.swarm.close_connection(connection);
                 }
             },
-            SwarmEvent::Behaviour(NetworkEvent::Identify(identify::Event::Received {
-                connection_id,
-                mut info,
-                ..
-            })) => {
+            SwarmEvent::Behaviour(NetworkEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(NetworkEvent::Kad(event)) => self.on_kad(event),
+            SwarmEvent::Behaviour(NetworkEvent::Prober(event)) => self.on_probe(&event),
+            SwarmEvent::Behaviour(NetworkEvent::DialsBack(event)) => {
+                tracing::debug!(client = %event.client, address = %event.tested_addr, "dialled back: {:?}", event.result);
+            }
+            SwarmEvent::Behaviour(NetworkEvent::Relay(event)) => tracing::debug!("relay: {event:?}"),
+            SwarmEvent::Behaviour(NetworkEvent::Relayed(event)) => tracing::debug!("relayed: {event:?}"),
+            SwarmEvent::Behaviour(NetworkEvent::Punching(event)) => {
+                tracing::debug!(peer = %event.remote_peer_id, "a direct way past the relay: {:?}", event.result);
+            }
+            #[cfg(feature = "mdns")]
+            SwarmEvent::Behaviour(NetworkEvent::Mdns(libp2p::mdns::Event::Discovered(found))) => {
+                for (peer, address) in found {
+                    if self.vet.permits(&address).is_ok() {
+                        self.join(Some(peer), vec![crate::prefix::without_peer(address).0]);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        match event {
+            identify::Event::Received { connection_id, peer_id, mut info } => {
                 info.agent_version.truncate(info.agent_version.floor_char_boundary(64));
                 self.describe(connection_id, |peer| peer.agent = Some(info.agent_version));
+                let told = Told {
+                    protocols: info.protocols,
+                    addresses: info.listen_addrs,
+                    observed: info.observed_addr,
+                };
+                self.on_told(connection_id, peer_id, &told);
+            }
+            identify::Event::Error { connection_id, error, .. } => {
+                let reason = format!("the peer does not say what it speaks: {error}");
+                let unheard = |w: &Waiting| w.connection == connection_id && w.stage == Stage::Listening;
+                while let Some(at) = self.waiting.iter().position(unheard) {
+                    let lost = ConnectError::Lost { reason: reason.clone() };
+                    self.waiting.swap_remove(at).answer(&Err(lost));
+                }
+                self.early.retain(|early| early.connection != connection_id);
             }
             _ => {}
         }
     }
 
     fn describe(&self, connection: ConnectionId, change: impl FnOnce(&mut PeerInfo)) {
-        if let Some(info) = self.registry.lock().connections.get_mut(&connection) {
-            change(info);
+        if let Some(connected) = self.registry.lock().connections.get_mut(&connection) {
+            change(&mut connected.info);
         }
     }
 
-    fn listening(&self, address: Multiaddr) {
-        let listening = &mut self.registry.lock().listening;
+    fn listening(&mut self, listener: libp2p::core::transport::ListenerId, address: Multiaddr) {
+        if !self.believes_listener(listener, &address) {
+            return;
+        }
+        let listening = &mut self.registry.lock().facts.listening;
         if !listening.contains(&address) {
             listening.push(address);
         }
@@ -356,18 +646,19 @@ impl SwarmTask {
 
     /// A connection is up; if it is one somebody waits for, a session is opened on it.
     fn on_dialled(&mut self, peer: PeerId, did: Did, connection: ConnectionId) {
-        let Some(at) = self.waiting.iter().position(|w| w.connection == connection && w.token.is_none())
+        let Some(at) =
+            self.waiting.iter().position(|w| w.connection == connection && w.stage == Stage::Dialling)
         else {
             return;
         };
         let mut waiting = self.waiting.swap_remove(at);
         waiting.peer = Some(peer);
-        match self.registry.session(&did) {
+        match self.registry.best_session(&did) {
             Some(session) => {
                 waiting.answer(&Ok(session));
                 self.swarm.close_connection(connection);
             }
-            None => self.open_session(peer, waiting),
+            None => self.open_session(peer, did, waiting),
         }
     }
 
@@ -407,7 +698,7 @@ impl SwarmTask {
                 });
                 if let Some((_, reply)) = self.raw.remove(&token) {
                     let _ = reply.send(result);
-                } else if let Some(at) = self.waiting.iter().position(|w| w.token == Some(token)) {
+                } else if let Some(at) = self.waiting.iter().position(|w| w.stage == Stage::Opening(token)) {
                     let waiting = self.waiting.swap_remove(at);
                     let session = result.map(|stream| self.start_session(did, connection, stream, false));
                     waiting.answer(&session);

@@ -15,7 +15,8 @@ use actum_overlay::{
 };
 use ipld_core::ipld::Ipld;
 use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub const LONG: Duration = Duration::from_secs(30);
 
@@ -146,4 +147,54 @@ pub async fn hostile(target: &str) -> Stream {
         }
     });
     control.open_stream(peer, StreamProtocol::new(SESSION_PROTOCOL)).await.unwrap()
+}
+
+/// A configuration that joins the network through these peers.
+pub fn joining(bootstrap: &[Multiaddr]) -> OverlayConfig {
+    let mut config = OverlayConfig::default();
+    config.routing.bootstrap = bootstrap.to_vec();
+    config
+}
+
+pub async fn started(n: u8, config: OverlayConfig) -> Overlay {
+    Overlay::start(config, &key(n), echo()).await.unwrap()
+}
+
+/// Asks again and again until the answer is yes; fails with what it was about after half a minute.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let asked = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
+        while !holds().await {
+            pace.tick().await;
+        }
+    };
+    tokio::time::timeout(LONG, asked).await.unwrap_or_else(|_| panic!("not so after {LONG:?}: {what}"));
+}
+
+/// A way to `target` for peers that cannot choose where they come from: whoever dials the address returned arrives from
+/// `source`.
+pub async fn by_way_of(source: String, target: SocketAddr) -> Multiaddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = tcp_from(&source, target).await;
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+}
+
+/// A bare TCP connection from an address of our choice.
+pub async fn tcp_from(source: &str, target: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    socket.connect(target).await.unwrap()
+}
+
+/// The socket address an overlay listens on.
+pub fn socket(overlay: &Overlay) -> SocketAddr {
+    let address = address(overlay, "tcp");
+    let parts: Vec<&str> = address.split('/').collect();
+    format!("{}:{}", parts[2], parts[4]).parse().unwrap()
 }

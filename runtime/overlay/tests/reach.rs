@@ -1,0 +1,130 @@
+//! How a peer is reached from elsewhere, over real sockets: dialled back, through a relay, and past it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use actum_overlay::{Multiaddr, NetworkScope, Overlay, OverlayConfig, Reachability, RequestError, Response};
+use common::*;
+
+/// A relay on loopback, which knows the address that others reach it at.
+async fn relay(n: u8) -> Overlay {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
+    let mut config = OverlayConfig { listen: vec![address.clone()], ..OverlayConfig::default() };
+    config.reach.relay = true;
+    config.reach.announce = vec![address];
+    started(n, config).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_listen_is_reached_through_a_relay_for_little_and_not_for_much() {
+    let relay = relay(1).await;
+    let mut config = OverlayConfig::client();
+    config.reach.relays = relay.external_addresses();
+    let target = started(2, config).await;
+    until("the target holds a place", || async { !target.external_addresses().is_empty() }).await;
+    assert!(matches!(target.reachability(), Reachability::Relayed { .. }), "{}", target.reachability());
+
+    let requester = started(3, OverlayConfig::client()).await;
+    let session = requester.connect_to(&target.did(), &target.external_addresses()).await.unwrap();
+    assert_eq!(session.request(&chunk(5), LONG).await, Ok(Response::Chunk { bytes: vec![0, 0, 0, 5] }));
+    let info = requester.peers().into_iter().find(|p| p.did == target.did()).unwrap();
+    assert!(info.relayed && !info.inbound, "{info:?}");
+    assert!(target.peers().iter().any(|p| p.did == requester.did() && p.relayed && p.inbound));
+
+    // A relay is for signalling: it cuts what carries more than 128 KiB, and the request says so.
+    let much = session.request(&call(&key(3), vec![7; 1 << 20]), LONG).await;
+    assert!(
+        matches!(much, Err(RequestError::LostBeforeSending { .. } | RequestError::LostWhileWaiting { .. })),
+        "{much:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_relay_gives_no_place() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
+    let mut config = OverlayConfig { listen: vec![address.clone()], ..OverlayConfig::default() };
+    config.reach.announce = vec![address];
+    let no_relay = started(1, config).await;
+    let mut config = OverlayConfig::client();
+    config.reach.relays = no_relay.external_addresses();
+    let target = started(2, config).await;
+    until("it was asked", || async { !no_relay.peers().is_empty() }).await;
+    assert_eq!(target.external_addresses(), vec![]);
+    assert_eq!(target.reachability(), Reachability::NotListening);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_meet_through_a_relay_find_the_direct_way() {
+    let relay = relay(1).await;
+    let mut config = OverlayConfig::default();
+    config.reach.relays = relay.external_addresses();
+    let target = started(2, config).await;
+    let circuit = |overlay: &Overlay| {
+        let addresses = overlay.external_addresses();
+        addresses.into_iter().find(|a| a.to_string().contains("p2p-circuit"))
+    };
+    until("the target holds a place", || async { circuit(&target).is_some() }).await;
+    let requester = started(3, OverlayConfig::default()).await;
+    requester.connect_to(&target.did(), &[circuit(&target).unwrap()]).await.unwrap();
+    let direct = || requester.peers().into_iter().any(|p| p.did == target.did() && !p.relayed);
+    until("a direct connection is there", || async { direct() }).await;
+    // And a session asked for from then on is on it: it carries what the relay would not.
+    let session = requester.connect_to(&target.did(), &[]).await.unwrap();
+    let much = session.request(&call(&key(3), vec![7; 1 << 20]), LONG).await;
+    assert_eq!(much, Ok(done(vec![7; 1 << 20])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_dialled_back_is_confirmed_and_handed_out() {
+    let prober = started(1, OverlayConfig::default()).await;
+    let overlay = started(2, OverlayConfig::default()).await;
+    assert_eq!(overlay.reachability(), Reachability::LoopbackOnly);
+    overlay.connect(&address(&prober, "tcp")).await.unwrap();
+    until("the address is confirmed", || async { overlay.reachability().code() == "public" }).await;
+    let confirmed = overlay.external_addresses();
+    assert!(overlay.addresses().starts_with(&confirmed));
+    let own = address(&overlay, "tcp");
+    assert!(confirmed.iter().any(|a| a.to_string() == own), "{confirmed:?} without {own}");
+    // Nobody asked the prober to be reached; it dialled nobody, and knows nothing.
+    assert_eq!(prober.external_addresses(), vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_the_internet_does_not_dial_back_into_this_machine() {
+    let config = OverlayConfig { scope: Some(NetworkScope::Internet), ..OverlayConfig::default() };
+    let prober = started(1, config).await;
+    let listen = vec!["/ip4/0.0.0.0/tcp/0".parse().unwrap()];
+    let config = OverlayConfig { listen, scope: Some(NetworkScope::Machine), ..OverlayConfig::default() };
+    let overlay = started(2, config).await;
+    if overlay.reachability() == Reachability::LoopbackOnly {
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    }
+    assert_eq!(overlay.reachability().code(), "unknown-no-prober");
+    overlay.connect(&address(&prober, "tcp")).await.unwrap();
+    until("the address counts as blocked", || async { overlay.reachability().code() == "blocked" }).await;
+    assert_eq!(overlay.external_addresses(), vec![]);
+}
+
+#[tokio::test]
+async fn what_the_configuration_cannot_have_is_refused_at_the_start() {
+    let mut config = OverlayConfig::client();
+    config.reach.relays = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
+    let refused = Overlay::start(config, &key(1), echo()).await.unwrap_err();
+    assert!(refused.to_string().contains("ends in /p2p/"), "{refused}");
+    #[cfg(not(feature = "mdns"))]
+    {
+        let mut config = OverlayConfig::client();
+        config.reach.mdns = true;
+        let refused = Overlay::start(config, &key(1), echo()).await.unwrap_err();
+        assert_eq!(refused.to_string(), "mdns needs a build with the feature \"mdns\"");
+    }
+}
