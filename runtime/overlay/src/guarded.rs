@@ -192,3 +192,64 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Guarded<B> {
         event
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, NetworkScope};
+    use libp2p::swarm::dummy;
+    use std::time::Duration;
+
+    fn guarded() -> Guarded<dummy::Behaviour> {
+        let vet = Vet { access: Access::default(), scope: NetworkScope::Internet };
+        Guarded::new(dummy::Behaviour, Arc::new(vet))
+    }
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn dials_at_others_wish_are_few_a_minute_and_none_beyond_the_scope() {
+        let mut guarded = guarded().with_rate(2);
+        let (now, public) = (Instant::now(), [address("/ip4/8.8.8.8/tcp/1")]);
+        let mut dial = |addresses: &[Multiaddr], at| guarded.may_dial(addresses, at).map_err(|d| d.code());
+        let both = [public[0].clone(), address("/ip4/192.168.1.1/tcp/80")];
+        assert_eq!(dial(&both, now), Err("out-of-scope"), "one bad address spoils the dial");
+        assert_eq!(dial(&public, now), Ok(()));
+        assert_eq!(dial(&public, now + Duration::from_secs(59)), Ok(()));
+        assert_eq!(dial(&public, now + Duration::from_secs(59)), Err("dials-on-demand"));
+        assert_eq!(dial(&public, now + defaults::MINUTE), Ok(()));
+    }
+
+    #[test]
+    fn what_may_be_ours_lies_where_we_were_seen_and_is_bounded() {
+        let mut guarded = guarded();
+        assert!(!guarded.may_be_ours(&address("/ip4/8.8.8.8/tcp/1")), "nobody saw us there");
+        for seen in ["8.8.8.8", "10.0.0.1"] {
+            guarded.believe(seen.parse().unwrap());
+        }
+        assert!(!guarded.may_be_ours(&address("/ip4/10.0.0.1/tcp/1")), "beyond the scope");
+        let relay = "/ip4/8.8.8.8/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit";
+        assert!(!guarded.may_be_ours(&address(relay)), "the relay's");
+        let taken =
+            (1..1000).filter(|n| guarded.may_be_ours(&address(&format!("/ip4/8.8.8.8/tcp/{n}")))).count();
+        assert_eq!(taken, defaults::CANDIDATES);
+        assert!(guarded.may_be_ours(&address("/ip4/8.8.8.8/tcp/1")), "known already");
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_left_alone_for_a_while_and_memory_of_it_is_bounded() {
+        let mut guarded = guarded();
+        let (now, peer) = (Instant::now(), PeerId::random());
+        guarded.gone(peer, now);
+        assert!(guarded.is_gone(peer, now) && !guarded.is_gone(peer, now + defaults::GONE));
+        for _ in 0..2 * defaults::GONE_PEERS {
+            guarded.gone(PeerId::random(), now);
+        }
+        assert_eq!(guarded.gone.len(), defaults::GONE_PEERS);
+        let later = PeerId::random();
+        guarded.gone(later, now + defaults::GONE);
+        assert_eq!(guarded.gone.len(), 1, "the old ones made room");
+    }
+}

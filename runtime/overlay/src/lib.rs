@@ -21,6 +21,7 @@ mod identity;
 mod overlay;
 mod prefix;
 mod reach;
+mod registry;
 mod routing;
 mod session;
 mod swarm;

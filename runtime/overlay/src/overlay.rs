@@ -5,8 +5,9 @@ use crate::{
     Request, RequestError, Response, RoutingError, SessionHandle, Stream, Timeouts, defaults, did_of,
     identity, peer_id_of,
     prefix::is_relayed,
+    registry::Registry,
     routing,
-    swarm::{Command, Registry, SwarmTask},
+    swarm::{Command, SwarmTask},
 };
 use actum_model::{Did, SecretKey};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr::Protocol};

@@ -1,15 +1,19 @@
 //! The swarm's task: dials, listens, and turns streams into sessions. The hot path does not pass through here.
 
+mod opening;
+
+use opening::{EarlyRaw, Stage, Waiting};
+
 use crate::{
     AddPeerError, CloseReason, ConnectError, Multiaddr, OverlayConfig, OverlayError, PeerAddrs, PeerId,
     PeerInfo, SESSION_PROTOCOL, Stream,
     access::Vet,
-    behaviour::{OpenError, StreamEvent},
     defaults, did_of,
     prefix::{ip_of, is_relayed},
-    reach::{Facts, Observed, Relays},
+    reach::{Observed, Relays},
+    registry::{Connected, Registry, State, Told},
     routing::{Found, Joins, Queries, Table, Upkeep},
-    session::{Budget, Driver, Handler, SessionHandle},
+    session::{Budget, Handler, SessionHandle},
     transport::{Network, NetworkEvent, build, chain, denial, dial_error},
 };
 use actum_model::Did;
@@ -18,18 +22,9 @@ use libp2p::{
     StreamProtocol, Swarm,
     core::ConnectedPoint,
     identify, identity, ping,
-    swarm::{
-        ConnectionId, ListenError, SwarmEvent,
-        dial_opts::{DialOpts, PeerCondition},
-    },
+    swarm::{ConnectionId, ListenError, SwarmEvent},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Instant};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep_until, timeout},
@@ -54,134 +49,6 @@ pub(crate) enum Command {
     Deny { peer: Did },
     /// Close everything.
     Shutdown { reply: oneshot::Sender<()> },
-}
-
-/// What the overlay and the swarm's task both see.
-#[derive(Default)]
-pub(crate) struct Registry(Mutex<State>);
-
-#[derive(Default)]
-pub(crate) struct State {
-    sessions: HashMap<Did, Vec<Open>>,
-    pub(crate) connections: HashMap<ConnectionId, Connected>,
-    pub(crate) facts: Facts,
-    /// How often what was refused, by its code.
-    pub(crate) refusals: BTreeMap<&'static str, u64>,
-}
-
-struct Open {
-    number: u64,
-    connection: ConnectionId,
-    inbound: bool,
-    handle: SessionHandle,
-}
-
-/// A connection, and what is known of the peer at its other end.
-pub(crate) struct Connected {
-    pub(crate) info: PeerInfo,
-    /// Where the peer is; through a relay, where that is.
-    pub(crate) observed: Option<IpAddr>,
-    pub(crate) relayed: bool,
-    /// Whether the peer dials back; none before it said what it speaks.
-    dials_back: bool,
-    /// Which of our stream protocols it speaks; none before it said so.
-    speaks: Option<Vec<StreamProtocol>>,
-}
-
-/// What a peer said about itself, and about us.
-pub(crate) struct Told {
-    pub(crate) protocols: Vec<StreamProtocol>,
-    /// Addresses it calls its own.
-    pub(crate) addresses: Vec<Multiaddr>,
-    /// The address it sees us at.
-    pub(crate) observed: Multiaddr,
-}
-
-impl Registry {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A session with that peer that is not over.
-    pub(crate) fn session(&self, peer: &Did) -> Option<SessionHandle> {
-        self.lock().open(peer).map(|s| s.handle.clone())
-    }
-
-    /// The same, but none where there is only one through a relay although a direct connection is there to open a better
-    /// one on.
-    pub(crate) fn best_session(&self, peer: &Did) -> Option<SessionHandle> {
-        let state = self.lock();
-        let open = state.open(peer)?;
-        let better = state.is_relayed(open.connection)
-            && state.connection(peer).is_some_and(|direct| !state.is_relayed(direct));
-        (!better).then(|| open.handle.clone())
-    }
-}
-
-impl State {
-    fn open(&self, peer: &Did) -> Option<&Open> {
-        let open = self.sessions.get(peer)?.iter().filter(|s| s.handle.closed().is_none());
-        open.min_by_key(|s| (self.is_relayed(s.connection), s.number))
-    }
-
-    fn is_relayed(&self, connection: ConnectionId) -> bool {
-        self.connections.get(&connection).is_some_and(|c| c.relayed)
-    }
-
-    pub(crate) fn peers(&self) -> Vec<PeerInfo> {
-        self.connections.values().map(|c| c.info.clone()).collect()
-    }
-
-    /// A connection with that peer, a direct one if there is one.
-    fn connection(&self, peer: &Did) -> Option<ConnectionId> {
-        let with = self.connections.iter().filter(|(_, c)| c.info.did == *peer);
-        with.min_by_key(|(_, c)| (c.relayed, c.info.since)).map(|(id, _)| *id)
-    }
-
-    /// Connections we made to peers that dial back.
-    pub(crate) fn probers(&self) -> usize {
-        self.connections.values().filter(|c| c.dials_back && !c.info.inbound).count()
-    }
-
-    /// Counts a refusal.
-    pub(crate) fn count(&mut self, code: &'static str) {
-        let count = self.refusals.entry(code).or_default();
-        *count = count.saturating_add(1);
-    }
-}
-
-/// Somebody waits for a session.
-struct Waiting {
-    connection: ConnectionId,
-    peer: Option<PeerId>,
-    stage: Stage,
-    replies: Vec<Reply<SessionHandle>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// There is no connection yet.
-    Dialling,
-    /// The peer has not said yet what it speaks.
-    Listening,
-    /// This stream was asked for.
-    Opening(u64),
-}
-
-/// Somebody waits for a stream to a peer that has not said yet what it speaks.
-struct EarlyRaw {
-    connection: ConnectionId,
-    peer: Did,
-    protocol: StreamProtocol,
-    reply: Reply<Stream>,
-}
-
-impl Waiting {
-    fn answer(self, result: &Result<SessionHandle, ConnectError>) {
-        for reply in self.replies {
-            let _ = reply.send(result.clone());
-        }
-    }
 }
 
 struct Ended {
@@ -354,140 +221,6 @@ impl SwarmTask {
         self.numbers
     }
 
-    fn connect(&mut self, peer: Option<PeerId>, addresses: Vec<Multiaddr>, reply: Reply<SessionHandle>) {
-        if let Some(peer) = peer {
-            let Some(did) = did_of(peer) else { return };
-            if let Some(session) = self.registry.best_session(&did) {
-                let _ = reply.send(Ok(session));
-                return;
-            }
-            if let Some(waiting) = self.waiting.iter_mut().find(|w| w.peer == Some(peer)) {
-                waiting.replies.push(reply);
-                return;
-            }
-            let connection = self.registry.lock().connection(&did);
-            if let Some(connection) = connection {
-                let stage = Stage::Listening;
-                let waiting = Waiting { connection, peer: Some(peer), stage, replies: vec![reply] };
-                self.open_session(peer, did, waiting);
-                return;
-            }
-            if addresses.is_empty() {
-                let _ = reply.send(Err(ConnectError::NoAddress { peer: did }));
-                return;
-            }
-        }
-        // A port of its own: two peers that dial each other from their listening ports at once meet in one TCP connection
-        // with two dialling ends, and its handshake fails.
-        let options = match (peer, addresses.first()) {
-            (Some(peer), _) => DialOpts::peer_id(peer)
-                .condition(PeerCondition::Always)
-                .addresses(addresses)
-                .allocate_new_port()
-                .build(),
-            (None, Some(address)) => {
-                DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build()
-            }
-            (None, None) => return,
-        };
-        let waiting = Waiting {
-            connection: options.connection_id(),
-            peer,
-            stage: Stage::Dialling,
-            replies: vec![reply],
-        };
-        match self.swarm.dial(options) {
-            Ok(()) => self.waiting.push(waiting),
-            Err(e) => waiting.answer(&Err(dial_error(&e, peer))),
-        }
-    }
-
-    /// Opens a session, once the peer has said that it speaks the protocol: see the swarm's configuration for why.
-    fn open_session(&mut self, peer: PeerId, did: Did, mut waiting: Waiting) {
-        match self.speaks(waiting.connection, &SESSION) {
-            None => waiting.stage = Stage::Listening,
-            Some(true) => {
-                let token = self.number();
-                waiting.stage = Stage::Opening(token);
-                self.swarm.behaviour_mut().streams.open(peer, waiting.connection, SESSION, token);
-            }
-            Some(false) => {
-                let error = ConnectError::ProtocolNotSupported { peer: did, protocol: SESSION_PROTOCOL };
-                waiting.answer(&Err(error));
-                return;
-            }
-        }
-        self.waiting.push(waiting);
-    }
-
-    fn open_raw(&mut self, peer: Did, protocol: StreamProtocol, reply: Reply<Stream>) {
-        let connection = self.registry.lock().connection(&peer);
-        match connection {
-            Some(connection) => self.open_raw_on(EarlyRaw { connection, peer, protocol, reply }),
-            None => {
-                let _ = reply.send(Err(ConnectError::NoAddress { peer }));
-            }
-        }
-    }
-
-    fn open_raw_on(&mut self, early: EarlyRaw) {
-        match self.speaks(early.connection, &early.protocol) {
-            None => self.early.push(early),
-            Some(true) => {
-                let EarlyRaw { connection, peer, protocol, reply } = early;
-                let token = self.number();
-                self.swarm.behaviour_mut().streams.open(
-                    crate::peer_id_of(&peer),
-                    connection,
-                    protocol,
-                    token,
-                );
-                self.raw.insert(token, (connection, reply));
-            }
-            Some(false) => {
-                let EarlyRaw { peer, protocol, reply, .. } = early;
-                let reason = format!("{peer} does not speak {protocol}");
-                let _ = reply.send(Err(ConnectError::Lost { reason }));
-            }
-        }
-    }
-
-    /// Whether the peer at the other end speaks one of our stream protocols; none before it said so.
-    fn speaks(&self, connection: ConnectionId, protocol: &StreamProtocol) -> Option<bool> {
-        let state = self.registry.lock();
-        state.connections.get(&connection)?.speaks.as_ref().map(|s| s.contains(protocol))
-    }
-
-    /// A peer said what it speaks: whoever waited for that goes on.
-    fn on_told(&mut self, connection: ConnectionId, peer: PeerId, told: &Told) {
-        let Some(did) = did_of(peer) else { return };
-        let first = {
-            let mut state = self.registry.lock();
-            let Some(open) = state.connections.get_mut(&connection) else { return };
-            let first = open.speaks.is_none();
-            let ours = |p: &&StreamProtocol| {
-                **p == SESSION || self.config.raw_protocols.iter().any(|r| r.name == **p)
-            };
-            open.speaks = Some(told.protocols.iter().filter(ours).cloned().collect());
-            open.dials_back = Self::is_prober(told);
-            first
-        };
-        self.on_routable(connection, peer, told);
-        if !first {
-            return;
-        }
-        self.on_seen(connection, told);
-        let here = |w: &Waiting| w.connection == connection && w.stage == Stage::Listening;
-        while let Some(at) = self.waiting.iter().position(here) {
-            let waiting = self.waiting.swap_remove(at);
-            self.open_session(peer, did, waiting);
-        }
-        while let Some(at) = self.early.iter().position(|e| e.connection == connection) {
-            let early = self.early.swap_remove(at);
-            self.open_raw_on(early);
-        }
-    }
-
     /// Refuses a peer from now on, and closes what there is with it.
     fn deny(&mut self, peer: Did) {
         let id = crate::peer_id_of(&peer);
@@ -641,105 +374,6 @@ impl SwarmTask {
         let listening = &mut self.registry.lock().facts.listening;
         if !listening.contains(&address) {
             listening.push(address);
-        }
-    }
-
-    /// A connection is up; if it is one somebody waits for, a session is opened on it.
-    fn on_dialled(&mut self, peer: PeerId, did: Did, connection: ConnectionId) {
-        let Some(at) =
-            self.waiting.iter().position(|w| w.connection == connection && w.stage == Stage::Dialling)
-        else {
-            return;
-        };
-        let mut waiting = self.waiting.swap_remove(at);
-        waiting.peer = Some(peer);
-        match self.registry.best_session(&did) {
-            Some(session) => {
-                waiting.answer(&Ok(session));
-                self.swarm.close_connection(connection);
-            }
-            None => self.open_session(peer, did, waiting),
-        }
-    }
-
-    fn fail_waiting(&mut self, connection: ConnectionId, error: &ConnectError) {
-        while let Some(at) = self.waiting.iter().position(|w| w.connection == connection) {
-            self.waiting.swap_remove(at).answer(&Err(error.clone()));
-        }
-    }
-
-    fn on_stream(&mut self, peer: PeerId, connection: ConnectionId, event: StreamEvent) {
-        let Some(did) = did_of(peer) else { return };
-        match event {
-            StreamEvent::Inbound(protocol, stream) if protocol == SESSION => {
-                let second = self.registry.lock().sessions.get(&did).is_some_and(|sessions| {
-                    sessions
-                        .iter()
-                        .any(|s| s.inbound && s.connection == connection && s.handle.closed().is_none())
-                });
-                if second {
-                    tracing::debug!(%did, "closing a connection with a second session on it");
-                    self.swarm.close_connection(connection);
-                } else {
-                    self.start_session(did, connection, stream, true);
-                }
-            }
-            StreamEvent::Inbound(protocol, stream) => {
-                if let Some(raw) = self.config.raw_protocols.iter().find(|r| r.name == protocol) {
-                    (raw.accept)(did, stream);
-                }
-            }
-            StreamEvent::Outbound(token, result) => {
-                let result = result.map_err(|e| match e {
-                    OpenError::NotSupported => {
-                        ConnectError::ProtocolNotSupported { peer: did, protocol: SESSION_PROTOCOL }
-                    }
-                    OpenError::Broken(reason) => ConnectError::Lost { reason },
-                });
-                if let Some((_, reply)) = self.raw.remove(&token) {
-                    let _ = reply.send(result);
-                } else if let Some(at) = self.waiting.iter().position(|w| w.stage == Stage::Opening(token)) {
-                    let waiting = self.waiting.swap_remove(at);
-                    let session = result.map(|stream| self.start_session(did, connection, stream, false));
-                    waiting.answer(&session);
-                }
-            }
-        }
-    }
-
-    fn start_session(
-        &mut self,
-        peer: Did,
-        connection: ConnectionId,
-        stream: Stream,
-        inbound: bool,
-    ) -> SessionHandle {
-        let number = self.number();
-        let handle = SessionHandle::new(peer, stream, self.config.limits.clone(), Arc::clone(&self.budget));
-        let driver = Driver::new(handle.clone(), Arc::clone(&self.handler), self.config.timeouts.clone());
-        let ended = self.ended.0.clone();
-        tokio::spawn(async move {
-            let reason = driver.run().await;
-            let _ = ended.send(Ended { number, connection, peer, reason }).await;
-        });
-        let open = Open { number, connection, inbound, handle: handle.clone() };
-        self.registry.lock().sessions.entry(peer).or_default().push(open);
-        handle
-    }
-
-    fn on_ended(&mut self, ended: &Ended) {
-        tracing::debug!(peer = %ended.peer, "session over: {}", ended.reason);
-        {
-            let mut state = self.registry.lock();
-            if let Some(sessions) = state.sessions.get_mut(&ended.peer) {
-                sessions.retain(|s| s.number != ended.number);
-                if sessions.is_empty() {
-                    state.sessions.remove(&ended.peer);
-                }
-            }
-        }
-        if matches!(ended.reason, CloseReason::Violation(_) | CloseReason::Stalled(_)) {
-            self.swarm.close_connection(ended.connection);
         }
     }
 }

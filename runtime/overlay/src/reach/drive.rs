@@ -3,7 +3,8 @@
 use crate::{
     Multiaddr, OverlayError, PeerId, defaults,
     prefix::{ip_of, is_relayed, relay_of},
-    swarm::{SwarmTask, Told},
+    registry::Told,
+    swarm::SwarmTask,
     transport::PROBER,
 };
 use libp2p::{autonat, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId};

@@ -2,9 +2,8 @@
 
 use super::{Inserted, PeerAddrs, ROUTING, RoutingError, jitter, peer_addrs, table::addresses_of};
 use crate::{
-    AddPeerError, Multiaddr, PeerId, defaults, did_of, peer_id_of,
-    prefix::without_peer,
-    swarm::{SwarmTask, Told},
+    AddPeerError, Multiaddr, PeerId, defaults, did_of, peer_id_of, prefix::without_peer, registry::Told,
+    swarm::SwarmTask,
 };
 use actum_model::Did;
 use libp2p::{

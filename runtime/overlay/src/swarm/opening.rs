@@ -1,0 +1,294 @@
+//! How a session comes about: a dial, the peer's word on what it speaks, a stream, and the session on it.
+
+use super::{Ended, Reply, SESSION, SwarmTask};
+use crate::{
+    CloseReason, ConnectError, Multiaddr, PeerId, SESSION_PROTOCOL, Stream,
+    behaviour::{OpenError, StreamEvent},
+    did_of,
+    registry::{Open, Told},
+    session::{Driver, SessionHandle},
+    transport::dial_error,
+};
+use actum_model::Did;
+use libp2p::{
+    StreamProtocol,
+    swarm::{
+        ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use std::sync::Arc;
+
+/// Somebody waits for a session.
+pub(super) struct Waiting {
+    pub(super) connection: ConnectionId,
+    peer: Option<PeerId>,
+    pub(super) stage: Stage,
+    replies: Vec<Reply<SessionHandle>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is no connection yet.
+    Dialling,
+    /// The peer has not said yet what it speaks.
+    Listening,
+    /// This stream was asked for.
+    Opening(u64),
+}
+
+/// Somebody waits for a stream to a peer that has not said yet what it speaks.
+pub(super) struct EarlyRaw {
+    pub(super) connection: ConnectionId,
+    peer: Did,
+    protocol: StreamProtocol,
+    reply: Reply<Stream>,
+}
+
+impl Waiting {
+    pub(super) fn answer(self, result: &Result<SessionHandle, ConnectError>) {
+        for reply in self.replies {
+            let _ = reply.send(result.clone());
+        }
+    }
+}
+
+impl SwarmTask {
+    pub(super) fn connect(
+        &mut self,
+        peer: Option<PeerId>,
+        addresses: Vec<Multiaddr>,
+        reply: Reply<SessionHandle>,
+    ) {
+        if let Some(peer) = peer {
+            let Some(did) = did_of(peer) else { return };
+            if let Some(session) = self.registry.best_session(&did) {
+                let _ = reply.send(Ok(session));
+                return;
+            }
+            if let Some(waiting) = self.waiting.iter_mut().find(|w| w.peer == Some(peer)) {
+                waiting.replies.push(reply);
+                return;
+            }
+            let connection = self.registry.lock().connection(&did);
+            if let Some(connection) = connection {
+                let stage = Stage::Listening;
+                let waiting = Waiting { connection, peer: Some(peer), stage, replies: vec![reply] };
+                self.open_session(peer, did, waiting);
+                return;
+            }
+            if addresses.is_empty() {
+                let _ = reply.send(Err(ConnectError::NoAddress { peer: did }));
+                return;
+            }
+        }
+        // A port of its own: two peers that dial each other from their listening ports at once meet in one TCP connection
+        // with two dialling ends, and its handshake fails.
+        let options = match (peer, addresses.first()) {
+            (Some(peer), _) => DialOpts::peer_id(peer)
+                .condition(PeerCondition::Always)
+                .addresses(addresses)
+                .allocate_new_port()
+                .build(),
+            (None, Some(address)) => {
+                DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build()
+            }
+            (None, None) => return,
+        };
+        let waiting = Waiting {
+            connection: options.connection_id(),
+            peer,
+            stage: Stage::Dialling,
+            replies: vec![reply],
+        };
+        match self.swarm.dial(options) {
+            Ok(()) => self.waiting.push(waiting),
+            Err(e) => waiting.answer(&Err(dial_error(&e, peer))),
+        }
+    }
+
+    /// Opens a session, once the peer has said that it speaks the protocol: see the swarm's configuration for why.
+    fn open_session(&mut self, peer: PeerId, did: Did, mut waiting: Waiting) {
+        match self.speaks(waiting.connection, &SESSION) {
+            None => waiting.stage = Stage::Listening,
+            Some(true) => {
+                let token = self.number();
+                waiting.stage = Stage::Opening(token);
+                self.swarm.behaviour_mut().streams.open(peer, waiting.connection, SESSION, token);
+            }
+            Some(false) => {
+                let error = ConnectError::ProtocolNotSupported { peer: did, protocol: SESSION_PROTOCOL };
+                waiting.answer(&Err(error));
+                return;
+            }
+        }
+        self.waiting.push(waiting);
+    }
+
+    pub(super) fn open_raw(&mut self, peer: Did, protocol: StreamProtocol, reply: Reply<Stream>) {
+        let connection = self.registry.lock().connection(&peer);
+        match connection {
+            Some(connection) => self.open_raw_on(EarlyRaw { connection, peer, protocol, reply }),
+            None => {
+                let _ = reply.send(Err(ConnectError::NoAddress { peer }));
+            }
+        }
+    }
+
+    fn open_raw_on(&mut self, early: EarlyRaw) {
+        match self.speaks(early.connection, &early.protocol) {
+            None => self.early.push(early),
+            Some(true) => {
+                let EarlyRaw { connection, peer, protocol, reply } = early;
+                let token = self.number();
+                self.swarm.behaviour_mut().streams.open(
+                    crate::peer_id_of(&peer),
+                    connection,
+                    protocol,
+                    token,
+                );
+                self.raw.insert(token, (connection, reply));
+            }
+            Some(false) => {
+                let EarlyRaw { peer, protocol, reply, .. } = early;
+                let reason = format!("{peer} does not speak {protocol}");
+                let _ = reply.send(Err(ConnectError::Lost { reason }));
+            }
+        }
+    }
+
+    /// Whether the peer at the other end speaks one of our stream protocols; none before it said so.
+    fn speaks(&self, connection: ConnectionId, protocol: &StreamProtocol) -> Option<bool> {
+        let state = self.registry.lock();
+        state.connections.get(&connection)?.speaks.as_ref().map(|s| s.contains(protocol))
+    }
+
+    /// A peer said what it speaks: whoever waited for that goes on.
+    pub(super) fn on_told(&mut self, connection: ConnectionId, peer: PeerId, told: &Told) {
+        let Some(did) = did_of(peer) else { return };
+        let first = {
+            let mut state = self.registry.lock();
+            let Some(open) = state.connections.get_mut(&connection) else { return };
+            let first = open.speaks.is_none();
+            let ours = |p: &&StreamProtocol| {
+                **p == SESSION || self.config.raw_protocols.iter().any(|r| r.name == **p)
+            };
+            open.speaks = Some(told.protocols.iter().filter(ours).cloned().collect());
+            open.dials_back = Self::is_prober(told);
+            first
+        };
+        self.on_routable(connection, peer, told);
+        if !first {
+            return;
+        }
+        self.on_seen(connection, told);
+        let here = |w: &Waiting| w.connection == connection && w.stage == Stage::Listening;
+        while let Some(at) = self.waiting.iter().position(here) {
+            let waiting = self.waiting.swap_remove(at);
+            self.open_session(peer, did, waiting);
+        }
+        while let Some(at) = self.early.iter().position(|e| e.connection == connection) {
+            let early = self.early.swap_remove(at);
+            self.open_raw_on(early);
+        }
+    }
+
+    /// A connection is up; if it is one somebody waits for, a session is opened on it.
+    pub(super) fn on_dialled(&mut self, peer: PeerId, did: Did, connection: ConnectionId) {
+        let Some(at) =
+            self.waiting.iter().position(|w| w.connection == connection && w.stage == Stage::Dialling)
+        else {
+            return;
+        };
+        let mut waiting = self.waiting.swap_remove(at);
+        waiting.peer = Some(peer);
+        match self.registry.best_session(&did) {
+            Some(session) => {
+                waiting.answer(&Ok(session));
+                self.swarm.close_connection(connection);
+            }
+            None => self.open_session(peer, did, waiting),
+        }
+    }
+
+    pub(super) fn fail_waiting(&mut self, connection: ConnectionId, error: &ConnectError) {
+        while let Some(at) = self.waiting.iter().position(|w| w.connection == connection) {
+            self.waiting.swap_remove(at).answer(&Err(error.clone()));
+        }
+    }
+
+    pub(super) fn on_stream(&mut self, peer: PeerId, connection: ConnectionId, event: StreamEvent) {
+        let Some(did) = did_of(peer) else { return };
+        match event {
+            StreamEvent::Inbound(protocol, stream) if protocol == SESSION => {
+                let second = self.registry.lock().sessions.get(&did).is_some_and(|sessions| {
+                    sessions
+                        .iter()
+                        .any(|s| s.inbound && s.connection == connection && s.handle.closed().is_none())
+                });
+                if second {
+                    tracing::debug!(%did, "closing a connection with a second session on it");
+                    self.swarm.close_connection(connection);
+                } else {
+                    self.start_session(did, connection, stream, true);
+                }
+            }
+            StreamEvent::Inbound(protocol, stream) => {
+                if let Some(raw) = self.config.raw_protocols.iter().find(|r| r.name == protocol) {
+                    (raw.accept)(did, stream);
+                }
+            }
+            StreamEvent::Outbound(token, result) => {
+                let result = result.map_err(|e| match e {
+                    OpenError::NotSupported => {
+                        ConnectError::ProtocolNotSupported { peer: did, protocol: SESSION_PROTOCOL }
+                    }
+                    OpenError::Broken(reason) => ConnectError::Lost { reason },
+                });
+                if let Some((_, reply)) = self.raw.remove(&token) {
+                    let _ = reply.send(result);
+                } else if let Some(at) = self.waiting.iter().position(|w| w.stage == Stage::Opening(token)) {
+                    let waiting = self.waiting.swap_remove(at);
+                    let session = result.map(|stream| self.start_session(did, connection, stream, false));
+                    waiting.answer(&session);
+                }
+            }
+        }
+    }
+
+    fn start_session(
+        &mut self,
+        peer: Did,
+        connection: ConnectionId,
+        stream: Stream,
+        inbound: bool,
+    ) -> SessionHandle {
+        let number = self.number();
+        let handle = SessionHandle::new(peer, stream, self.config.limits.clone(), Arc::clone(&self.budget));
+        let driver = Driver::new(handle.clone(), Arc::clone(&self.handler), self.config.timeouts.clone());
+        let ended = self.ended.0.clone();
+        tokio::spawn(async move {
+            let reason = driver.run().await;
+            let _ = ended.send(Ended { number, connection, peer, reason }).await;
+        });
+        let open = Open { number, connection, inbound, handle: handle.clone() };
+        self.registry.lock().sessions.entry(peer).or_default().push(open);
+        handle
+    }
+
+    pub(super) fn on_ended(&mut self, ended: &Ended) {
+        tracing::debug!(peer = %ended.peer, "session over: {}", ended.reason);
+        {
+            let mut state = self.registry.lock();
+            if let Some(sessions) = state.sessions.get_mut(&ended.peer) {
+                sessions.retain(|s| s.number != ended.number);
+                if sessions.is_empty() {
+                    state.sessions.remove(&ended.peer);
+                }
+            }
+        }
+        if matches!(ended.reason, CloseReason::Violation(_) | CloseReason::Stalled(_)) {
+            self.swarm.close_connection(ended.connection);
+        }
+    }
+}
