@@ -26,6 +26,7 @@ const STALE_SECONDS: u64 = 86_400;
 pub(crate) struct Files {
     blobs: PathBuf,
     components: PathBuf,
+    partial: PathBuf,
     tmp: PathBuf,
 }
 
@@ -35,11 +36,12 @@ pub(crate) struct Unsynced(BTreeSet<PathBuf>);
 
 impl Files {
     pub(crate) fn open(store: &Path) -> Result<Self, StoreError> {
-        let files =
-            Self { blobs: store.join("blobs"), components: store.join("components"), tmp: store.join("tmp") };
-        db::create_dir(&files.blobs)?;
-        db::create_dir(&files.components)?;
-        db::create_dir(&files.tmp)?;
+        let [blobs, components, partial, tmp] =
+            ["blobs", "components", "partial", "tmp"].map(|name| store.join(name));
+        let files = Self { blobs, components, partial, tmp };
+        for dir in [&files.blobs, &files.components, &files.partial, &files.tmp] {
+            db::create_dir(dir)?;
+        }
         Ok(files)
     }
 
@@ -78,6 +80,25 @@ impl Files {
         }
         unsynced.0.insert(shard);
         Ok(())
+    }
+
+    /// Where components on their way lie.
+    pub(crate) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Makes a file that lies elsewhere in the store, whole and synced, the file of that id. Durable on return.
+    pub(crate) fn take_in(&self, shelf: Shelf, cid: &str, from: &Path) -> Result<(), StoreError> {
+        let shard = self.shard(shelf, cid);
+        let mut unsynced = Unsynced::default();
+        if !shard.is_dir() {
+            db::create_dir(&shard)?;
+            unsynced.0.insert(self.root(shelf).to_owned());
+        }
+        let path = shard.join(cid);
+        fs::rename(from, &path).map_err(StoreError::io("rename to", path))?;
+        unsynced.0.insert(shard);
+        Self::sync(unsynced)
     }
 
     fn sync(unsynced: Unsynced) -> Result<(), StoreError> {
@@ -211,14 +232,15 @@ impl Store {
     }
 
     /// Removes files that a crash left half-written more than a day before `now` (seconds since the Unix epoch).
-    /// Returns how many. A file that a running process is writing is younger and stays.
+    /// Returns how many. A file that a running process is writing is younger and stays. Components on their way are swept
+    /// too, as [`Store::sweep_partials`] has it.
     pub fn sweep_temporary(&self, now: u64) -> Result<usize, StoreError> {
         let tmp = &self.files().tmp;
         let Some(stale) = UNIX_EPOCH.checked_add(Duration::from_secs(now.saturating_sub(STALE_SECONDS)))
         else {
             return Ok(0);
         };
-        let mut removed = 0;
+        let mut removed = self.sweep_partials(now)?;
         for entry in fs::read_dir(tmp).map_err(StoreError::io("list", tmp))? {
             let entry = entry.map_err(StoreError::io("list", tmp))?;
             let modified = entry.metadata().and_then(|m| m.modified());

@@ -16,10 +16,10 @@ use std::{
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema of `actum.db` that this build reads and writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// What `actum.db` is.
-const FORMAT: Format = Format { application_id: 0x4163_746d, steps: &[SCHEMA, SCHEMA_2, SCHEMA_3] };
+const FORMAT: Format = Format { application_id: 0x4163_746d, steps: &[SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_4] };
 
 /// What a database file is: whose, and how its tables came to be.
 pub(crate) struct Format {
@@ -91,6 +91,23 @@ CREATE TABLE names (
 CREATE INDEX names_by_did ON names (did);
 ALTER TABLE receipts ADD COLUMN invocation TEXT;
 ";
+
+/// What schema 4 has and schema 3 has not: receipts by the invocation they answer, what peers were caught at, and calls
+/// whose answer was lost.
+const SCHEMA_4: &str = "
+CREATE INDEX receipts_by_invocation ON receipts (invocation) WHERE invocation IS NOT NULL;
+CREATE TABLE offences (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, did TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX offences_by_peer ON offences (did, at);
+CREATE TABLE unanswered (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, release TEXT NOT NULL, addrs TEXT NOT NULL,
+    at INTEGER NOT NULL, bytes BLOB NOT NULL
+) STRICT;
+";
+
+/// The file that [`lock`] locks.
+pub(crate) const LOCK: &str = "open.lock";
 
 /// One home's store. Cheap to clone; clones share their connections. Safe to use from several threads, and any number
 /// of processes may have the same home open.
@@ -280,9 +297,9 @@ pub(crate) fn prepare_schema(path: &Path, db: &mut Connection, format: &Format) 
     Ok(())
 }
 
-/// Takes the advisory lock of a `store` directory, waiting at most [`BUSY_TIMEOUT`]. Released when the file is dropped.
-pub(crate) fn lock(store: &Path) -> Result<File, StoreError> {
-    let path = store.join("open.lock");
+/// Takes the advisory lock of a directory, waiting at most [`BUSY_TIMEOUT`]. Released when the file is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(LOCK);
     let file = File::options()
         .create(true)
         .truncate(false)

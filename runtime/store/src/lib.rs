@@ -16,6 +16,7 @@
 //!   ledger.db  -wal  -shm          SQLite 3; see [`ledger`]
 //!   blobs/<last 2 of CID>/<CID>    one file a blob above INLINE_BYTES: exactly the bytes the CID names, nothing else
 //!   components/<last 2>/<CID>      one file a component, whatever its size: exactly its binary
+//!   partial/                       components on their way; see `partial.rs`
 //!   tmp/                           files being written; a crash leaves them here, `sweep_temporary` removes them
 //! ```
 //!
@@ -36,6 +37,8 @@
 //! | `verdicts` | verdict id | the signed envelope |
 //! | `delegations` | delegation id | the signed envelope |
 //! | `names` | name | – ; which key is called so |
+//! | `offences` | – | – ; what a peer was caught at, and when |
+//! | `unanswered` | invocation id | the signed invocation whose answer was lost |
 //! | `peers` | DID, address | – |
 //! | `buckets` | requester, capability, name | – ; how many keys and bytes it holds |
 //! | `bucket_keys` | bucket, key | what a guest keeps between actions |
@@ -49,7 +52,7 @@
 //! committed; a commit of receipts, releases or verdicts syncs the log (`synchronous = FULL`). So what was acknowledged survives a killed
 //! process and a power cut, and no row lacks its blobs; a crash may leave a file without a row, which is harmless.
 //! Offers and peers are soft state: their commits survive a killed process, and a power cut may undo the newest. So are
-//! buckets until the next receipt is committed, which syncs what came before it too.
+//! buckets, offences and unanswered calls until the next receipt is committed, which syncs what came before it too.
 //!
 //! Assumed of the medium: a sync that returned is on it, a rename within one file system is atomic, and the file
 //! system is local (SQLite's WAL needs shared memory, which network file systems lack). Not assumed: that bytes stay
@@ -58,6 +61,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
 mod blobs;
 mod content;
 mod db;
@@ -66,11 +70,15 @@ mod error;
 mod keyvalue;
 pub mod ledger;
 mod names;
+mod offences;
 mod offers;
+mod partial;
 mod receipts;
 mod releases;
+mod unanswered;
 mod verdicts;
 
+pub use answers::Answer;
 pub use blobs::{INLINE_BYTES, MAX_BLOB_BYTES};
 pub use content::ContentId;
 pub use db::{BUSY_TIMEOUT, SCHEMA_VERSION, Store};
@@ -82,7 +90,10 @@ pub use keyvalue::{
 };
 pub use ledger::Ledger;
 pub use names::{MAX_NAME_BYTES, MAX_NAMES};
+pub use offences::{MAX_OFFENCES, MAX_OFFENCES_PER_PEER, Offence, OffenceRecord};
 pub use offers::{
     MAX_ADDRESS_BYTES, MAX_OFFERS, MAX_OFFERS_PER_PROVIDER, MAX_PEERS, PeerRecord, StoredOffer,
 };
+pub use partial::{Finished, MAX_PARTIAL_BYTES, MAX_PARTIALS, Opened, PARTIAL_STALE_SECONDS, Partial};
 pub use receipts::{Evidence, NewReceipt};
+pub use unanswered::{MAX_UNANSWERED, UNANSWERED_KEPT_SECONDS, Unanswered};

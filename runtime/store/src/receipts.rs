@@ -214,14 +214,8 @@ impl Store {
         let output = payload.outcome.output().map(|id| self.need("output", id)).transpose()?;
         let stdio = payload.stdio.map(|id| self.need("stdio", &id)).transpose()?;
         let journal = self.need("journal", &payload.journal)?;
-        let named = named_by(&journal).map_err(|e| StoreError::Corrupt {
-            what: "journal",
-            id: payload.journal.to_string(),
-            why: e.to_string(),
-        })?;
         let invocation = self.invocation_of(id)?.map(|id| self.need("invocation", &id)).transpose()?;
-        let body = |id| Ok((id, self.need(BODY, &id)?));
-        let bodies = named.into_iter().map(body).collect::<Result<_, StoreError>>()?;
+        let bodies = self.bodies_of(payload, &journal)?.into_iter().collect();
         Ok(Some(Evidence {
             args: self.need("arguments", &payload.action.args)?,
             output,
@@ -252,7 +246,21 @@ impl Store {
         found.flatten().map(read).transpose()
     }
 
-    fn need<I: ContentId>(&self, what: &'static str, id: &I) -> Result<Vec<u8>, StoreError> {
+    /// The bodies that a receipt's journal names, each once, in its order.
+    pub(crate) fn bodies_of(
+        &self,
+        receipt: &Receipt,
+        journal: &[u8],
+    ) -> Result<Vec<(BlobId, Vec<u8>)>, StoreError> {
+        let named = named_by(journal).map_err(|e| StoreError::Corrupt {
+            what: "journal",
+            id: receipt.journal.to_string(),
+            why: e.to_string(),
+        })?;
+        named.into_iter().map(|id| Ok((id, self.need(BODY, &id)?))).collect()
+    }
+
+    pub(crate) fn need<I: ContentId>(&self, what: &'static str, id: &I) -> Result<Vec<u8>, StoreError> {
         self.get(id)?.ok_or_else(|| StoreError::Corrupt {
             what,
             id: id.text(),

@@ -279,5 +279,6 @@ fn a_store_of_schema_2_is_upgraded_and_keeps_what_it_had() {
     assert_eq!(store.evidence(&new.receipt.id()).unwrap().unwrap().invocation.unwrap(), b"signed");
     store.put_delegation(&link(1, 2, 1)).unwrap();
     store.put_name("alice", &did(1)).unwrap();
-    assert_eq!(SCHEMA_VERSION, 3);
+    assert_eq!(store.answer_to(&InvocationId::of(b"signed")).unwrap().unwrap().receipt, new.receipt);
+    assert_eq!(SCHEMA_VERSION, 4);
 }

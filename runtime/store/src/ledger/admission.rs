@@ -96,6 +96,17 @@ pub enum Served {
     Full,
 }
 
+/// Whether an invocation was served before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WasServed {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
+    /// It ended before what the ledger has forgotten: nobody knows.
+    Forgotten,
+}
+
 /// What an admission counted: give it to [`Ledger::settle`] with what was used, or to [`Ledger::take_back`] if nothing
 /// was begun. Dropped, it stays counted in full.
 #[must_use = "unsettled, the whole reservation stays counted"]
@@ -168,6 +179,24 @@ impl Ledger {
             Err(NotAdmitted::Stale) => Served::Stale,
             Err(NotAdmitted::Full { .. }) => Served::Full,
             Err(NotAdmitted::Refused(never)) => match never {},
+        })
+    }
+
+    /// Whether an invocation that ends at `until`, with the clock skew allowed, was served, as far as is known.
+    pub fn was_served(&self, requester: &Did, nonce: &[u8], until: u64) -> Result<WasServed, StoreError> {
+        let caller = requester.to_string();
+        self.read(|db| {
+            let known: bool = db
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM served WHERE nonce = ?2
+                         AND caller = (SELECT n FROM callers WHERE did = ?1))",
+                )?
+                .query_row(params![caller, nonce], |row| row.get(0))?;
+            Ok(match known {
+                true => WasServed::Yes,
+                false if column(until) <= forgotten(db, SERVED)? => WasServed::Forgotten,
+                false => WasServed::No,
+            })
         })
     }
 

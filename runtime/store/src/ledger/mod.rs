@@ -36,7 +36,7 @@ mod rotations;
 
 pub use admission::{
     Admission, Counted, MAX_SERVED, MAX_SERVED_PER_REQUESTER, MAX_SPENT, MAX_SPENT_PER_ROOT, NotAdmitted,
-    Reservation, Served, Spent,
+    Reservation, Served, Spent, WasServed,
 };
 pub use revocations::{
     MAX_REVOCATIONS, MAX_REVOCATIONS_BYTES, MAX_REVOCATIONS_PER_REVOKER, NewRevocation,

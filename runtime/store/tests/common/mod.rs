@@ -4,8 +4,9 @@
 use actum_model::*;
 use serde_bytes::{ByteArray, ByteBuf};
 
-/// Makes a database of schema 3 one of schema 2.
+/// Makes a database of this build's schema one of schema 2.
 pub const SCHEMA_3_GONE: &str = "
+DROP TABLE offences; DROP TABLE unanswered; DROP INDEX receipts_by_invocation;
 DROP TABLE delegations; DROP TABLE names; ALTER TABLE receipts DROP COLUMN invocation; PRAGMA user_version = 2";
 
 pub fn key(n: u8) -> SecretKey {
