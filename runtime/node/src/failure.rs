@@ -1,7 +1,7 @@
 //! Why finding and calling fail, each remedy its own variant.
 
 use crate::{home::HomeError, invoke::ArgsError};
-use actum_model::{Did, ReleaseId, release::FunctionLookupError};
+use actum_model::{Did, InvocationId, ReleaseId, release::FunctionLookupError};
 use actum_overlay::{OverlayError, Refusal, RefusalCode, RequestError};
 use actum_store::StoreError;
 use actum_trust::Inconsistency;
@@ -74,6 +74,42 @@ pub enum CallError {
         provider: Did,
         /// What happened.
         source: RequestError,
+    },
+    /// The call was lost on its way, and the provider says that it never admitted it and never will: it did not run.
+    #[error("the call was lost before {provider} admitted it")]
+    NotAdmitted {
+        /// The provider.
+        provider: Did,
+    },
+    /// The provider was lost while the action may have been running, and was not reached again by the deadline. Its
+    /// answer can be asked for later, by the invocation's id: [`Requester::resume`](crate::requester::Requester::resume).
+    #[error(
+        "{provider} was lost, and not reached again in time ({why}): the action may have run, and its answer may be had \
+         later, as that to {invocation}"
+    )]
+    Unanswered {
+        /// The provider.
+        provider: Did,
+        /// What was sent to it.
+        invocation: InvocationId,
+        /// What happened last.
+        why: String,
+    },
+    /// The provider admitted the call and has no answer, or no longer: the action may have run. Nobody else was asked.
+    #[error(
+        "{provider} has no answer to {invocation}: it was admitted, the action may have run, and nothing of it is kept"
+    )]
+    Gone {
+        /// The provider.
+        provider: Did,
+        /// What was sent to it.
+        invocation: InvocationId,
+    },
+    /// No call of that id waits for its answer here: it was answered, or never sent, or longer ago than a week.
+    #[error("no call {invocation} waits for an answer here")]
+    NothingToResume {
+        /// What was asked for.
+        invocation: InvocationId,
     },
     /// The release says of its component what is not so: the arguments may have been read otherwise than meant.
     #[error("release {release} is not true: {why}")]

@@ -1,8 +1,8 @@
 //! Stores receipts behind the work that made them: several in one commit when they come quickly, so that a delegated
 //! action does not wait for a disk.
 
-use crate::home::Home;
-use actum_model::{BlobId, Bodies, Receipt, Signed, ucan::Proof};
+use crate::{flights::Flight, home::Home};
+use actum_model::{BlobId, Bodies, InvocationId, Receipt, Signed, ucan::Proof};
 use actum_store::{NewReceipt, StoreError};
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 use tokio::{
@@ -37,6 +37,10 @@ pub(crate) struct Kept {
     /// The signed request it answers, where there was one, with its proofs.
     pub(crate) invocation: Option<Vec<u8>>,
     pub(crate) proofs: Vec<Proof>,
+    /// At a provider, the action it is of, which is under way until this is stored.
+    pub(crate) flight: Option<Flight>,
+    /// At a requester, whether the call is remembered as unanswered, until this is stored.
+    pub(crate) remembered: bool,
 }
 
 /// Takes receipts to store.
@@ -91,10 +95,22 @@ fn store_all(home: &Home, mut inbox: mpsc::Receiver<Waiting>) -> Result<(), Stor
             }
         }
         let receipts: Vec<_> = batch.iter().map(|w| w.kept.as_new()).collect();
-        result = result.and(store_batch(home, &receipts));
+        let stored = store_batch(home, &receipts);
+        if stored.is_ok() {
+            batch.iter().for_each(|waiting| forget_call(home, &waiting.kept));
+        }
+        result = result.and(stored);
         batch.clear();
     }
     result
+}
+
+/// The answer is here: nothing has to be asked for again.
+fn forget_call(home: &Home, kept: &Kept) {
+    let Some(invocation) = kept.invocation.as_ref().filter(|_| kept.remembered) else { return };
+    if let Err(error) = home.store().remove_unanswered(&InvocationId::of(invocation)) {
+        tracing::warn!(%error, "an answered call is still remembered as unanswered");
+    }
 }
 
 /// Keeps a proof as evidence, where it is not kept: as a block, not among the delegations that this home's owner made or

@@ -18,6 +18,7 @@ pub mod config;
 mod content;
 pub mod events;
 mod failure;
+mod flights;
 pub mod grants;
 pub mod home;
 pub mod host;
@@ -42,6 +43,7 @@ pub use actum_overlay::{Notice, RefusalCode};
 pub use actum_sandbox::EngineKind;
 pub use actum_store::StoreError;
 pub use config::{Config, ConfigError};
+pub use flights::LINGER;
 pub use home::{Home, HomeError};
 
 /// A did:key's libp2p peer id, as addresses end in it.

@@ -4,8 +4,9 @@ use crate::{
     authority::Gate,
     clock,
     config::{Config, OfferConfig},
-    content,
+    content::{self, Source},
     events::NodeEvent,
+    flights::{Lingering, Slot},
     home::{Home, HomeError},
     keeper::Keeping,
     provider::{Call, CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
@@ -13,10 +14,10 @@ use crate::{
     spread::Spread,
 };
 use actum_discovery::{Announcer, Conditions, Index, Lifetimes, descriptor_for};
-use actum_model::{Descriptor, Did, Lease, Offer, Page, Query, Region, ReleaseId, Signed, Tier};
+use actum_model::{Descriptor, Did, Lease, Offer, Page, Query, Region, Release, ReleaseId, Signed, Tier};
 use actum_overlay::{
     BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
-    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle, fetch_component, fetch_release,
+    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle,
 };
 use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
 use actum_store::StoreError;
@@ -469,7 +470,7 @@ impl Service {
                 (Ok(release), _) => Some(release),
                 (Err(ResolveError::NotFound { .. }), Ok(id)) => {
                     let fetched = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
-                        fetch_release(session, id).await
+                        content::release_from(&self.home, session, id).await
                     });
                     fetched.await
                 }
@@ -480,16 +481,7 @@ impl Service {
         self.home.store().put_release(&release)?;
         let component = match self.home.store().component(&release.payload().component)? {
             Some(component) => Some(component),
-            None => {
-                let fetched = self.ask_bootstrap(overlay, bootstrap, &mut tried, async |session| {
-                    fetch_component(session, release.payload(), |_, _| {}).await
-                });
-                let fetched = fetched.await;
-                if let Some(component) = &fetched {
-                    self.home.store().put_component(component)?;
-                }
-                fetched
-            }
+            None => self.get_component(overlay, release.payload(), bootstrap, &mut tried).await,
         };
         match component {
             Some(component) => {
@@ -513,6 +505,37 @@ impl Service {
             allow: offer.allow.clone(),
             price: offer.price,
         })
+    }
+
+    /// A release's component, from all bootstrap peers that can be reached at once.
+    async fn get_component(
+        &self,
+        overlay: &Overlay,
+        release: &Release,
+        bootstrap: &[String],
+        tried: &mut Vec<String>,
+    ) -> Option<Vec<u8>> {
+        let reach = bootstrap.iter().map(async |address| {
+            let peer = overlay.connect(address).await.map_err(|e| format!("{address}: {e}"))?;
+            overlay.session_with(&peer).ok_or_else(|| format!("{address}: the session is gone"))
+        });
+        let (reached, missed): (Vec<_>, Vec<_>) =
+            futures::future::join_all(reach).await.into_iter().partition(Result::is_ok);
+        tried.extend(missed.into_iter().filter_map(Result::err));
+        let sessions: Vec<_> = reached.into_iter().flatten().collect();
+        if sessions.is_empty() {
+            return None;
+        }
+        let mut progress = |_, _| {};
+        let obtain = content::obtain(&self.home, Source::Release(release), &sessions, &mut progress);
+        match tokio::time::timeout(FETCH_DEADLINE, obtain).await {
+            Ok(Ok(component)) => return Some(component),
+            Ok(Err(e)) => tried.push(e.to_string()),
+            Err(_) => {
+                tried.push(format!("{} took more than {} s", release.component, FETCH_DEADLINE.as_secs()))
+            }
+        }
+        None
     }
 
     /// The first answer that a bootstrap peer gives.
@@ -579,7 +602,15 @@ impl Handler for Answers {
             let answer = match request {
                 Request::Call { invocation, proofs, args } => {
                     let call = Call { invocation, proofs, args };
-                    return service.provider.call(peer, call, &session, &progress).await;
+                    let slot = Arc::new(Slot::default());
+                    let work = {
+                        let (session, slot) = (session.clone(), slot.clone());
+                        async move { service.provider.call(peer, call, &session, &progress, &slot).await }
+                    };
+                    return Lingering::new(Box::pin(work), session, slot).await;
+                }
+                Request::Resume { invocation } => {
+                    service.provider.resume(peer, &invocation, &session, &progress).await
                 }
                 Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
                 Request::Find { query } => {
@@ -589,6 +620,9 @@ impl Handler for Answers {
                 Request::Notify { notices } => service.spread.hear(peer, notices).await,
                 Request::Notices { after } => service.spread.answer(peer, after).await,
                 Request::Release { id } => content::release(&service.home, &id),
+                Request::Manifest { component, manifest } => {
+                    content::manifest_of(service.home.clone(), component, manifest).await
+                }
                 Request::Chunk { component, index } => {
                     content::chunk(service.home.clone(), component, index).await
                 }

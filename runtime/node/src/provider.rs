@@ -6,7 +6,9 @@
 use crate::{
     authority::{Gate, Offer, Tenure},
     clock,
+    content::{self, Source},
     events::NodeEvent,
+    flights::{Flights, RuledOut, Slot},
     home::Home,
     host::NodeHost,
     keeper::{Keeper, Keeping, Kept},
@@ -17,9 +19,10 @@ use actum_model::{
     Action, Authority, BlobId, ComponentId, Did, Granted, InvocationId, Limits, Outcome, ProfileId, Receipt,
     Release, Signed, descriptor::Lately, ucan::Proof,
 };
-use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle, fetch_component};
+use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle};
 use actum_sandbox::LoadError;
 pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
+use actum_store::{Answer, ledger::WasServed};
 use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
@@ -118,6 +121,11 @@ const NEWS_AFTER: Duration = Duration::from_millis(10);
 /// How long fetching a component for an action may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How many stored answers are read at once, for all peers together. Each may have 64 MiB.
+const ANSWER_READS: usize = 2;
+
+static ANSWER_TURNS: Semaphore = Semaphore::const_new(ANSWER_READS);
+
 /// What a provider is made with.
 pub(crate) struct ProviderConfig {
     pub(crate) limits: Limits,
@@ -155,6 +163,7 @@ pub(crate) struct Provider {
     /// Actions admitted and not yet answered, running or waiting, by arrival.
     admitted: Mutex<BTreeMap<u64, CancelToken>>,
     arrivals: AtomicU64,
+    flights: Flights,
     stopping: AtomicBool,
     recent: Mutex<Recent>,
     keeper: Keeper,
@@ -197,6 +206,7 @@ impl Provider {
             offers: RwLock::default(),
             admitted: Mutex::default(),
             arrivals: AtomicU64::new(0),
+            flights: Flights::default(),
             stopping: AtomicBool::new(false),
             recent: Mutex::default(),
             keeper,
@@ -257,10 +267,12 @@ impl Provider {
         call: Call,
         session: &SessionHandle,
         progress: &ProgressSender,
+        slot: &Slot,
     ) -> Response {
-        match self.try_call(peer, call, session, progress).await {
+        match self.try_call(peer, call, session, progress, slot).await {
             Ok(done) => done,
             Err(refusal) => {
+                slot.refuse(&refusal);
                 let _ = self.events.send(NodeEvent::Refused { requester: peer, refusal: refusal.clone() });
                 refusal.into()
             }
@@ -273,6 +285,7 @@ impl Provider {
         call: Call,
         session: &SessionHandle,
         progress: &ProgressSender,
+        slot: &Slot,
     ) -> Result<Response, Refusal> {
         let Call { invocation, proofs, args } = call;
         let now = clock::now_secs();
@@ -281,17 +294,20 @@ impl Provider {
         let offer = self.offered(&asked.action, &args)?;
         let grounds = self.gate.grounds(&asked, &offer.as_asked(), &args, now)?;
         let admitted = self.admit()?;
+        // Before it counts as served: whoever asks what became of it finds it under way, or served, at every moment.
+        slot.put(self.flights.begin(asked.invocation.id(), admitted.cancel.clone())?);
         let arrived = Instant::now();
         let weight = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let sent = args.len() + invocation.len() + proofs.iter().map(|p| p.len()).sum::<usize>();
         let mut reserved = self.gate.reserve(&asked, &grounds, weight(sent), now)?;
         // Before the turn, so that components that are slow to come or to compile hold up nobody whose own is here.
-        let loaded = self.load(&offer.release, &admitted.cancel, session, progress).await?;
+        let news = |event| slot.tell(progress, event);
+        let loaded = self.load(&offer.release, &admitted.cancel, session, &news).await?;
         let turn = match self.turns.try_acquire() {
             Ok(turn) => turn,
             Err(_) => {
                 let ahead = self.running().saturating_sub(self.config.parallel.get()).saturating_sub(1);
-                progress.send(Event::Queued { ahead });
+                news(Event::Queued { ahead });
                 self.turns.acquire().await.map_err(|_| stopping())?
             }
         };
@@ -311,7 +327,8 @@ impl Provider {
         reserved.begin();
         let answering =
             Answering { authority: grounds.authority.clone(), invocation, proofs: grounds.proofs() };
-        let (kept, named) = self.execute(around, loaded, action.clone(), args, answering, progress).await?;
+        let (mut kept, named) = self.execute(around, loaded, action.clone(), args, answering, &news).await?;
+        kept.flight = slot.take();
         let fuel = kept.receipt.payload().fuel.saturating_add(host.delegated());
         reserved.settle(fuel, weight(kept.bytes().saturating_add(sent)));
         drop(turn);
@@ -339,6 +356,64 @@ impl Provider {
         } else {
             Err(Refusal::new(RefusalCode::Internal, "this node cannot store receipts any more"))
         }
+    }
+
+    /// Answers what was asked before, on a session that is lost: waits for it where it is under way, gives what is stored
+    /// where it has ended, and rules it out where it was never admitted. Costs one signature's verification and a look into
+    /// the store, and starts nothing.
+    pub(crate) async fn resume(
+        &self,
+        peer: Did,
+        invocation: &[u8],
+        session: &SessionHandle,
+        progress: &ProgressSender,
+    ) -> Result<Response, Refusal> {
+        let invocation = self.gate.own_invocation(&peer, invocation)?;
+        let id = invocation.id();
+        loop {
+            if let Some(over) = self.flights.wait(&id, session, progress).await {
+                over?;
+            }
+            if let Some(answer) = self.answer_to(id).await? {
+                return Ok(answer);
+            }
+            match self.flights.rule_out(id, peer)? {
+                RuledOut::UnderWay => continue,
+                RuledOut::Done => {}
+            }
+            // It may have begun and ended since it was looked for; now it cannot begin any more.
+            if let Some(answer) = self.answer_to(id).await? {
+                return Ok(answer);
+            }
+            return Err(match self.gate.was_served(invocation.payload()).map_err(internal)? {
+                WasServed::No => {
+                    let text = "this invocation was never admitted here, and will not be";
+                    Refusal::new(RefusalCode::UnknownInvocation, text)
+                }
+                WasServed::Yes | WasServed::Forgotten => {
+                    let text = "this invocation may have run here, and no answer to it is kept";
+                    Refusal::new(RefusalCode::Gone, text)
+                }
+            });
+        }
+    }
+
+    /// The stored answer to an invocation.
+    async fn answer_to(&self, id: InvocationId) -> Result<Option<Response>, Refusal> {
+        let turn = ANSWER_TURNS.acquire().await.map_err(|_| stopping())?;
+        let home = self.home.clone();
+        let read = move || {
+            let _turn = turn;
+            home.store().answer_to(&id)
+        };
+        let answer = tokio::task::spawn_blocking(read).await.map_err(internal)?.map_err(internal)?;
+        Ok(answer.map(|Answer { receipt, output, journal, bodies, stdio }| Response::Done {
+            receipt: receipt.bytes().to_vec(),
+            output,
+            journal,
+            bodies: bodies.into_iter().map(ByteBuf::from).collect(),
+            stdio,
+        }))
     }
 
     /// The offer of what is asked for, within this node's limits.
@@ -386,7 +461,7 @@ impl Provider {
         release: &Signed<Release>,
         cancel: &CancelToken,
         session: &SessionHandle,
-        progress: &ProgressSender,
+        news: &(dyn Fn(Event) + Sync),
     ) -> Result<Arc<Loaded>, Refusal> {
         let id = release.payload().component;
         if let Some(loaded) = self.sandbox.loaded(&id) {
@@ -394,25 +469,18 @@ impl Provider {
         }
         // Each may hold a whole component in memory.
         let _place = self.loads.acquire().await.map_err(|_| stopping())?;
-        let stored = self.home.store().component(&id).map_err(internal)?;
-        let component = match stored {
-            Some(component) => component,
-            None => {
-                let report = |done: u32, total: u32| {
-                    progress.send(Event::Fetching { chunks_done: done, chunks_total: total })
-                };
-                let fetch = fetch_component(session, release.payload(), report);
-                let missing = |why: String| Refusal::new(RefusalCode::UnknownComponent, why);
-                let fetched = tokio::time::timeout(FETCH_DEADLINE, fetch).await;
-                let component = fetched
-                    .map_err(|_| {
-                        missing(format!("fetching {id} took more than {} s", FETCH_DEADLINE.as_secs()))
-                    })?
-                    .map_err(|e| missing(format!("{id} is not here and could not be fetched: {e}")))?;
-                self.home.store().put_component(&component).map_err(internal)?;
-                component
-            }
-        };
+        let mut report =
+            |done: u32, total: u32| news(Event::Fetching { chunks_done: done, chunks_total: total });
+        let source = Source::Release(release.payload());
+        let obtain = content::obtain(&self.home, source, std::slice::from_ref(session), &mut report);
+        let missing = |why: String| Refusal::new(RefusalCode::UnknownComponent, why);
+        let component = tokio::time::timeout(FETCH_DEADLINE, obtain).await;
+        let component = component
+            .map_err(|_| missing(format!("fetching {id} took more than {} s", FETCH_DEADLINE.as_secs())))?
+            .map_err(|e| match e {
+                content::ObtainError::Store(e) => internal(e),
+                e => missing(format!("{id} is not here and could not be fetched: {e}")),
+            })?;
         self.compile(release, component, cancel.clone()).await.map_err(Refusal::from)
     }
 
@@ -439,7 +507,7 @@ impl Provider {
         action: Action,
         args: Vec<u8>,
         answering: Answering,
-        progress: &ProgressSender,
+        news: &(dyn Fn(Event) + Sync),
     ) -> Result<(Kept, Vec<BlobId>), Refusal> {
         let (sandbox, executor, home) = (self.sandbox.clone(), self.executor.clone(), self.home.clone());
         let work = move || -> Result<(Kept, Vec<BlobId>), ExecuteError> {
@@ -462,6 +530,8 @@ impl Provider {
                 stdio,
                 invocation: answered.map(|_| invocation),
                 proofs,
+                flight: None,
+                remembered: false,
             };
             Ok((kept, named))
         };
@@ -469,7 +539,7 @@ impl Provider {
         let done = match tokio::time::timeout(NEWS_AFTER, &mut work).await {
             Ok(done) => done,
             Err(_) => {
-                progress.send(Event::Running);
+                news(Event::Running);
                 work.await
             }
         };

@@ -3,9 +3,12 @@
 //! A requester only dials. It believes nothing an index says beyond what the providers signed, and nothing a provider
 //! says beyond what can be checked; running the action again is how it knows.
 
+mod resume;
+
 use crate::{
     authority::Ended,
     clock,
+    content::{self, Source},
     home::Home,
     invoke::{self, Choices},
     keeper::{Keeper, Keeping, Kept},
@@ -20,12 +23,12 @@ use actum_model::{
     ucan::{Chain, Proof},
 };
 use actum_overlay::{
-    ConnectError, Event, FetchError, Multiaddr, Notice, Overlay, OverlayConfig, ProgressSender, Refusal,
-    RefusalCode, Request, RequestError, Response, SessionHandle, Stream, StreamProtocol, fetch_component,
-    fetch_release,
+    ConnectError, Multiaddr, Notice, Overlay, OverlayConfig, ProgressSender, Refusal, RefusalCode, Request,
+    RequestError, Response, SessionHandle, Stream, StreamProtocol,
 };
 use actum_store::StoreError;
 use actum_trust::{Asked, Candidate, Standings, choose, consistency};
+use resume::Sent;
 use serde_bytes::{ByteArray, ByteBuf};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -67,6 +70,11 @@ pub enum CallProgress {
     },
     /// The action runs.
     Running,
+    /// The session was lost, and the provider is asked for the answer on another.
+    Resuming {
+        /// The provider.
+        provider: Did,
+    },
     /// A provider could not, and the next is asked.
     FellBack {
         /// The provider.
@@ -264,13 +272,7 @@ impl Requester {
     }
 
     async fn session(&self, found: &Found) -> Result<SessionHandle, ConnectError> {
-        let addresses =
-            found.offer.lease().payload().addrs.iter().filter_map(|a| a.parse::<Multiaddr>().ok());
-        let addresses: Vec<_> = addresses.collect();
-        let did = found.offer.descriptor().payload().iss;
-        let connect = self.overlay.connect_to(&did, &addresses);
-        let timed_out = |_| Err(ConnectError::TimedOut { after: CONNECT_DEADLINE });
-        tokio::time::timeout(CONNECT_DEADLINE, connect).await.unwrap_or_else(timed_out)
+        self.session_at(&found.offer.descriptor().payload().iss, &addresses(found)).await
     }
 
     /// Gets the release the candidates offer, from this home or the first candidate that gives it, and finds the
@@ -284,8 +286,8 @@ impl Requester {
                 None => {
                     async {
                         let session = self.session(found).await.map_err(|e| e.to_string())?;
-                        let fetch =
-                            tokio::time::timeout(FETCH_DEADLINE, fetch_release(&session, d.release)).await;
+                        let fetch = content::release_from(&self.home, &session, d.release);
+                        let fetch = tokio::time::timeout(FETCH_DEADLINE, fetch).await;
                         fetch
                             .map_err(|_| "its release did not come in time".to_owned())?
                             .map_err(|e| e.to_string())
@@ -315,7 +317,10 @@ impl Requester {
         let Prepared { release, function, candidates } = prepared;
         invoke::check_size(&function, &request.args)?;
         let (mut tried, mut refused) = (Vec::new(), None);
-        for found in &candidates {
+        // One that lost the call before it admitted it is asked once more: nothing is wrong with it.
+        let mut asked_twice = None;
+        let mut next = candidates.iter().peekable();
+        while let Some(found) = next.peek() {
             let provider = found.offer.descriptor().payload().iss;
             progress(CallProgress::Asking { provider });
             let session = match self.session(found).await {
@@ -323,15 +328,20 @@ impl Requester {
                 Err(e) => {
                     progress(CallProgress::FellBack { provider, why: e.to_string() });
                     tried.push(format!("{provider}: {e}"));
+                    next.next();
                     continue;
                 }
             };
             match self.call_one(&session, found, (&release, &function), &request, progress).await {
                 Ok(called) => return Ok(called),
+                Err(CallError::NotAdmitted { .. }) if asked_twice != Some(provider) => {
+                    asked_twice = Some(provider);
+                }
                 Err(e) if falls_back(&e) => {
                     progress(CallProgress::FellBack { provider, why: e.to_string() });
                     tried.push(e.to_string());
                     refused = Some(e);
+                    next.next();
                 }
                 Err(e) => return Err(e),
             }
@@ -385,7 +395,9 @@ impl Requester {
         let (mut refused, mut without) = (None, None);
         for (chain, action) in own.chain([(None, &action)]).chain(others) {
             let calling = Calling { action, ..calling };
-            match self.ask(session, &calling, chain, request.deadline, progress).await {
+            let addresses = addresses(found);
+            let to = (session, addresses.as_slice());
+            match self.ask(to, release, &calling, chain, request.deadline, progress).await {
                 Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
                     // Why a grant was refused says more than that there was none.
                     let first = if chain.is_some() { &mut refused } else { &mut without };
@@ -400,10 +412,11 @@ impl Requester {
         Err(CallError::Refused { provider, refusal })
     }
 
-    /// Sends one invocation.
+    /// Sends one invocation, and sees it through.
     async fn ask(
         &self,
-        session: &SessionHandle,
+        (session, addresses): (&SessionHandle, &[Multiaddr]),
+        release: &Signed<Release>,
         calling: &Calling<'_>,
         chain: Option<&Chain>,
         deadline: Duration,
@@ -418,17 +431,19 @@ impl Requester {
             proofs: proofs.iter().map(|p| ByteBuf::from(p.bytes())).collect(),
             args: calling.args.to_vec(),
         };
-        let on_event = |event| match event {
-            Event::Queued { ahead } => progress(CallProgress::Queued { ahead }),
-            Event::Fetching { chunks_done: done, chunks_total: total } => {
-                progress(CallProgress::Fetching { done, total });
+        let sent = Sent { invocation: &signed, provider, addresses };
+        let (response, remembered) =
+            self.see_through(session, &sent, &call, release, deadline, progress).await?;
+        match response {
+            Response::Refused { refusal } => {
+                if remembered {
+                    self.forget(signed.id()).await;
+                }
+                Err(CallError::Refused { provider, refusal })
             }
-            Event::Running => progress(CallProgress::Running),
-        };
-        let response = session.request_with_progress(&call, deadline, on_event).await;
-        match response.map_err(|source| CallError::Lost { provider, source })? {
-            Response::Refused { refusal } => Err(CallError::Refused { provider, refusal }),
-            response @ Response::Done { .. } => Ok(Answered { invocation: signed, proofs, response }),
+            response @ Response::Done { .. } => {
+                Ok(Answered { invocation: signed, proofs, response, remembered })
+            }
             _ => Err(CallError::BadAnswer { provider, what: "another kind of message".to_owned() }),
         }
     }
@@ -440,7 +455,7 @@ impl Requester {
         release: &Signed<Release>,
         answered: Answered,
     ) -> Result<Called, CallError> {
-        let Answered { invocation, proofs, response } = answered;
+        let Answered { invocation, proofs, response, remembered } = answered;
         let (provider, action) = (calling.provider, calling.action);
         let bad = |what: String| CallError::BadAnswer { provider, what };
         let Response::Done { receipt, output, journal, bodies: came, stdio } = response else {
@@ -481,6 +496,8 @@ impl Requester {
             stdio,
             invocation: Some(invocation.bytes().to_vec()),
             proofs,
+            flight: None,
+            remembered,
         };
         // A keeper that has ended says why in `stop`.
         self.keeper.keep(kept).await;
@@ -516,26 +533,57 @@ impl Requester {
         &self.tried
     }
 
+    /// The component that these offers name, fetched where this home lacks it from all of their providers at once, and
+    /// kept. Only the first eight that can be reached are asked; offers of another component are left out. At most 60 s.
+    ///
+    /// A descriptor is enough: its release is not needed, nor believed.
+    pub async fn fetch(
+        &self,
+        offers: &[Found],
+        progress: &mut (dyn FnMut(u32, u32) + Send),
+    ) -> Result<Vec<u8>, CallError> {
+        let Some(first) = offers.first().map(|found| found.offer.descriptor().payload()) else {
+            return Err(CallError::Unreachable { tried: Vec::new() });
+        };
+        let same =
+            offers.iter().filter(|found| found.offer.descriptor().payload().component == first.component);
+        let reach = futures::future::join_all(same.take(ASKED).map(|found| self.session(found)));
+        let (reached, missed): (Vec<_>, Vec<_>) = reach.await.into_iter().partition(Result::is_ok);
+        let sessions: Vec<_> = reached.into_iter().flatten().collect();
+        let mut tried: Vec<_> = missed.into_iter().filter_map(Result::err).map(|e| e.to_string()).collect();
+        let obtain = content::obtain(&self.home, Source::Descriptor(first), &sessions, progress);
+        match tokio::time::timeout(FETCH_DEADLINE, obtain).await {
+            Ok(Ok(component)) => return Ok(component),
+            Ok(Err(content::ObtainError::Store(e))) => return Err(e.into()),
+            Ok(Err(e)) => tried.push(e.to_string()),
+            Err(_) => {
+                tried.push(format!("{} took more than {} s", first.component, FETCH_DEADLINE.as_secs()))
+            }
+        }
+        Err(CallError::Unreachable { tried })
+    }
+
     /// Fetches the component of a call from its provider, where this home lacks it, so that the receipt can be
     /// replayed offline; and checks that the release, by which the arguments were read, is true of it.
     pub async fn keep_component(&self, called: &Called) -> Result<(), CallError> {
         let release = called.release.payload();
         let provider = called.receipt.payload().iss;
         let unreachable = |why: String| CallError::Unreachable { tried: vec![format!("{provider}: {why}")] };
-        let component = match self.home.store().component(&release.component)? {
-            Some(component) => component,
-            None => {
-                let session = self.overlay.session_with(&provider);
-                let session = session.ok_or_else(|| unreachable("not connected".to_owned()))?;
-                let fetch = fetch_component(&session, release, |_, _| {});
-                let component = tokio::time::timeout(FETCH_DEADLINE, fetch)
-                    .await
-                    .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
-                    .map_err(|e: FetchError| unreachable(e.to_string()))?;
-                self.home.store().put_component(&component)?;
-                component
-            }
-        };
+        // Whoever else was asked may have it too; one that has not says so at once.
+        let others = self.asked.iter().filter(|peer| **peer != provider);
+        let sessions: Vec<_> = std::iter::once(&provider)
+            .chain(others)
+            .filter_map(|peer| self.overlay.session_with(peer))
+            .collect();
+        let mut progress = |_, _| {};
+        let obtain = content::obtain(&self.home, Source::Release(release), &sessions, &mut progress);
+        let component = tokio::time::timeout(FETCH_DEADLINE, obtain)
+            .await
+            .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
+            .map_err(|e| match e {
+                content::ObtainError::Store(e) => CallError::Store(e),
+                e => unreachable(e.to_string()),
+            })?;
         let sandbox = self.home.sandbox()?.clone();
         let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
         let untrue = |why: String| CallError::Untrue { release: called.release.id(), why };
@@ -549,6 +597,13 @@ struct Answered {
     invocation: Signed<Invocation>,
     proofs: Vec<Proof>,
     response: Response,
+    /// Whether it is remembered as unanswered until it is kept.
+    remembered: bool,
+}
+
+/// Where an offer's provider says it can be reached.
+fn addresses(found: &Found) -> Vec<Multiaddr> {
+    found.offer.lease().payload().addrs.iter().filter_map(|a| a.parse().ok()).collect()
 }
 
 /// Whether another grant may do where this one was refused so.
@@ -561,6 +616,7 @@ fn another_may_do(code: RefusalCode) -> bool {
 fn falls_back(error: &CallError) -> bool {
     match error {
         CallError::Refused { refusal, .. } => !matches!(refusal.code, RefusalCode::BadRequest),
+        CallError::NotAdmitted { .. } => true,
         CallError::Lost { source, .. } => matches!(
             source,
             RequestError::NotConnected { .. }
@@ -585,8 +641,11 @@ impl actum_overlay::Handler for Serves {
         let home = self.0.clone();
         Box::pin(async move {
             let answer = match request {
-                Request::Chunk { component, index } => crate::content::chunk(home, component, index).await,
-                Request::Release { id } => crate::content::release(&home, &id),
+                Request::Chunk { component, index } => content::chunk(home, component, index).await,
+                Request::Release { id } => content::release(&home, &id),
+                Request::Manifest { component, manifest } => {
+                    content::manifest_of(home, component, manifest).await
+                }
                 _ => Err(Refusal::new(RefusalCode::NotOffered, "this peer only asks")),
             };
             answer.unwrap_or_else(Response::from)

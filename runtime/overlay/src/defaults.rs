@@ -1,13 +1,9 @@
 //! Every timeout and limit of this crate, with its reason. Nothing elsewhere holds a number of this kind.
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
 /// `1`, for building the constants below without a panic in sight.
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
-const ONE_U32: NonZeroU32 = NonZeroU32::MIN;
 
 // Timeouts.
 
@@ -94,8 +90,6 @@ pub const REASSEMBLY_TOTAL: NonZeroUsize = ONE.saturating_add((512 << 20) - 1);
 pub const EVENTS_PER_REQUEST: u32 = 4096;
 /// Progress events waiting for a slow caller; the newest are dropped, they are only progress.
 pub const EVENT_QUEUE: usize = 16;
-/// Chunks of a component asked for at once: 8 × 256 KiB fills a 100 Mbit/s path of 160 ms.
-pub const CHUNKS_IN_FLIGHT: NonZeroU32 = ONE_U32.saturating_add(7);
 /// Commands waiting for the swarm's task.
 pub const COMMAND_QUEUE: usize = 64;
 
@@ -173,3 +167,22 @@ pub const RELAY_PER_PEER: usize = 2;
 pub const RELAY_RETRY: Duration = Duration::from_secs(30);
 /// Addresses one relay may give us: it says them itself.
 pub const RELAY_ADDRESSES: usize = 4;
+// Limits on a download.
+
+/// Chunks of a component asked of one peer at once, to begin with.
+pub const CHUNKS_PER_PEER_MIN: usize = 4;
+/// Chunks asked of one peer at once, once it has shown that it keeps up: 8 × 256 KiB fills a 100 Mbit/s path of 160 ms.
+pub const CHUNKS_PER_PEER_MAX: usize = 8;
+/// Chunks asked of all peers together at once, so what one download holds in memory: 32 × 256 KiB = 8 MiB.
+pub const CHUNKS_IN_FLIGHT: usize = 32;
+/// Peers that one download asks. More of them share what one connection's worth of bandwidth brings.
+pub const DOWNLOAD_PEERS: usize = 8;
+/// A chunk that has not come by then is asked of somebody else too, where there is somebody. 256 KiB in three seconds is
+/// 0.7 Mbit/s for one of them, or eight at 5.6 Mbit/s.
+pub const CHUNK_SLOW: Duration = Duration::from_secs(3);
+/// A chunk that has not come by then is given up, and counts against the peer.
+pub const CHUNK: Duration = Duration::from_secs(20);
+/// Chunks a peer may fail to give before it is asked no more in this download.
+pub const CHUNK_FAILURES: u32 = 3;
+/// The longest a peer that says it is busy is left alone before it is asked again.
+pub const CHUNK_BUSY: Duration = Duration::from_secs(2);

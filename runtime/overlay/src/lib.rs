@@ -31,7 +31,9 @@ mod wire;
 pub use access::{Access, Denial, NetworkScope};
 pub use config::{Limits, OverlayConfig, RawProtocol, ReachConfig, RoutingConfig, Timeouts};
 pub use error::{CloseReason, ConnectError, OverlayError, RequestError};
-pub use fetch::{FetchError, fetch_component, fetch_release};
+pub use fetch::{
+    DownloadEvent, FetchError, Fetched, InMemory, Put, Sink, Wanted, download, fetch_manifest, fetch_release,
+};
 pub use futures::future::BoxFuture;
 pub use identity::{did_of, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
@@ -39,6 +41,8 @@ pub use overlay::{Overlay, PeerInfo};
 pub use prefix::{IpPrefix, PrefixError};
 pub use reach::{Reachability, Untested};
 pub use routing::{AddPeerError, PeerAddrs, ROUTING_PROTOCOL, RoutingError, bucket, distance};
+#[cfg(feature = "fuzzing")]
+pub use session::fuzzing;
 pub use session::{Handler, ProgressSender, SessionHandle, frame};
 pub use wire::{
     Event, MAX_NOTICE_BYTES, MAX_NOTICES, Notice, Place, Refusal, RefusalCode, Request, RequestKind,

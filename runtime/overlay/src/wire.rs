@@ -1,8 +1,10 @@
 //! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
 
 use actum_model::{
-    Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Invocation, Lease, Page, Query,
-    Receipt, Release, ReleaseId, Rotation, Statement, codec, release::CHUNK_BYTES, ucan::MAX_CHAIN,
+    BlobId, Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Invocation, Lease, Page,
+    Query, Receipt, Release, ReleaseId, Rotation, Statement, codec,
+    release::{CHUNK_BYTES, MAX_COMPONENT_BYTES},
+    ucan::MAX_CHAIN,
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -28,6 +30,8 @@ pub const MAX_NOTICES: usize = 64;
 pub const MAX_NOTICE_BYTES: usize = MIB;
 /// The largest refusal text in bytes.
 pub(crate) const MAX_REFUSAL_TEXT: usize = KIB;
+/// The largest manifest in bytes, 8 KiB: a digest of 32 bytes for each chunk of the largest component.
+pub(crate) const MAX_MANIFEST: usize = MAX_COMPONENT_BYTES.div_ceil(CHUNK_BYTES) * 32;
 /// The largest progress event in bytes.
 pub(crate) const MAX_EVENT: usize = 64;
 
@@ -62,6 +66,15 @@ pub enum Request {
         #[serde(with = "serde_bytes")]
         args: Vec<u8>,
     },
+    /// Go on answering what I asked, whose answer was lost with a session. Answered by [`Response::Done`], after any number
+    /// of [`Event`]s while it still runs; or refused, as [`RefusalCode::UnknownInvocation`] where it was never admitted
+    /// and now never will be, as [`RefusalCode::Gone`] where it may have run and there is no answer. At most 33 KiB.
+    Resume {
+        /// The signed [`Invocation`] as it was sent with [`Request::Call`], whole: it tells who may ask, and by its nonce
+        /// and expiry whether it was ever served.
+        #[serde(with = "serde_bytes")]
+        invocation: Vec<u8>,
+    },
     /// Hear what nobody should be without. Answered by [`Response::Notified`]. At most 1 MiB.
     Notify {
         /// At most 64.
@@ -76,6 +89,14 @@ pub enum Request {
     Release {
         /// Which.
         id: ReleaseId,
+    },
+    /// Send me the manifest of a component, for whoever has its descriptor and not its release. Answered by
+    /// [`Response::Manifest`]. At most 1 KiB.
+    Manifest {
+        /// Of which component.
+        component: ComponentId,
+        /// Which manifest: several authors may say different things of one component, and the id tells the true one.
+        manifest: BlobId,
     },
     /// Send me this piece of a component. Answered by [`Response::Chunk`]. At most 1 KiB.
     Chunk {
@@ -162,7 +183,7 @@ pub enum Response {
         #[serde(with = "serde_bytes")]
         page: Vec<u8>,
     },
-    /// To a call. At most 64 MiB and 256 KiB.
+    /// To a call, and to its resumption. At most 64 MiB and 256 KiB.
     Done {
         /// The signed [`Receipt`].
         #[serde(with = "serde_bytes")]
@@ -200,6 +221,12 @@ pub enum Response {
         /// The signed [`Release`].
         #[serde(with = "serde_bytes")]
         release: Vec<u8>,
+    },
+    /// To a request for a manifest. At most 9 KiB.
+    Manifest {
+        /// The sha2-256 digests of the component's chunks, one after the other: at most 8 KiB.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
     },
     /// To a request for a chunk. At most 257 KiB.
     Chunk {
@@ -272,6 +299,10 @@ pub enum RefusalCode {
     Revoked,
     /// This invocation was served before, or its nonce was used in another one.
     AlreadyServed,
+    /// That invocation was never admitted here, and never will be: it did not run.
+    UnknownInvocation,
+    /// That invocation was admitted here and may have run, but there is no answer, or no longer.
+    Gone,
     /// This peer does not hold that component.
     UnknownComponent,
     /// This peer does not hold that release.
@@ -299,6 +330,8 @@ impl RefusalCode {
             Self::TooEarly => "too-early",
             Self::Revoked => "revoked",
             Self::AlreadyServed => "already-served",
+            Self::UnknownInvocation => "unknown-invocation",
+            Self::Gone => "gone",
             Self::UnknownComponent => "unknown-component",
             Self::UnknownRelease => "unknown-release",
             Self::BadRequest => "bad-request",
@@ -370,12 +403,16 @@ pub enum RequestKind {
     Find,
     /// [`Request::Call`]
     Call,
+    /// [`Request::Resume`]
+    Resume,
     /// [`Request::Notify`]
     Notify,
     /// [`Request::Notices`]
     Notices,
     /// [`Request::Release`]
     Release,
+    /// [`Request::Manifest`]
+    Manifest,
     /// [`Request::Chunk`]
     Chunk,
 }
@@ -386,9 +423,11 @@ impl RequestKind {
             b"announce" => Self::Announce,
             b"find" => Self::Find,
             b"call" => Self::Call,
+            b"resume" => Self::Resume,
             b"notify" => Self::Notify,
             b"notices" => Self::Notices,
             b"release" => Self::Release,
+            b"manifest" => Self::Manifest,
             b"chunk" => Self::Chunk,
             _ => return None,
         })
@@ -401,8 +440,20 @@ impl RequestKind {
             Self::Find => Query::MAX_BYTES + SLACK,
             Self::Call => MAX_BULK,
             Self::Notify => MAX_NOTICE_BYTES,
-            Self::Notices | Self::Release | Self::Chunk => SLACK,
+            Self::Resume => Invocation::MAX_BYTES + SLACK,
+            Self::Notices | Self::Release | Self::Manifest | Self::Chunk => SLACK,
         }
+    }
+
+    /// Whether news of how it is coming along may precede the answer.
+    pub(crate) fn has_events(self) -> bool {
+        matches!(self, Self::Call | Self::Resume)
+    }
+
+    /// Whether asking again later does no harm and gives the same: an answer to such a request need not be kept for a peer
+    /// that is slow to take it.
+    pub(crate) fn can_wait(self) -> bool {
+        matches!(self, Self::Resume | Self::Release | Self::Manifest | Self::Chunk)
     }
 
     /// The tag of the one answer that is not a refusal, and its largest size in bytes.
@@ -410,10 +461,11 @@ impl RequestKind {
         match self {
             Self::Announce => (b"announced", MAX_DESCRIPTORS * (MAX_REFUSAL_TEXT + 8) + SLACK),
             Self::Find => (b"page", Page::MAX_BYTES + SLACK),
-            Self::Call => (b"done", MAX_BULK),
+            Self::Call | Self::Resume => (b"done", MAX_BULK),
             Self::Notify => (b"notified", MAX_NOTICES * (MAX_REFUSAL_TEXT + 8) + SLACK),
             Self::Notices => (b"notices", MAX_NOTICE_BYTES),
             Self::Release => (b"release", Release::MAX_BYTES + SLACK),
+            Self::Manifest => (b"manifest", MAX_MANIFEST + SLACK),
             Self::Chunk => (b"chunk", CHUNK_BYTES + SLACK),
         }
     }
@@ -431,9 +483,11 @@ impl Request {
             Self::Announce { .. } => RequestKind::Announce,
             Self::Find { .. } => RequestKind::Find,
             Self::Call { .. } => RequestKind::Call,
+            Self::Resume { .. } => RequestKind::Resume,
             Self::Notify { .. } => RequestKind::Notify,
             Self::Notices { .. } => RequestKind::Notices,
             Self::Release { .. } => RequestKind::Release,
+            Self::Manifest { .. } => RequestKind::Manifest,
             Self::Chunk { .. } => RequestKind::Chunk,
         }
     }
@@ -457,6 +511,9 @@ impl Request {
                 if invocation.len() > Invocation::MAX_BYTES || !chain_fits(proofs) =>
             {
                 Err(CodecError::Invalid("a call with oversized proofs".to_owned()))
+            }
+            Self::Resume { invocation } if invocation.len() > Invocation::MAX_BYTES => {
+                Err(CodecError::Invalid("an oversized invocation".to_owned()))
             }
             Self::Notify { notices } if !notices_fit(notices) => {
                 Err(CodecError::Invalid("oversized notices".to_owned()))
@@ -482,6 +539,7 @@ impl Response {
             Self::Notices { notices, .. } => !notices_fit(notices),
             Self::Done { receipt, .. } => receipt.len() > Receipt::MAX_BYTES,
             Self::Release { release } => release.len() > Release::MAX_BYTES,
+            Self::Manifest { bytes } => bytes.len() > MAX_MANIFEST,
             Self::Chunk { bytes } => bytes.len() > CHUNK_BYTES,
             Self::Refused { refusal } => refusal.message.len() > MAX_REFUSAL_TEXT,
         };

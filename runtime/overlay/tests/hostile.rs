@@ -197,3 +197,50 @@ async fn unfinished_messages_beyond_the_memory_allowed() {
         assert_eq!(answer, done(vec![7; 200 << 10]));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_asks_for_much_and_reads_nothing_holds_no_more_than_its_share() {
+    let handler = answer(|_, request, _, _| {
+        Box::pin(async move {
+            match request {
+                Request::Resume { .. } => done(vec![7; 600 << 10]),
+                other => echoed(other),
+            }
+        })
+    });
+    let mut config = OverlayConfig::default();
+    config.limits.reassembly_session_bytes = NonZeroUsize::new(1 << 20).unwrap();
+    let provider = Overlay::start(config, &key(1), handler).await.unwrap();
+    let mut stream = hostile(&address(&provider, "tcp")).await;
+    let resume = Request::Resume { invocation: vec![1; 100] };
+    for id in 0..60 {
+        stream.write_all(&request(id, &resume)).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    // All sixty small questions are answered; most of them by a refusal, since nothing was read meanwhile.
+    let (mut whole, mut busy, mut left) = (0, 0, 60);
+    let mut parts: std::collections::BTreeMap<u32, Vec<u8>> = Default::default();
+    while left > 0 {
+        let (header, payload) = read_frame(&mut stream).await.unwrap();
+        parts.entry(header.id).or_default().extend(payload);
+        if header.last {
+            left -= 1;
+            match Response::decode(&parts.remove(&header.id).unwrap(), resume.kind()).unwrap() {
+                Response::Refused { refusal } if refusal.code.name() == "busy" => busy += 1,
+                Response::Done { .. } => whole += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(whole >= 1 && busy >= 40, "{whole} answered, {busy} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumption_and_a_manifest_over_their_sizes() {
+    let mut bytes = codec::encode(&Request::Resume { invocation: vec![1; 32 << 10] });
+    bytes.resize(PAYLOAD_BYTES, 0);
+    disconnected(&frame(Kind::Request, 0, false, &bytes), "over its size").await;
+    let oversized = codec::encode(&Request::Resume { invocation: vec![1; (32 << 10) + 1] });
+    disconnected(&frame(Kind::Request, 0, true, &oversized), "oversized").await;
+    disconnected(&frame(Kind::Event, 0, true, b"\x67running"), "an answer to no request").await;
+}

@@ -9,7 +9,10 @@
 
 mod common;
 
-use actum_model::codec::{self, DecodeError};
+use actum_model::{
+    BlobId, ComponentId,
+    codec::{self, DecodeError},
+};
 use actum_overlay::{Event, Notice, Place, Refusal, RefusalCode, Request, RequestKind, Response};
 use common::*;
 use proptest::prelude::*;
@@ -25,9 +28,11 @@ fn requests() -> Vec<Request> {
             proofs: vec![vec![2; 16 << 10].into(); 8],
             args: vec![],
         },
+        Request::Resume { invocation: vec![6; 32 << 10] },
         Request::Notify { notices: vec![revocation(), Notice::Rotation { rotation: vec![3; 64 << 10] }] },
         Request::Notices { after: Place { revocations: u64::MAX >> 1, rotations: 0 } },
         release(),
+        Request::Manifest { component: ComponentId::of(b"c"), manifest: BlobId::of(b"m") },
         chunk(u32::MAX),
     ]
 }
@@ -42,6 +47,8 @@ fn responses() -> Vec<(RequestKind, Response)> {
         (RequestKind::Notify, Response::Notified { news: 1, refused: vec!["z".repeat(1024); 64] }),
         (RequestKind::Notices, Response::Notices { notices: vec![revocation()], next: Place::default() }),
         (RequestKind::Release, Response::Release { release: vec![3; 256 << 10] }),
+        (RequestKind::Resume, told(vec![vec![5; 1025]])),
+        (RequestKind::Manifest, Response::Manifest { bytes: vec![7; 8 << 10] }),
         (RequestKind::Chunk, Response::Chunk { bytes: vec![4; 256 << 10] }),
         (RequestKind::Chunk, refusal.into()),
     ]
@@ -127,6 +134,10 @@ fn an_answer_to_another_question_is_refused() {
     let chunk = codec::encode(&Response::Chunk { bytes: vec![1] });
     assert!(Response::decode(&chunk, RequestKind::Chunk).is_ok());
     assert!(Response::decode(&chunk, RequestKind::Call).is_err());
+    assert!(Response::decode(&chunk, RequestKind::Manifest).is_err());
+    let done = codec::encode(&done(vec![1]));
+    assert!(Response::decode(&done, RequestKind::Resume).is_ok());
+    assert!(Response::decode(&done, RequestKind::Manifest).is_err());
 }
 
 #[test]
@@ -139,6 +150,10 @@ fn oversized_messages_are_refused_unparsed() {
         Response::decode(&codec::encode(&oversized), RequestKind::Chunk),
         Err(DecodeError::Invalid(_))
     ));
+    let manifest = codec::encode(&Response::Manifest { bytes: vec![0; (8 << 10) + 1] });
+    assert!(matches!(Response::decode(&manifest, RequestKind::Manifest), Err(DecodeError::Invalid(_))));
+    let manifest = codec::encode(&Response::Manifest { bytes: vec![0; 16 << 10] });
+    assert!(matches!(Response::decode(&manifest, RequestKind::Manifest), Err(DecodeError::TooLarge { .. })));
     let many = Request::Announce { lease: vec![], descriptors: vec![ByteBuf::new(); 129] };
     assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Invalid(_))));
     let small = |n: usize| vec![ByteBuf::from(vec![1]); n];
@@ -146,6 +161,7 @@ fn oversized_messages_are_refused_unparsed() {
         Request::Call { invocation: vec![0; (32 << 10) + 1], proofs: vec![], args: vec![] },
         Request::Call { invocation: vec![], proofs: small(9), args: vec![] },
         Request::Call { invocation: vec![], proofs: vec![vec![0; (16 << 10) + 1].into()], args: vec![] },
+        Request::Resume { invocation: vec![0; (32 << 10) + 1] },
         Request::Notify { notices: vec![Notice::Rotation { rotation: vec![0; (64 << 10) + 1] }] },
         Request::Notify { notices: vec![Notice::Revocation { revocation: vec![], witness: small(9) }] },
         Request::Notify { notices: vec![Notice::Rotation { rotation: vec![] }; 65] },
@@ -166,6 +182,8 @@ fn refusal_codes_are_written_as_shown() {
         RefusalCode::TooEarly,
         RefusalCode::Revoked,
         RefusalCode::AlreadyServed,
+        RefusalCode::UnknownInvocation,
+        RefusalCode::Gone,
         RefusalCode::UnknownComponent,
         RefusalCode::UnknownRelease,
         RefusalCode::BadRequest,

@@ -110,6 +110,9 @@ async fn call(
             progress.say(format!("the provider fetches the component, {done} of {total} chunks"))
         }
         CallProgress::Running => progress.say("running"),
+        CallProgress::Resuming { provider } => {
+            progress.say(format!("{} was lost; asking it for the answer again", provider.short()));
+        }
         CallProgress::FellBack { provider, why } => {
             output::talk(format!("{} could not: {}; asking the next", provider.short(), output::clean(&why)));
         }

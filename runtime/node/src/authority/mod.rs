@@ -34,7 +34,7 @@ use actum_model::{
 use actum_overlay::{Refusal, RefusalCode};
 use actum_store::{
     Ledger, StoreError,
-    ledger::{Admission, Counted, NotAdmitted, Reservation, Spent},
+    ledger::{Admission, Counted, NotAdmitted, Reservation, Spent, WasServed},
 };
 use ipld_core::ipld::Ipld;
 use serde_bytes::ByteBuf;
@@ -203,6 +203,29 @@ impl Gate {
             return Err(refuse(BadProof, why));
         }
         Ok(Asked { action, claim, proofs: found, invocation })
+    }
+
+    /// An invocation for this node, as the peer that signed it shows it again: nothing about when it is good, or whether it
+    /// may be.
+    pub(crate) fn own_invocation(&self, peer: &Did, bytes: &[u8]) -> Result<Signed<Invocation>, Refusal> {
+        let bad = |why: &str| refuse(RefusalCode::BadRequest, why);
+        let invocation =
+            Signed::<Invocation>::verify(bytes).map_err(|e| refuse(RefusalCode::BadRequest, e))?;
+        let said = invocation.payload();
+        if said.iss != *peer {
+            return Err(bad("the invocation is another's than the peer's that sent it"));
+        }
+        if !said.aud.is_some_and(|aud| self.own.contains(&aud)) {
+            return Err(bad("the invocation is for another provider"));
+        }
+        self.may_ask(peer)?;
+        Ok(invocation)
+    }
+
+    /// Whether an invocation was served here.
+    pub(crate) fn was_served(&self, said: &Invocation) -> Result<WasServed, StoreError> {
+        let until = said.exp.unwrap_or(0).saturating_add(self.skew);
+        self.ledger.was_served(&said.iss, &said.nonce, until)
     }
 
     /// A delegation this home keeps.

@@ -166,6 +166,9 @@ impl Core {
         let bytes = if bytes.len() > limit {
             let text = format!("the answer has {} bytes; {limit} are allowed", bytes.len());
             codec::encode(&Response::from(Refusal::new(RefusalCode::OverLimit, text)))
+        } else if kind.can_wait() && self.outbox_bytes.saturating_add(bytes.len()) > self.account.limit() {
+            // Small questions may have large answers: a peer that asks many and reads none holds no more than this.
+            codec::encode(&Response::from(slow_reader()))
         } else {
             bytes
         };
@@ -258,8 +261,7 @@ impl Core {
             return Ok(Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(100)));
         }
         if self.outbox_bytes > self.account.limit() {
-            let text = "too many answers to you are still being sent";
-            return Ok(Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(1000)));
+            return Ok(Some(slow_reader()));
         }
         Ok(None)
     }
@@ -345,7 +347,7 @@ impl Core {
     fn on_event(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
         let Some(call) = self.calls.get_mut(&id) else { return self.stray(id, payload) };
         call.events_seen = call.events_seen.saturating_add(1);
-        if !call.sent || call.kind != RequestKind::Call || call.events_seen > defaults::EVENTS_PER_REQUEST {
+        if !call.sent || !call.kind.has_events() || call.events_seen > defaults::EVENTS_PER_REQUEST {
             return violation("an event nobody waits for");
         }
         let event = Event::decode(payload).map_err(|e| Violation(format!("an event: {e}")))?;
@@ -452,6 +454,10 @@ impl Core {
         self.outbox.clear();
         self.outbox_bytes = 0;
     }
+}
+
+fn slow_reader() -> Refusal {
+    Refusal::new(RefusalCode::Busy, "too many answers to you are still being sent").retry_after_ms(1000)
 }
 
 /// A goodbye as bytes.

@@ -91,6 +91,8 @@ impl Driver {
             unsent.extend(goodbye(&reason));
             (inner.stream.take(), unsent)
         };
+        // Now, not after the farewell: a handler that goes on elsewhere must not stand still meanwhile.
+        self.running.clear();
         if let Some(mut stream) = stream {
             let farewell = async {
                 stream.write_all(&unsent).await?;

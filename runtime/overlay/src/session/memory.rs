@@ -39,6 +39,12 @@ impl Account {
         self.limit.get().min(self.total.limit.get())
     }
 
+    /// Bytes this session holds.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
     fn take(&self, bytes: usize) -> Result<(), NoRoom> {
         let add = |counter: &AtomicUsize, limit: NonZeroUsize| {
             let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= limit.get());

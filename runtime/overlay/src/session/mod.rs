@@ -7,6 +7,8 @@
 mod core;
 mod driver;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod memory;
 
 use self::core::{Core, Reply};
@@ -31,7 +33,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// `peer` is authenticated by the transport's handshake. The future is polled on the session's task, so that a short
     /// answer costs no detour: it must not block, and work of more than about a millisecond belongs on a thread or task
-    /// of its own. It is dropped when the peer cancels or the session ends. A panic in it becomes `internal`.
+    /// of its own. It is dropped when the peer cancels or the session ends; [`SessionHandle::closed`] tells which: it says
+    /// nothing while the peer is still there. A panic in it becomes `internal`.
     fn handle(
         &self,
         peer: Did,

@@ -1,0 +1,258 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use super::*;
+use actum_discovery::{Conditions, descriptor_for};
+use actum_model::{
+    FunctionName, Limits, ProfileId, SecretKey,
+    id::sha256,
+    release::{CHUNK_BYTES, Function, chunk_digests},
+};
+use actum_overlay::{Handler, Overlay, OverlayConfig, ProgressSender, Request};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Five chunks and a bit.
+fn component() -> Vec<u8> {
+    (0_u32..).flat_map(|i| sha256(&i.to_be_bytes())).take(5 * CHUNK_BYTES + 77).collect()
+}
+
+fn release(bytes: &[u8]) -> Signed<Release> {
+    let key = SecretKey::from_seed(&[50; 32]);
+    let function = Function {
+        name: "a:b/c#run".parse::<FunctionName>().unwrap(),
+        docs: String::new(),
+        params: vec![],
+        result: None,
+    };
+    let release = Release {
+        iss: key.did(),
+        name: "moved".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        intent: "is moved about".to_owned(),
+        tags: vec![],
+        component: ComponentId::of(bytes),
+        component_bytes: bytes.len() as u64,
+        chunks: chunk_digests(bytes),
+        wit: vec![].into(),
+        functions: vec![function],
+        permissions: Default::default(),
+        examples: vec![],
+    };
+    Signed::sign(release, &key)
+}
+
+fn descriptor(release: &Signed<Release>) -> Descriptor {
+    let conditions = Conditions {
+        profile: ProfileId::of(b"profile"),
+        limits: Limits::default(),
+        price: 0,
+        region: None,
+        public: true,
+        tiers: Default::default(),
+        verdicts: vec![],
+    };
+    let validity =
+        actum_discovery::Announcer::new(Default::default(), 0).poll(0, 0).unwrap().descriptors.unwrap();
+    descriptor_for(release, SecretKey::from_seed(&[50; 32]).did(), conditions, validity).unwrap()
+}
+
+/// Gives what its home has as a node does; or, lying, each chunk with a bit turned and another manifest.
+struct Giver {
+    home: Arc<Home>,
+    lies: bool,
+    asked: Arc<AtomicU32>,
+}
+
+impl Handler for Giver {
+    fn handle(
+        &self,
+        _: Did,
+        request: Request,
+        _: SessionHandle,
+        _: ProgressSender,
+    ) -> BoxFuture<'static, Response> {
+        let (home, lies, asked) = (self.home.clone(), self.lies, self.asked.clone());
+        Box::pin(async move {
+            let answer = match request {
+                Request::Chunk { component, index } => {
+                    asked.fetch_add(1, Relaxed);
+                    chunk(home, component, index).await
+                }
+                Request::Manifest { component, manifest } => manifest_of(home, component, manifest).await,
+                Request::Release { id } => super::release(&home, &id),
+                _ => Err(Refusal::new(RefusalCode::NotOffered, "nothing else")),
+            };
+            let mut answer = answer.unwrap_or_else(Response::from);
+            match &mut answer {
+                Response::Chunk { bytes } | Response::Manifest { bytes } if lies => bytes[0] ^= 1,
+                _ => {}
+            }
+            answer
+        })
+    }
+}
+
+struct Peer {
+    did: Did,
+    session: SessionHandle,
+    asked: Arc<AtomicU32>,
+    _overlay: Overlay,
+}
+
+/// A home that wants, and peers that have; those whose place is in `liars` lie.
+struct Stage {
+    dir: tempfile::TempDir,
+    home: Arc<Home>,
+    peers: Vec<Peer>,
+    release: Signed<Release>,
+    _overlay: Overlay,
+}
+
+async fn stage(peers: u8, liars: &[u8]) -> Stage {
+    let dir = tempfile::tempdir().unwrap();
+    let home = |name: &str| Arc::new(Home::open(&dir.path().join(name)).unwrap());
+    let (giving, wanting) = (home("giving"), home("wanting"));
+    let release = release(&component());
+    giving.store().put_component(&component()).unwrap();
+    giving.store().put_release(&release).unwrap();
+    let me = SecretKey::from_seed(&[100; 32]);
+    let nothing = |home: &Arc<Home>| Giver { home: home.clone(), lies: false, asked: Arc::default() };
+    let overlay = Overlay::start(OverlayConfig::client(), &me, Arc::new(nothing(&wanting))).await.unwrap();
+    let mut all = Vec::new();
+    for n in 0..peers {
+        let asked = Arc::new(AtomicU32::new(0));
+        let giver = Giver { home: giving.clone(), lies: liars.contains(&n), asked: asked.clone() };
+        let key = SecretKey::from_seed(&[n; 32]);
+        let peer = Overlay::start(OverlayConfig::default(), &key, Arc::new(giver)).await.unwrap();
+        overlay.connect(&peer.addresses()[0].to_string()).await.unwrap();
+        let session = overlay.session_with(&key.did()).unwrap();
+        all.push(Peer { did: key.did(), session, asked, _overlay: peer });
+    }
+    Stage { home: wanting, peers: all, release, dir, _overlay: overlay }
+}
+
+impl Stage {
+    async fn obtain(&self, source: Source<'_>, peers: &[usize]) -> Result<Vec<u8>, ObtainError> {
+        let sessions: Vec<_> = peers.iter().map(|n| self.peers[*n].session.clone()).collect();
+        let mut seen = 0;
+        let obtained = obtain(&self.home, source, &sessions, &mut |done, _| seen = done).await;
+        assert!(obtained.is_err() || seen == 6 || seen == 0, "{seen} of 6 chunks were told of");
+        obtained
+    }
+
+    async fn caught(&self, peer: usize) -> Offence {
+        for _ in 0..1_000 {
+            if let Some(record) = self.home.store().offences_of(&self.peers[peer].did, 0).unwrap().first() {
+                return record.offence;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("nothing is remembered of it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_comes_by_a_release_and_by_a_descriptor_and_then_it_is_here() {
+    let stage = stage(2, &[]).await;
+    let wanted = descriptor(&stage.release);
+    let bytes = stage.obtain(Source::Descriptor(&wanted), &[0, 1]).await.unwrap();
+    assert_eq!(bytes, component());
+    let asked: Vec<_> = stage.peers.iter().map(|p| p.asked.load(Relaxed)).collect();
+    assert_eq!((asked.iter().sum::<u32>(), asked[0] > 0, asked[1] > 0), (6, true, true), "{asked:?}");
+    assert_eq!(stage.obtain(Source::Release(stage.release.payload()), &[]).await.unwrap(), component());
+
+    let other = super::tests::stage(1, &[]).await;
+    let bytes = other.obtain(Source::Release(other.release.payload()), &[0]).await.unwrap();
+    assert_eq!(bytes, component());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_liar_is_remembered_and_asked_only_when_nobody_else_has_it() {
+    let stage = stage(2, &[0]).await;
+    let source = Source::Release(stage.release.payload());
+    assert_eq!(stage.obtain(source, &[0, 1]).await.unwrap(), component());
+    assert_eq!(stage.caught(0).await, Offence::WrongChunk);
+    let asked = stage.peers[0].asked.load(Relaxed);
+    // As if it had never come: now the liar is known, by whoever opens this home.
+    let removed = stage.dir.path().join("wanting/store/components");
+    std::fs::remove_dir_all(&removed).unwrap();
+    std::fs::create_dir(&removed).unwrap();
+    assert_eq!(stage.obtain(source, &[0, 1]).await.unwrap(), component());
+    assert_eq!(stage.peers[0].asked.load(Relaxed), asked, "the liar was asked again");
+    assert_eq!(stage.peers[1].asked.load(Relaxed) >= 6, true);
+
+    std::fs::remove_dir_all(&removed).unwrap();
+    std::fs::create_dir(&removed).unwrap();
+    let nobody = stage.obtain(source, &[0]).await.unwrap_err();
+    assert!(matches!(nobody, ObtainError::Fetch(FetchError::NobodyLeft { .. })), "{nobody}");
+    assert!(stage.peers[0].asked.load(Relaxed) > asked, "where there is no other, it is asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_false_manifest_is_remembered_and_the_next_is_asked() {
+    let stage = stage(2, &[0]).await;
+    let wanted = descriptor(&stage.release);
+    assert_eq!(stage.obtain(Source::Descriptor(&wanted), &[0, 1]).await.unwrap(), component());
+    let caught = stage.home.store().offences_of(&stage.peers[0].did, 0).unwrap();
+    assert!(caught.iter().any(|o| o.offence == Offence::WrongManifest), "{caught:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_release_here_names_is_given_to_nobody() {
+    let stage = stage(1, &[]).await;
+    let other = release(b"another component");
+    let unknown = stage.obtain(Source::Descriptor(&descriptor(&other)), &[0]).await.unwrap_err();
+    match unknown {
+        ObtainError::Fetch(FetchError::Refused { refusal, .. }) => {
+            assert_eq!(refusal.code, RefusalCode::UnknownComponent);
+        }
+        other => panic!("{other}"),
+    }
+    let nobody = stage.obtain(Source::Descriptor(&descriptor(&other)), &[]).await.unwrap_err();
+    assert!(matches!(nobody, ObtainError::Nobody(_)), "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_false_release_makes_no_component_and_does_not_spoil_the_true_one() {
+    let stage = stage(1, &[]).await;
+    let mut lie = stage.release.payload().clone();
+    lie.component = ComponentId::of(b"what it says it is");
+    // The peer would have to have it: as if it did.
+    let source = Source::Release(&lie);
+    let refused = stage.obtain(source, &[0]).await.unwrap_err();
+    assert!(matches!(refused, ObtainError::Fetch(FetchError::NobodyLeft { .. })), "{refused}");
+    lie.component_bytes += CHUNK_BYTES as u64;
+    let refused = stage.obtain(Source::Release(&lie), &[0]).await.unwrap_err();
+    assert!(matches!(refused, ObtainError::Fetch(FetchError::BadManifest { .. })), "{refused}");
+    assert_eq!(stage.obtain(Source::Release(stage.release.payload()), &[0]).await.unwrap(), component());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_want_it_at_once_fetch_it_once_and_a_download_given_up_goes_on() {
+    let stage = stage(1, &[]).await;
+    let source = Source::Release(stage.release.payload());
+    // Dropped after its third chunk.
+    let sessions = [stage.peers[0].session.clone()];
+    let third = Arc::new(tokio::sync::Notify::new());
+    let told = third.clone();
+    let mut progress = |done, _| {
+        if done == 3 {
+            told.notify_one();
+        }
+    };
+    tokio::select! {
+        biased;
+        () = third.notified() => {}
+        _ = obtain(&stage.home, source, &sessions, &mut progress) => panic!("it was to be dropped"),
+    }
+    let before = stage.peers[0].asked.load(Relaxed);
+    let (a, b) = tokio::join!(stage.obtain(source, &[0]), stage.obtain(source, &[0]));
+    assert_eq!((a.unwrap(), b.unwrap()), (component(), component()));
+    let after = stage.peers[0].asked.load(Relaxed) - before;
+    assert!(after <= 3, "{after} chunks were fetched although three were here");
+}

@@ -1,0 +1,260 @@
+//! What becomes of a call whose session is lost: the requester comes back to the same provider and asks for the answer,
+//! and asks nobody else unless that provider says that it never admitted the call.
+
+use super::{Answered, CallProgress, Called, Requester};
+use crate::{clock, failure::CallError, wallet::Calling};
+use actum_model::{Claim, Did, Invocation, InvocationId, Release, RunArgs, Signed, ucan::Proof};
+use actum_overlay::{
+    ConnectError, Event, Multiaddr, Refusal, RefusalCode, Request, RequestError, Response, SessionHandle,
+};
+use actum_store::{StoreError, Unanswered};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+
+/// A call not answered by then is remembered, so that its answer can be had even if this process is killed. One that is
+/// killed sooner has nothing to remember: most calls are over by then, and a write for each would cost them more than all
+/// the rest.
+const REMEMBER_AFTER: Duration = Duration::from_millis(20);
+/// How soon a lost provider is tried again, at first; each time twice as long...
+const BACKOFF: Duration = Duration::from_millis(100);
+/// ...up to this.
+const BACKOFF_MOST: Duration = Duration::from_secs(5);
+/// How long reaching a lost provider may take, at one try.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A call as it was sent, and to whom.
+pub(super) struct Sent<'a> {
+    pub(super) invocation: &'a Signed<Invocation>,
+    pub(super) provider: Did,
+    pub(super) addresses: &'a [Multiaddr],
+}
+
+/// What a provider said when it was asked for a lost answer.
+enum Resumed {
+    Answer(Response),
+    /// Nothing yet, for this reason; perhaps not before a while.
+    Later(String, Option<Duration>),
+}
+
+fn shown(progress: &mut (dyn FnMut(CallProgress) + Send), event: Event) {
+    progress(match event {
+        Event::Queued { ahead } => CallProgress::Queued { ahead },
+        Event::Fetching { chunks_done: done, chunks_total: total } => CallProgress::Fetching { done, total },
+        Event::Running => CallProgress::Running,
+    });
+}
+
+impl Requester {
+    pub(super) async fn session_at(
+        &self,
+        provider: &Did,
+        addresses: &[Multiaddr],
+    ) -> Result<SessionHandle, ConnectError> {
+        let connect = self.overlay.connect_to(provider, addresses);
+        let timed_out = |_| Err(ConnectError::TimedOut { after: CONNECT_DEADLINE });
+        tokio::time::timeout(CONNECT_DEADLINE, connect).await.unwrap_or_else(timed_out)
+    }
+
+    /// Sends a call and sees it through lost sessions until the deadline. Says whether it was remembered as unanswered.
+    pub(super) async fn see_through(
+        &self,
+        session: &SessionHandle,
+        sent: &Sent<'_>,
+        call: &Request,
+        release: &Signed<Release>,
+        deadline: Duration,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<(Response, bool), CallError> {
+        let until = Instant::now() + deadline;
+        let (provider, mut remembering) = (sent.provider, None);
+        let answer = {
+            let asked = session.request_with_progress(call, deadline, |event| shown(progress, event));
+            tokio::pin!(asked);
+            match tokio::time::timeout(REMEMBER_AFTER, &mut asked).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    remembering = Some(self.remember(sent, call, release));
+                    asked.await
+                }
+            }
+        };
+        let reason = match answer {
+            Ok(response) => return Ok((response, remembered(remembering).await)),
+            Err(source @ RequestError::LostWhileWaiting { .. }) => source.to_string(),
+            Err(source) => {
+                let sent_it = matches!(source, RequestError::TimedOut { may_have_run: true, .. });
+                if remembered(remembering).await && !sent_it {
+                    self.forget(sent.invocation.id()).await;
+                }
+                return Err(CallError::Lost { provider, source });
+            }
+        };
+        // Whatever happens now, the answer can be asked for later.
+        let remembering = remembering.unwrap_or_else(|| self.remember(sent, call, release));
+        let remembered = remembered(Some(remembering)).await;
+        tracing::debug!(%provider, reason, "the session was lost; asking for the answer again");
+        progress(CallProgress::Resuming { provider });
+        self.resume_until(sent, until, reason, progress).await.map(|response| (response, remembered))
+    }
+
+    /// Asks for a lost answer until it comes, or nobody can have it, or the time is over.
+    async fn resume_until(
+        &self,
+        sent: &Sent<'_>,
+        until: Instant,
+        mut why: String,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Response, CallError> {
+        let (mut backoff, mut wait) = (BACKOFF, Duration::ZERO);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left <= wait {
+                let invocation = sent.invocation.id();
+                return Err(CallError::Unanswered { provider: sent.provider, invocation, why });
+            }
+            tokio::time::sleep(wait).await;
+            match self.resume_once(sent, left.saturating_sub(wait), progress).await? {
+                Resumed::Answer(response) => return Ok(response),
+                Resumed::Later(reason, after) => {
+                    why = reason;
+                    wait = after.unwrap_or(Duration::ZERO).max(backoff).min(BACKOFF_MOST);
+                    backoff = (backoff * 2).min(BACKOFF_MOST);
+                }
+            }
+        }
+    }
+
+    async fn resume_once(
+        &self,
+        sent: &Sent<'_>,
+        left: Duration,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Resumed, CallError> {
+        let (provider, invocation) = (sent.provider, sent.invocation.id());
+        let session = match self.session_at(&provider, sent.addresses).await {
+            Ok(session) => session,
+            Err(e) => return Ok(Resumed::Later(e.to_string(), None)),
+        };
+        let request = Request::Resume { invocation: sent.invocation.bytes().to_vec() };
+        let answer = session.request_with_progress(&request, left, |event| shown(progress, event)).await;
+        let refusal: Refusal = match answer {
+            Ok(response @ Response::Done { .. }) => return Ok(Resumed::Answer(response)),
+            Ok(Response::Refused { refusal }) => refusal,
+            Ok(_) => {
+                return Err(CallError::BadAnswer { provider, what: "another kind of message".to_owned() });
+            }
+            Err(e) => return Ok(Resumed::Later(e.to_string(), None)),
+        };
+        match refusal.code {
+            RefusalCode::Busy | RefusalCode::ShuttingDown => {
+                let after = refusal.retry_after_ms.map(Duration::from_millis);
+                Ok(Resumed::Later(refusal.to_string(), after))
+            }
+            // It was admitted, and ended before it was begun: its component was to come from here, on the session that was
+            // lost. It counts for as little.
+            RefusalCode::UnknownInvocation | RefusalCode::UnknownComponent => {
+                self.forget(invocation).await;
+                Err(CallError::NotAdmitted { provider })
+            }
+            RefusalCode::Gone => {
+                self.forget(invocation).await;
+                Err(CallError::Gone { provider, invocation })
+            }
+            _ => {
+                self.forget(invocation).await;
+                Err(CallError::Refused { provider, refusal })
+            }
+        }
+    }
+
+    /// Remembers a call that has no answer yet, its arguments too, behind the caller. It is no reason to fail the call that
+    /// this fails.
+    fn remember(&self, sent: &Sent<'_>, call: &Request, release: &Signed<Release>) -> JoinHandle<bool> {
+        let args = match call {
+            Request::Call { args, .. } => args.clone(),
+            _ => Vec::new(),
+        };
+        let unanswered = Unanswered {
+            invocation: sent.invocation.clone(),
+            release: release.id(),
+            addrs: sent.addresses.iter().map(ToString::to_string).collect(),
+            at: clock::now_secs(),
+        };
+        let home = self.home.clone();
+        tokio::task::spawn_blocking(move || {
+            let store = home.store();
+            let kept = store.put_blob(&args).and_then(|_| store.put_unanswered(&unanswered));
+            kept.inspect_err(|error| tracing::warn!(%error, "a call could not be remembered")).is_ok()
+        })
+    }
+
+    pub(super) async fn forget(&self, invocation: InvocationId) {
+        let home = self.home.clone();
+        let forget = move || home.store().remove_unanswered(&invocation);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(forget).await {
+            tracing::warn!(%error, "a call that needs no answer any more is still remembered");
+        }
+    }
+
+    /// Asks the provider of a call that was never answered for its answer, checks that, and keeps it: as
+    /// [`Requester::call`] would have. [`Home::store`](crate::Home::store) lists such calls, as `all_unanswered`; a call
+    /// is among them once it was not answered within 20 ms, until it is, for a week.
+    ///
+    /// [`CallError::NotAdmitted`]: it did not run, and never will. [`CallError::Gone`]: it may have run, and there is no
+    /// answer. [`CallError::Unanswered`]: the provider could not be reached by the deadline; ask again.
+    pub async fn resume(
+        &self,
+        id: &InvocationId,
+        deadline: Duration,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Called, CallError> {
+        let store = self.home.store();
+        let nothing = || CallError::NothingToResume { invocation: *id };
+        let Unanswered { invocation, release, addrs, .. } = store.unanswered(id)?.ok_or_else(nothing)?;
+        let said = invocation.payload();
+        let lost = |what: &'static str, id: String| StoreError::Corrupt {
+            what,
+            id,
+            why: "an unanswered call names it and it is gone".to_owned(),
+        };
+        let (action, claim): (_, Claim) = RunArgs::read(said).map_err(|e| lost("call", e.to_string()))?;
+        let release = store.release(&release)?.ok_or_else(|| lost("release", release.to_string()))?;
+        let function = release.payload().function(&action.function.to_string())?.clone();
+        let args = store.get(&action.args)?.ok_or_else(|| lost("arguments", action.args.to_string()))?;
+        let proof = |id| match store.delegation(id) {
+            Ok(Some(delegation)) => Ok(Proof::from(delegation)),
+            Ok(None) => Err(lost("grant", id.to_string())),
+            Err(e) => Err(e),
+        };
+        let proofs = said.prf.iter().map(proof).collect::<Result<Vec<_>, _>>()?;
+        let provider = said.aud.ok_or_else(nothing)?;
+        let addresses: Vec<_> = addrs.iter().filter_map(|a| a.parse().ok()).collect();
+        let sent = Sent { invocation: &invocation, provider, addresses: &addresses };
+        progress(CallProgress::Resuming { provider });
+        let until = Instant::now() + deadline;
+        let response = self.resume_until(&sent, until, "it was not asked yet".to_owned(), progress).await?;
+        let fixed = BTreeSet::new();
+        let calling = Calling {
+            provider,
+            action: &action,
+            fixed: &fixed,
+            claim: &claim,
+            function: &function,
+            args: &args,
+            exp: said.exp.unwrap_or(0),
+            iat: said.iat.unwrap_or(0),
+        };
+        let answered = Answered { invocation: invocation.clone(), proofs, response, remembered: true };
+        self.keep(&calling, &release, answered).await
+    }
+}
+
+async fn remembered(remembering: Option<JoinHandle<bool>>) -> bool {
+    match remembering {
+        Some(remembering) => remembering.await.unwrap_or(false),
+        None => false,
+    }
+}

@@ -1,0 +1,298 @@
+//! What the tests of lost connections share: real nodes and requesters, an executor that can be held up and counts, and a
+//! TCP proxy that can cut, hold back and slow down.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use actum_capabilities::guests::ECHO;
+use actum_model::{Action, Filters, Release, Signed, Value, value::encode_params};
+use actum_node::{
+    Config, Home,
+    config::OfferConfig,
+    invoke::Choices,
+    node::Node,
+    provider::{ExecuteError, Execution, Executor, Loaded, Sandbox, Surroundings},
+    publish::{Described, publish},
+    quota::{Quota, QuotaConfig},
+    requester::{CallError, CallProgress, CallRequest, Called, Prepared, Requester},
+};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// Executes in the sandbox, not before `held` is over, and writes down each execution.
+pub(crate) struct Slow {
+    pub(crate) held: Duration,
+    pub(crate) executions: Arc<AtomicUsize>,
+    pub(crate) cancelled: Arc<AtomicUsize>,
+    /// A file that gets a byte for each, to be seen by other processes.
+    pub(crate) tally: Option<PathBuf>,
+}
+
+impl Slow {
+    pub(crate) fn of(held: Duration) -> Arc<Self> {
+        Arc::new(Self { held, executions: Arc::default(), cancelled: Arc::default(), tally: None })
+    }
+}
+
+impl Executor for Slow {
+    fn execute(
+        &self,
+        sandbox: &Sandbox,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        around: &Surroundings,
+    ) -> Result<Execution, ExecuteError> {
+        self.executions.fetch_add(1, SeqCst);
+        if let Some(tally) = &self.tally {
+            let mut file = std::fs::File::options().create(true).append(true).open(tally).unwrap();
+            std::io::Write::write_all(&mut file, b"x").unwrap();
+        }
+        let until = Instant::now() + self.held;
+        while Instant::now() < until {
+            if around.cancel.is_cancelled() {
+                self.cancelled.fetch_add(1, SeqCst);
+                return Err(ExecuteError::Cancelled);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sandbox.execute_in(loaded, action, args, around)
+    }
+}
+
+/// Publishes the echo guest, `padding` bytes longer than it is.
+pub(crate) fn publish_echo(home: &Home, padding: usize) -> Signed<Release> {
+    let mut component = ECHO.component.to_vec();
+    if padding > 0 {
+        // A custom section: id 0, its size in five bytes, and an empty name.
+        component.push(0);
+        let mut size = u32::try_from(padding + 1).unwrap();
+        for last in [false, false, false, false, true] {
+            component.push((size & 0x7f) as u8 | if last { 0 } else { 0x80 });
+            size >>= 7;
+        }
+        component.push(0);
+        component.extend((0..padding).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8));
+    }
+    let path = home.root().join("echo.wasm");
+    std::fs::write(&path, component).unwrap();
+    let described = Described {
+        name: Some("echo".to_owned()),
+        intent: Some("Give back what is given".to_owned()),
+        interfaces: vec!["test:echo/echo@0.1.0".to_owned()],
+        ..Described::default()
+    };
+    publish(home, &path, described).unwrap()
+}
+
+/// A node that offers echo to everybody, at a port or any.
+pub(crate) async fn provider(home: Arc<Home>, port: u16, executor: Option<Arc<dyn Executor>>) -> Node {
+    let release = publish_echo(&home, 0);
+    offering(home, &release, port, executor).await
+}
+
+pub(crate) async fn offering(
+    home: Arc<Home>,
+    release: &Signed<Release>,
+    port: u16,
+    executor: Option<Arc<dyn Executor>>,
+) -> Node {
+    let plenty =
+        Quota { in_flight: Some(64), fuel_per_minute: Some(u64::MAX), bytes_per_minute: Some(u64::MAX) };
+    let config = Config {
+        listen: vec![format!("/ip4/127.0.0.1/tcp/{port}")],
+        offers: vec![OfferConfig {
+            release: release.id().to_string(),
+            public: true,
+            callers: Vec::new(),
+            allow: Vec::new(),
+            price: 0,
+        }],
+        queue: 64,
+        quota: QuotaConfig { per_requester: plenty, total: Quota { in_flight: None, ..plenty } },
+        ..Config::default()
+    };
+    Node::start(home, config, executor).await.unwrap()
+}
+
+/// The port a node listens on.
+pub(crate) fn port_of(address: &str) -> u16 {
+    address.split('/').nth(4).unwrap().parse().unwrap()
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn home(dir: &Path, name: &str) -> Arc<Home> {
+    Arc::new(Home::open(&dir.join(name)).unwrap())
+}
+
+/// A requester that reached the peers at these addresses, and a call of echo made ready.
+pub(crate) async fn ready(home: &Arc<Home>, addresses: &[String]) -> (Requester, Prepared) {
+    let requester = Requester::start(home.clone(), addresses, &[]).await.unwrap();
+    let candidates = requester.candidates("echo", &Filters::default()).await.unwrap();
+    let prepared = requester.prepare(&candidates, "echo").await.unwrap();
+    (requester, prepared)
+}
+
+/// Calls echo with the text; tells what it heard.
+pub(crate) async fn call(
+    requester: &Requester,
+    prepared: &Prepared,
+    text: &str,
+    deadline: Duration,
+) -> (Result<Called, CallError>, Vec<String>) {
+    let args = encode_params(&prepared.function.params, &[Value::Bytes(text.as_bytes().to_vec())]).unwrap();
+    let mut heard = Vec::new();
+    let request = CallRequest { args, choices: Choices::default(), deadline };
+    let mut progress = |event: CallProgress| heard.push(format!("{event:?}"));
+    let called = requester.call(prepared.clone(), request, &mut progress).await;
+    (called, heard)
+}
+
+/// Whether the output of a call is the text it was given.
+pub(crate) fn echoed(called: &Called, text: &str) -> bool {
+    called.output.as_deref().is_some_and(|output| output.ends_with(text.as_bytes()))
+}
+
+/// A TCP proxy in front of a node.
+#[derive(Clone)]
+pub(crate) struct Proxy(Arc<Inner>);
+
+struct Inner {
+    address: SocketAddr,
+    to: String,
+    cut: Notify,
+    /// What goes to the node, and what comes from it, stays here.
+    hold_up: AtomicBool,
+    hold_down: AtomicBool,
+    /// Only the requester's side is cut; the node's stays open.
+    half: AtomicBool,
+    released: Notify,
+    bytes_down: AtomicU64,
+    /// Bytes a second from the node; none: as fast as it goes.
+    rate: u64,
+}
+
+impl Proxy {
+    pub(crate) async fn before(address: &str) -> Self {
+        Self::slow(address, 0).await
+    }
+
+    pub(crate) async fn slow(address: &str, rate: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inner = Arc::new(Inner {
+            address: listener.local_addr().unwrap(),
+            to: address.to_owned(),
+            cut: Notify::new(),
+            hold_up: AtomicBool::new(false),
+            hold_down: AtomicBool::new(false),
+            half: AtomicBool::new(false),
+            released: Notify::new(),
+            bytes_down: AtomicU64::new(0),
+            rate,
+        });
+        let proxy = inner.clone();
+        tokio::spawn(async move {
+            while let Ok((here, _)) = listener.accept().await {
+                tokio::spawn(proxy.clone().carry(here));
+            }
+        });
+        Self(inner)
+    }
+
+    /// The node's address, by way of here.
+    pub(crate) fn address(&self) -> String {
+        let peer = self.0.to.rsplit('/').next().unwrap();
+        format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", self.0.address.port())
+    }
+
+    /// Ends every connection there is.
+    pub(crate) fn cut(&self) {
+        self.0.cut.notify_waiters();
+    }
+
+    pub(crate) fn hold_up(&self) {
+        self.0.hold_up.store(true, SeqCst);
+    }
+
+    pub(crate) fn hold_down(&self) {
+        self.0.hold_down.store(true, SeqCst);
+    }
+
+    /// The next cut ends the requester's side only; what it had sent still goes to the node once it is let go.
+    pub(crate) fn cut_half(&self) {
+        self.0.half.store(true, SeqCst);
+        self.cut();
+    }
+
+    /// Lets go what was held back of what goes to the node.
+    pub(crate) fn release(&self) {
+        self.0.hold_up.store(false, SeqCst);
+        self.0.released.notify_waiters();
+    }
+
+    pub(crate) fn bytes_down(&self) -> u64 {
+        self.0.bytes_down.load(SeqCst)
+    }
+}
+
+impl Inner {
+    async fn carry(self: Arc<Self>, mut here: TcpStream) {
+        let Ok(mut there) = TcpStream::connect(("127.0.0.1", port_of(&self.to))).await else { return };
+        let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+        let mut held = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cut.notified() => break,
+                n = here.read(&mut up) => match n {
+                    Ok(0) | Err(_) => return,
+                    Ok(n) if self.hold_up.load(SeqCst) => held.extend_from_slice(&up[..n]),
+                    Ok(n) => if there.write_all(&up[..n]).await.is_err() { return },
+                },
+                n = there.read(&mut down) => match n {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) if self.hold_down.load(SeqCst) => {}
+                    Ok(n) => {
+                        self.bytes_down.fetch_add(n as u64, SeqCst);
+                        if self.rate > 0 {
+                            tokio::time::sleep(Duration::from_secs_f64(n as f64 / self.rate as f64)).await;
+                        }
+                        if here.write_all(&down[..n]).await.is_err() { return }
+                    }
+                },
+            }
+        }
+        drop(here);
+        if self.half.load(SeqCst) {
+            self.released.notified().await;
+            let _ = there.write_all(&held).await;
+            // Until the node itself ends it.
+            while there.read(&mut down).await.is_ok_and(|n| n > 0) {}
+        }
+    }
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < LONG, "not within {LONG:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,90 @@
+//! The session's books, driven by arbitrary bytes: what `fuzz` calls. Not for anything else.
+
+use super::{
+    core::{Core, Incoming},
+    frame::{HEADER_BYTES, Header},
+    memory::{Account, Budget},
+};
+use crate::{CloseReason, Limits, Refusal, RefusalCode, Request, Response};
+use actum_model::{ComponentId, codec};
+use std::num::NonZeroUsize;
+
+/// What a fuzzed session may hold of unfinished messages, in bytes: small, so that the limit is met.
+const HELD: usize = 256 << 10;
+
+/// Reads the bytes as the frames of a peer, and between them, where a byte says so, answers or gives up what is in flight,
+/// as a node would. `Err` says which promise was broken: that memory stays within its limits and all of it is given back,
+/// and that what is written is frames.
+pub fn session(data: &[u8]) -> Result<(), String> {
+    let held = NonZeroUsize::new(HELD).unwrap_or(NonZeroUsize::MIN);
+    let limits = Limits {
+        inbound_requests: NonZeroUsize::MIN.saturating_add(7),
+        reassembly_session_bytes: held,
+        reassembly_total_bytes: held,
+        ..Limits::default()
+    };
+    let account = Account::new(Budget::new(held), held);
+    let mut core = Core::new(limits, account.clone());
+    let ask = Request::Chunk { component: ComponentId::of(b"fuzz"), index: 0 };
+    let (mut mine, mut theirs, mut out, mut rest) = (Vec::new(), Vec::new(), Vec::new(), data);
+    while let Some((&what, more)) = rest.split_first() {
+        rest = more;
+        match what {
+            0 => mine.extend(core.call(ask.kind(), codec::encode(&ask), None)),
+            1 => {
+                if let Some((id, _)) = mine.pop() {
+                    core.cancel(id);
+                }
+            }
+            2 => {
+                if let Some(id) = theirs.pop() {
+                    let refusal = Refusal::new(RefusalCode::Busy, "fuzz");
+                    core.event(id, codec::encode(&crate::Event::Running));
+                    core.answer(id, codec::encode(&Response::from(refusal)));
+                }
+            }
+            3 => {
+                out.clear();
+                core.fill(&mut out);
+                frames(&out)?;
+            }
+            _ => {
+                let Some((head, more)) = rest.split_first_chunk::<HEADER_BYTES>() else { break };
+                let Ok(header) = Header::decode(head) else { break };
+                if header.encode() != *head {
+                    return Err("a head read, written".to_owned());
+                }
+                let Some((payload, more)) = more.split_at_checked(header.length) else { break };
+                rest = more;
+                match core.frame(header, payload) {
+                    Ok(Incoming::Nothing) => {}
+                    Ok(Incoming::Request(id, request, _)) => {
+                        if request.kind().max_request_bytes() < codec::encode(&request).len() {
+                            return Err("a request over its size".to_owned());
+                        }
+                        theirs.push(id);
+                    }
+                    Ok(Incoming::Goodbye(_)) | Err(_) => break,
+                }
+            }
+        }
+        if account.held() > HELD {
+            return Err(format!("{} bytes are held", account.held()));
+        }
+    }
+    core.close(&CloseReason::ShutDown);
+    match (account.held(), core.is_idle()) {
+        (0, true) => Ok(()),
+        (held, idle) => Err(format!("closed: {held} bytes are held, idle: {idle}")),
+    }
+}
+
+/// Whether these bytes are whole frames.
+fn frames(mut bytes: &[u8]) -> Result<(), String> {
+    while !bytes.is_empty() {
+        let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or("half a head was written")?;
+        let header = Header::decode(head).map_err(|e| format!("was written: {e}"))?;
+        bytes = rest.get(header.length..).ok_or("half a frame was written")?;
+    }
+    Ok(())
+}
