@@ -1,12 +1,14 @@
 //! The fuzz targets: each takes any bytes, and panics when a promise is broken.
 //!
 //! What is promised: nothing panics or hangs; what decodes re-encodes to the very bytes it came from; what loads can be
-//! executed, export by export, without the host failing, and does the same when executed again.
+//! executed, export by export, without the host failing, and does the same when executed again; a peer's frames are answered
+//! within the memory allowed.
 
 mod arguments;
 mod components;
 mod shapes;
 mod statements;
+mod wire;
 
 /// A target's name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -18,4 +20,6 @@ pub const TARGETS: &[Target] = &[
     ("json", arguments::json),
     ("typed", arguments::typed),
     ("statements", statements::decode),
+    ("messages", wire::message),
+    ("sessions", wire::session),
 ];

@@ -3,6 +3,7 @@
 //! Source: IPLD DAG-CBOR specification. One value has one byte string, so one id.
 
 use serde::{Serialize, de::DeserializeOwned};
+use std::io;
 
 /// Why bytes are not the value they were said to be.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +58,34 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Re
     }
     let value: T =
         serde_ipld_dagcbor::from_slice(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
-    if serde_ipld_dagcbor::to_vec(&value).map_err(|e| DecodeError::Malformed(e.to_string()))? != bytes {
-        return Err(DecodeError::NotCanonical);
+    // Compared as it is written, so that nothing is kept of the second encoding: bytes can be 64 MiB.
+    let mut same = Same { rest: bytes, differs: false };
+    match serde_ipld_dagcbor::to_writer(&mut same, &value) {
+        Ok(()) if same.rest.is_empty() => Ok(value),
+        Err(e) if !same.differs => Err(DecodeError::Malformed(e.to_string())),
+        _ => Err(DecodeError::NotCanonical),
     }
-    Ok(value)
+}
+
+/// Takes what is written as long as it is what is expected.
+struct Same<'a> {
+    rest: &'a [u8],
+    differs: bool,
+}
+
+impl io::Write for Same<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.rest.strip_prefix(bytes) {
+            Some(rest) => self.rest = rest,
+            None => {
+                self.differs = true;
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

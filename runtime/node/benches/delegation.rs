@@ -5,6 +5,7 @@
 //!
 //! Delegated is all of it: `Requester::call` encodes and sends, the provider's node checks, admits, executes and signs,
 //! the requester verifies the receipt and checks it against what it asked, and both homes keep it behind the answer.
+//! axum is what everybody has: an echo of as many bytes over HTTP/1.1 with keep-alive, plain, unsigned, and executing nothing.
 //! Raw is a write, a flush and a read of messages as long, on one open stream of the same libp2p connection.
 
 #![allow(
@@ -13,6 +14,9 @@
     clippy::panic,
     reason = "a benchmark stops at its first surprise"
 )]
+
+#[path = "../../overlay/benches/http/mod.rs"]
+mod http;
 
 use actum_capabilities::{Guest, guests};
 use actum_model::{
@@ -34,6 +38,7 @@ use actum_sandbox::{
     replay::{Evidence, replay},
 };
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, stream::FuturesUnordered};
+use http::{Http, serve_http};
 use std::{
     hint::black_box,
     io::{BufRead, BufReader, Write},
@@ -51,8 +56,9 @@ const BYTES: usize = 1024;
 /// Turns of each thing measured, and how often it is done in one.
 const ROUNDS: usize = 60;
 const OPS: usize = 50;
-/// Calls made to measure throughput.
-const MANY: usize = 10_000;
+/// Calls made in one turn to measure throughput, and turns.
+const MANY: usize = 1_024;
+const MANY_ROUNDS: usize = 9;
 const IN_FLIGHT: usize = 64;
 /// Bytes of a frame's head: the length of what follows, and the length wanted back.
 const HEAD: usize = 8;
@@ -124,6 +130,7 @@ async fn serve(home: &Path) {
     let raw = RawProtocol { name: RAW, accept: Arc::new(answer) };
     let node = Node::start_with(home, config, None, vec![raw]).await.unwrap();
     println!("{}", node.addresses()[0]);
+    println!("{}", serve_http().await);
     std::io::stdout().flush().unwrap();
     // The requester closes it when it has measured everything.
     let asked = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
@@ -181,7 +188,7 @@ fn message_sizes(called: &Called, args: &[u8]) -> (usize, usize) {
     (up.len(), down.len())
 }
 
-async fn delegation(home: Arc<Home>, address: String) {
+async fn delegation(home: Arc<Home>, address: String, http: String) {
     let requester = Requester::start(home.clone(), &[address], &[]).await.unwrap();
     let candidates = requester.candidates("echo", &Filters::default()).await.unwrap();
     let prepared = requester.prepare(&candidates, "echo").await.unwrap();
@@ -197,7 +204,8 @@ async fn delegation(home: Arc<Home>, address: String) {
     let own = Receipt { iss: home.did(), ..receipt.clone() };
     let own_signed = Signed::sign(own.clone(), home.key().unwrap());
 
-    let [mut raws, mut calls, mut executions, mut signatures, mut envelopes]: [Vec<Duration>; 5] =
+    let mut axum = Http::connect(&http, BYTES).await;
+    let [mut raws, mut calls, mut executions, mut signatures, mut envelopes, mut axums]: [Vec<Duration>; 6] =
         std::array::from_fn(|_| Vec::new());
     let (mut frame, mut buffer) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
@@ -215,6 +223,11 @@ async fn delegation(home: Arc<Home>, address: String) {
             assert_eq!(called.output.as_deref(), Some(&args[1..]));
         }
         for _ in 0..OPS {
+            let start = Instant::now();
+            axum.post().await;
+            axums.push(start.elapsed());
+        }
+        for _ in 0..OPS {
             time(&mut executions, || sandbox.execute(&loaded, &receipt.action, &args).unwrap());
             time(&mut signatures, || {
                 home.did().verify(message, &signature).unwrap();
@@ -227,34 +240,61 @@ async fn delegation(home: Arc<Home>, address: String) {
         }
         if round == 0 {
             // The first round warms up.
-            for times in [&mut raws, &mut calls, &mut executions, &mut signatures, &mut envelopes] {
+            for times in [&mut raws, &mut calls, &mut executions, &mut signatures, &mut envelopes, &mut axums]
+            {
                 times.clear();
             }
         }
     }
-    let [raw, delegated, execution, signature, envelope] =
-        [&mut raws, &mut calls, &mut executions, &mut signatures, &mut envelopes].map(|t| micros(median(t)));
+    let [raw, delegated, execution, signature, envelope, axum] =
+        [&mut raws, &mut calls, &mut executions, &mut signatures, &mut envelopes, &mut axums]
+            .map(|t| micros(median(t)));
     println!("A delegated action of {BYTES} bytes ({up} bytes there, {down} back), p50 of {}:", ROUNDS * OPS);
     println!("  raw framed stream, same bytes       {raw:7.1} µs");
+    println!("  axum, as many bytes as the argument {axum:7.1} µs");
     println!("  delegated, signed, verified, kept   {delegated:7.1} µs");
     println!("  execution alone                     {execution:7.1} µs");
     println!("  Ed25519 alone: one sign, one verify {signature:7.1} µs = {:.2} raw", signature / raw);
     println!("  the same, with the receipt's codec  {envelope:7.1} µs = {:.2} raw", envelope / raw);
-    println!("  (delegated - execution) / raw: {}", goal((delegated - execution) / raw, 3.0));
+    println!("  (delegated - execution) / raw: {}", goal((delegated - execution) / raw, 2.0));
+    println!("  (delegated - execution) / axum: {:.2}x", (delegated - execution) / axum);
     println!("  without the signature's cost:  {:.2}x", (delegated - execution - signature) / raw);
 
-    let start = Instant::now();
-    let mut flying = FuturesUnordered::new();
-    let mut left = MANY;
-    while left > 0 || !flying.is_empty() {
-        while left > 0 && flying.len() < IN_FLIGHT {
-            left -= 1;
+    let mut connections = Vec::new();
+    for _ in 0..IN_FLIGHT {
+        connections.push(Http::connect(&http, BYTES).await);
+    }
+    let [mut many_calls, mut many_axums]: [Vec<Duration>; 2] = std::array::from_fn(|_| Vec::new());
+    for round in 0..=MANY_ROUNDS {
+        let start = Instant::now();
+        let mut flying = FuturesUnordered::new();
+        for n in 0..MANY {
+            if n >= IN_FLIGHT {
+                flying.next().await.unwrap();
+            }
             flying.push(call(&requester, prepared.clone(), fresh(&mut args)));
         }
-        flying.next().await.unwrap();
+        while flying.next().await.is_some() {}
+        many_calls.push(start.elapsed());
+        let start = Instant::now();
+        let posts = connections.iter_mut().map(async |connection| {
+            for _ in 0..MANY / IN_FLIGHT {
+                connection.post().await;
+            }
+        });
+        futures::future::join_all(posts).await;
+        many_axums.push(start.elapsed());
+        if round == 0 {
+            many_calls.clear();
+            many_axums.clear();
+        }
     }
-    println!("  {IN_FLIGHT} in flight: {:.0} calls a second", MANY as f64 / start.elapsed().as_secs_f64());
-    drop(flying);
+    let [calls, axums] =
+        [&mut many_calls, &mut many_axums].map(|times| MANY as f64 / median(times).as_secs_f64());
+    println!(
+        "  {IN_FLIGHT} in flight, a second: {calls:.0} calls = {:.2} of axum's {axums:.0}",
+        calls / axums
+    );
     requester.stop().await.unwrap();
 }
 
@@ -309,11 +349,15 @@ fn main() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut address = String::new();
-    BufReader::new(provider.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let (mut address, mut http) = (String::new(), String::new());
+    let mut lines = BufReader::new(provider.stdout.take().unwrap());
+    lines.read_line(&mut address).unwrap();
+    lines.read_line(&mut http).unwrap();
     let home = Arc::new(Home::open(&homes.path().join("requester")).unwrap());
     // On a worker thread, where a requester's work is done; `block_on` alone would add a hop to every answer.
-    runtime.block_on(runtime.spawn(delegation(home.clone(), address.trim().to_owned()))).unwrap();
+    runtime
+        .block_on(runtime.spawn(delegation(home.clone(), address.trim().to_owned(), http.trim().to_owned())))
+        .unwrap();
     drop(provider.stdin.take());
     assert!(provider.wait().unwrap().success());
 

@@ -3,12 +3,14 @@
 //! Nothing a stranger sends is trusted: who asks is what the connection proved, arguments are checked against their
 //! id, and authority is decided before any work is done. What is refused has a code; what ran has a receipt.
 
+mod resume;
+
 use crate::{
     authority::{Gate, Offer, Tenure},
     clock,
     content::{self, Source},
     events::NodeEvent,
-    flights::{Flights, RuledOut, Slot},
+    flights::{Flights, Slot},
     home::Home,
     host::NodeHost,
     keeper::{Keeper, Keeping, Kept},
@@ -22,7 +24,6 @@ use actum_model::{
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle};
 use actum_sandbox::LoadError;
 pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
-use actum_store::{Answer, ledger::WasServed};
 use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
@@ -120,11 +121,6 @@ const BUSY_RETRY_MS: u64 = 1_000;
 const NEWS_AFTER: Duration = Duration::from_millis(10);
 /// How long fetching a component for an action may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How many stored answers are read at once, for all peers together. Each may have 64 MiB.
-const ANSWER_READS: usize = 2;
-
-static ANSWER_TURNS: Semaphore = Semaphore::const_new(ANSWER_READS);
 
 /// What a provider is made with.
 pub(crate) struct ProviderConfig {
@@ -356,64 +352,6 @@ impl Provider {
         } else {
             Err(Refusal::new(RefusalCode::Internal, "this node cannot store receipts any more"))
         }
-    }
-
-    /// Answers what was asked before, on a session that is lost: waits for it where it is under way, gives what is stored
-    /// where it has ended, and rules it out where it was never admitted. Costs one signature's verification and a look into
-    /// the store, and starts nothing.
-    pub(crate) async fn resume(
-        &self,
-        peer: Did,
-        invocation: &[u8],
-        session: &SessionHandle,
-        progress: &ProgressSender,
-    ) -> Result<Response, Refusal> {
-        let invocation = self.gate.own_invocation(&peer, invocation)?;
-        let id = invocation.id();
-        loop {
-            if let Some(over) = self.flights.wait(&id, session, progress).await {
-                over?;
-            }
-            if let Some(answer) = self.answer_to(id).await? {
-                return Ok(answer);
-            }
-            match self.flights.rule_out(id, peer)? {
-                RuledOut::UnderWay => continue,
-                RuledOut::Done => {}
-            }
-            // It may have begun and ended since it was looked for; now it cannot begin any more.
-            if let Some(answer) = self.answer_to(id).await? {
-                return Ok(answer);
-            }
-            return Err(match self.gate.was_served(invocation.payload()).map_err(internal)? {
-                WasServed::No => {
-                    let text = "this invocation was never admitted here, and will not be";
-                    Refusal::new(RefusalCode::UnknownInvocation, text)
-                }
-                WasServed::Yes | WasServed::Forgotten => {
-                    let text = "this invocation may have run here, and no answer to it is kept";
-                    Refusal::new(RefusalCode::Gone, text)
-                }
-            });
-        }
-    }
-
-    /// The stored answer to an invocation.
-    async fn answer_to(&self, id: InvocationId) -> Result<Option<Response>, Refusal> {
-        let turn = ANSWER_TURNS.acquire().await.map_err(|_| stopping())?;
-        let home = self.home.clone();
-        let read = move || {
-            let _turn = turn;
-            home.store().answer_to(&id)
-        };
-        let answer = tokio::task::spawn_blocking(read).await.map_err(internal)?.map_err(internal)?;
-        Ok(answer.map(|Answer { receipt, output, journal, bodies, stdio }| Response::Done {
-            receipt: receipt.bytes().to_vec(),
-            output,
-            journal,
-            bodies: bodies.into_iter().map(ByteBuf::from).collect(),
-            stdio,
-        }))
     }
 
     /// The offer of what is asked for, within this node's limits.

@@ -3,16 +3,15 @@
 //! A requester only dials. It believes nothing an index says beyond what the providers signed, and nothing a provider
 //! says beyond what can be checked; running the action again is how it knows.
 
+mod moves;
 mod resume;
 
 use crate::{
     authority::Ended,
-    clock,
-    content::{self, Source},
+    clock, content,
     home::Home,
     invoke::{self, Choices},
     keeper::{Keeper, Keeping, Kept},
-    resolve,
     wallet::{self, Calling},
 };
 use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
@@ -531,64 +530,6 @@ impl Requester {
     /// Why addresses could not be reached.
     pub fn unreached(&self) -> &[String] {
         &self.tried
-    }
-
-    /// The component that these offers name, fetched where this home lacks it from all of their providers at once, and
-    /// kept. Only the first eight that can be reached are asked; offers of another component are left out. At most 60 s.
-    ///
-    /// A descriptor is enough: its release is not needed, nor believed.
-    pub async fn fetch(
-        &self,
-        offers: &[Found],
-        progress: &mut (dyn FnMut(u32, u32) + Send),
-    ) -> Result<Vec<u8>, CallError> {
-        let Some(first) = offers.first().map(|found| found.offer.descriptor().payload()) else {
-            return Err(CallError::Unreachable { tried: Vec::new() });
-        };
-        let same =
-            offers.iter().filter(|found| found.offer.descriptor().payload().component == first.component);
-        let reach = futures::future::join_all(same.take(ASKED).map(|found| self.session(found)));
-        let (reached, missed): (Vec<_>, Vec<_>) = reach.await.into_iter().partition(Result::is_ok);
-        let sessions: Vec<_> = reached.into_iter().flatten().collect();
-        let mut tried: Vec<_> = missed.into_iter().filter_map(Result::err).map(|e| e.to_string()).collect();
-        let obtain = content::obtain(&self.home, Source::Descriptor(first), &sessions, progress);
-        match tokio::time::timeout(FETCH_DEADLINE, obtain).await {
-            Ok(Ok(component)) => return Ok(component),
-            Ok(Err(content::ObtainError::Store(e))) => return Err(e.into()),
-            Ok(Err(e)) => tried.push(e.to_string()),
-            Err(_) => {
-                tried.push(format!("{} took more than {} s", first.component, FETCH_DEADLINE.as_secs()))
-            }
-        }
-        Err(CallError::Unreachable { tried })
-    }
-
-    /// Fetches the component of a call from its provider, where this home lacks it, so that the receipt can be
-    /// replayed offline; and checks that the release, by which the arguments were read, is true of it.
-    pub async fn keep_component(&self, called: &Called) -> Result<(), CallError> {
-        let release = called.release.payload();
-        let provider = called.receipt.payload().iss;
-        let unreachable = |why: String| CallError::Unreachable { tried: vec![format!("{provider}: {why}")] };
-        // Whoever else was asked may have it too; one that has not says so at once.
-        let others = self.asked.iter().filter(|peer| **peer != provider);
-        let sessions: Vec<_> = std::iter::once(&provider)
-            .chain(others)
-            .filter_map(|peer| self.overlay.session_with(peer))
-            .collect();
-        let mut progress = |_, _| {};
-        let obtain = content::obtain(&self.home, Source::Release(release), &sessions, &mut progress);
-        let component = tokio::time::timeout(FETCH_DEADLINE, obtain)
-            .await
-            .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
-            .map_err(|e| match e {
-                content::ObtainError::Store(e) => CallError::Store(e),
-                e => unreachable(e.to_string()),
-            })?;
-        let sandbox = self.home.sandbox()?.clone();
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
-        let untrue = |why: String| CallError::Untrue { release: called.release.id(), why };
-        let loaded = loaded.map_err(|e| untrue(e.to_string()))?.map_err(|e| untrue(e.to_string()))?;
-        resolve::tells_the_truth(release, &loaded).map_err(untrue)
     }
 }
 

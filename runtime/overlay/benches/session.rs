@@ -199,14 +199,14 @@ async fn raw_many(raw: &mut Stream, framed: &[u8], many: usize) {
     futures::future::join(write, read).await;
 }
 
-async fn calls_many(overlay: &Overlay, peer: &Did, call: &Request, many: usize) {
+async fn calls_many(session: &SessionHandle, call: &Request, many: usize) {
     let mut flying = FuturesUnordered::new();
     for n in 0..many {
         if n >= IN_FLIGHT {
             let answer: Result<_, _> = flying.next().await.unwrap();
             answer.unwrap();
         }
-        flying.push(overlay.request(peer, call, DEADLINE));
+        flying.push(session.request(call, DEADLINE));
     }
     while let Some(answer) = flying.next().await {
         answer.unwrap();
@@ -270,6 +270,7 @@ async fn measure(kind: &'static str, address: String, http: String) {
         c / a
     );
 
+    let session = overlay.session_with(&peer).unwrap();
     let mut connections = Vec::new();
     for _ in 0..IN_FLIGHT {
         connections.push(Http::connect(&http, BYTES).await);
@@ -282,7 +283,7 @@ async fn measure(kind: &'static str, address: String, http: String) {
         raw_many(&mut raw, &framed, many).await;
         raws.push(start.elapsed());
         let start = Instant::now();
-        calls_many(&overlay, &peer, &call, many).await;
+        calls_many(&session, &call, many).await;
         calls.push(start.elapsed());
         let start = Instant::now();
         http_many(&mut connections, many).await;

@@ -90,6 +90,12 @@ pub const REASSEMBLY_TOTAL: NonZeroUsize = ONE.saturating_add((512 << 20) - 1);
 pub const EVENTS_PER_REQUEST: u32 = 4096;
 /// Progress events waiting for a slow caller; the newest are dropped, they are only progress.
 pub const EVENT_QUEUE: usize = 16;
+/// A message of more bytes than this is read and written apart from the session's task, which other messages share: a
+/// megabyte takes that task a millisecond.
+pub const LARGE_MESSAGE: usize = 1 << 20;
+/// With more requests of ours in flight than this, a new one is written by the session's task, together with those that
+/// others add meanwhile; with fewer, by whoever asks, who waits for nothing else.
+pub const ASKING_ALONE: usize = 4;
 /// Commands waiting for the swarm's task.
 pub const COMMAND_QUEUE: usize = 64;
 

@@ -551,6 +551,21 @@ impl Response {
     }
 }
 
+impl Response {
+    /// What its parts weigh, in bytes: about what it will have encoded.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Done { output, journal, bodies, stdio, .. } => {
+                let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+                let bodies: usize = bodies.iter().map(|body| body.len()).sum();
+                optional(output) + journal.len() + bodies + optional(stdio)
+            }
+            // All others are small.
+            _ => 0,
+        }
+    }
+}
+
 impl Event {
     /// Reads an event.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
@@ -569,9 +584,14 @@ fn tag(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..length.into())
 }
 
+/// What a request beginning with these bytes asks for.
+pub(crate) fn request_kind(begin: &[u8]) -> Option<RequestKind> {
+    RequestKind::from_tag(tag(begin)?)
+}
+
 /// The largest request beginning with these bytes; nothing where no request begins so.
 pub(crate) fn max_request(begin: &[u8]) -> Option<usize> {
-    Some(RequestKind::from_tag(tag(begin)?)?.max_request_bytes())
+    Some(request_kind(begin)?.max_request_bytes())
 }
 
 /// The largest answer beginning with these bytes; nothing where no answer to such a request begins so.

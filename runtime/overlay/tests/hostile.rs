@@ -244,3 +244,50 @@ async fn a_resumption_and_a_manifest_over_their_sizes() {
     disconnected(&frame(Kind::Request, 0, true, &oversized), "oversized").await;
     disconnected(&frame(Kind::Event, 0, true, b"\x67running"), "an answer to no request").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_message_with_trailing_bytes() {
+    let mut bytes = codec::encode(&call(&key(2), vec![7; 3 << 20]));
+    bytes.push(0);
+    let mut frames = Vec::new();
+    for part in bytes.chunks(PAYLOAD_BYTES) {
+        frames.extend(frame(Kind::Request, 0, part.len() < PAYLOAD_BYTES, part));
+    }
+    disconnected(&frames, "a request: not valid DAG-CBOR").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_answer_that_is_none() {
+    use std::sync::{Arc, Mutex};
+    // A handler cannot write a false answer, so a bare stream does: it takes the overlay's own request.
+    let taken = Arc::new(Mutex::new(None));
+    let asked = taken.clone();
+    let handler = answer(move |_, request, session, _| {
+        let asked = asked.clone();
+        Box::pin(async move {
+            let call = call(&key(1), vec![1]);
+            *asked.lock().unwrap() = Some(tokio::spawn(async move { session.request(&call, LONG).await }));
+            echoed(request)
+        })
+    });
+    let provider = overlay(1, handler).await;
+    let mut stream = hostile(&address(&provider, "tcp")).await;
+    stream.write_all(&request(0, &chunk(1))).await.unwrap();
+    stream.flush().await.unwrap();
+    // Its question, and its answer to ours, in whatever order.
+    let heads = [read_frame(&mut stream).await.unwrap().0, read_frame(&mut stream).await.unwrap().0];
+    let id = heads.iter().find(|head| head.kind == Kind::Request).unwrap().id;
+    let mut bytes = codec::encode(&done(vec![7; 3 << 20]));
+    bytes.push(0);
+    for part in bytes.chunks(PAYLOAD_BYTES) {
+        stream.write_all(&frame(Kind::Response, id, part.len() < PAYLOAD_BYTES, part)).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    let frames = tokio::time::timeout(LONG, read_frames(&mut stream)).await.expect("not disconnected");
+    let (header, words) = frames.last().expect("no goodbye");
+    assert_eq!(header.kind, Kind::Goodbye);
+    assert!(String::from_utf8_lossy(words).contains("an answer: not valid DAG-CBOR"));
+    let task = taken.lock().unwrap().take().unwrap();
+    let error = task.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("an answer"), "{error}");
+}

@@ -17,7 +17,16 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 /// What a caller gets in the end.
-pub(super) type Reply = Result<Response, RequestError>;
+pub(super) type Reply = Result<Came, RequestError>;
+
+/// An answer.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// Read.
+    Read(Box<Response>),
+    /// So large that reading it would hold up the session: whoever waits for it reads it.
+    Unread(Partial),
+}
 
 /// The largest goodbye in bytes.
 const MAX_GOODBYE: usize = 256;
@@ -40,6 +49,8 @@ pub(super) enum Incoming {
     Nothing,
     /// A whole request to hand to the handler; the registration ends it when the peer cancels.
     Request(u32, Box<Request>, AbortRegistration),
+    /// One so large that reading it would hold up the session.
+    Unread(u32, Partial, AbortRegistration),
     /// The peer closes the session.
     Goodbye(String),
 }
@@ -283,6 +294,13 @@ impl Core {
             return Ok(Incoming::Nothing);
         }
         match self.forget(id) {
+            Some(Inbound::Assembling(partial)) if partial.bytes().len() > defaults::LARGE_MESSAGE => {
+                let kind = wire::request_kind(partial.bytes());
+                let kind = kind.ok_or_else(|| Violation("not a request of this protocol".to_owned()))?;
+                let (abort, registration) = AbortHandle::new_pair();
+                self.admit(id, Inbound::Running(kind, abort));
+                Ok(Incoming::Unread(id, partial, registration))
+            }
             Some(Inbound::Assembling(partial)) => self.start(id, partial.bytes()),
             Some(Inbound::Discarding(refusal)) => {
                 self.refuse(id, refusal);
@@ -325,10 +343,15 @@ impl Core {
         if header.last
             && let Some(call) = self.calls.remove(&header.id)
         {
-            let bytes = call.partial.as_ref().map_or(payload, Partial::bytes);
-            let response =
-                Response::decode(bytes, call.kind).map_err(|e| Violation(format!("an answer: {e}")))?;
-            let _ = call.reply.send(Ok(response));
+            let came = match call.partial {
+                Some(partial) if partial.bytes().len() > defaults::LARGE_MESSAGE => Came::Unread(partial),
+                partial => {
+                    let bytes = partial.as_ref().map_or(payload, Partial::bytes);
+                    let response = Response::decode(bytes, call.kind);
+                    Came::Read(Box::new(response.map_err(|e| Violation(format!("an answer: {e}")))?))
+                }
+            };
+            let _ = call.reply.send(Ok(came));
         }
         Ok(())
     }
@@ -423,6 +446,11 @@ impl Core {
                 Kind::Event | Kind::Cancel | Kind::Goodbye => {}
             }
         }
+    }
+
+    /// Requests of ours in flight.
+    pub(super) fn asking(&self) -> usize {
+        self.calls.len()
     }
 
     // The end.

@@ -4,6 +4,7 @@ use super::{
     Handler, Inner, ProgressSender, SessionHandle,
     core::{Incoming, goodbye},
     frame::{HEADER_BYTES, Header, PAYLOAD_BYTES},
+    memory::Partial,
 };
 use crate::{CloseReason, Refusal, RefusalCode, Request, Response, Timeouts, defaults};
 use actum_model::codec;
@@ -32,7 +33,23 @@ const READS_A_TURN: usize = 32;
 /// Bytes a peer may still send while it is told goodbye.
 const LINGER_BYTES: usize = 1 << 20;
 
-type Running = Pin<Box<dyn Future<Output = Option<(u32, Vec<u8>)>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// What became of the work on a request.
+enum Ended {
+    /// Its answer's bytes.
+    Answer(u32, Vec<u8>),
+    /// The peer no longer wants it.
+    Cancelled,
+    /// It was none.
+    Broken(String),
+}
+
+/// A request as it came: one that is large is read apart from the session's task.
+enum Accepted {
+    Read(Box<Request>),
+    Unread(Partial),
+}
 
 /// The task behind a session.
 pub(crate) struct Driver {
@@ -43,7 +60,7 @@ pub(crate) struct Driver {
     start: usize,
     end: usize,
     bytes_read: u64,
-    accepted: Vec<(u32, Box<Request>, AbortRegistration)>,
+    accepted: Vec<(u32, Accepted, AbortRegistration)>,
     running: FuturesUnordered<Running>,
     tick: Interval,
     watch: Watch,
@@ -146,9 +163,16 @@ impl Driver {
         }
         let mut answers = Vec::new();
         while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
-            answers.extend(ended);
+            match ended {
+                Ended::Answer(id, bytes) => answers.push((id, bytes)),
+                Ended::Cancelled => {}
+                Ended::Broken(what) => return Err(CloseReason::Violation(what)),
+            }
         }
         let mut inner = session.0.lock();
+        if let Some(what) = inner.broken.take() {
+            return Err(CloseReason::Violation(what));
+        }
         for (id, bytes) in answers {
             inner.core.answer(id, bytes);
         }
@@ -187,7 +211,12 @@ impl Driver {
             self.start = self.start.saturating_add(HEADER_BYTES).saturating_add(header.length);
             match incoming.map_err(|v| CloseReason::Violation(v.0))? {
                 Incoming::Nothing => {}
-                Incoming::Request(id, request, abort) => self.accepted.push((id, request, abort)),
+                Incoming::Request(id, request, abort) => {
+                    self.accepted.push((id, Accepted::Read(request), abort));
+                }
+                Incoming::Unread(id, partial, abort) => {
+                    self.accepted.push((id, Accepted::Unread(partial), abort));
+                }
                 Incoming::Goodbye(reason) => return Err(CloseReason::PeerSaid(reason)),
             }
         }
@@ -247,21 +276,42 @@ fn run_handler(
     handler: &Arc<dyn Handler>,
     session: &SessionHandle,
     id: u32,
-    request: Box<Request>,
+    request: Accepted,
     registration: AbortRegistration,
 ) -> Running {
     let progress = ProgressSender { shared: Arc::clone(&session.0), id };
     let (handler, session) = (Arc::clone(handler), session.clone());
     let work = AssertUnwindSafe(async move {
+        let request = match request {
+            Accepted::Read(request) => request,
+            Accepted::Unread(partial) => match elsewhere(move || Request::decode(partial.bytes())).await {
+                Some(Ok(request)) => Box::new(request),
+                Some(Err(e)) => return Ended::Broken(format!("a request: {e}")),
+                None => return Ended::Answer(id, failed()),
+            },
+        };
         let answer = handler.handle(session.peer(), *request, session, progress).await;
-        codec::encode(&answer)
+        let bytes = match answer.weight() > defaults::LARGE_MESSAGE {
+            true => elsewhere(move || codec::encode(&answer)).await.unwrap_or_else(failed),
+            false => codec::encode(&answer),
+        };
+        Ended::Answer(id, bytes)
     });
     Box::pin(async move {
-        let answer = Abortable::new(work.catch_unwind(), registration).await.ok()?;
-        let bytes = answer.unwrap_or_else(|_| {
-            let refusal = Refusal::new(RefusalCode::Internal, "this peer failed on the request");
-            codec::encode(&Response::from(refusal))
-        });
-        Some((id, bytes))
+        match Abortable::new(work.catch_unwind(), registration).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(_)) => Ended::Answer(id, failed()),
+            Err(_) => Ended::Cancelled,
+        }
     })
+}
+
+/// Runs what takes long apart from the session's task.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn failed() -> Vec<u8> {
+    let refusal = Refusal::new(RefusalCode::Internal, "this peer failed on the request");
+    codec::encode(&Response::from(refusal))
 }

@@ -64,6 +64,7 @@ pub fn session(data: &[u8]) -> Result<(), String> {
                         }
                         theirs.push(id);
                     }
+                    Ok(Incoming::Unread(..)) => return Err("more than may be held was read".to_owned()),
                     Ok(Incoming::Goodbye(_)) | Err(_) => break,
                 }
             }

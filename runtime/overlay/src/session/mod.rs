@@ -11,8 +11,8 @@ pub mod frame;
 pub mod fuzzing;
 mod memory;
 
-use self::core::{Core, Reply};
-use crate::{BoxFuture, CloseReason, Event, Limits, Request, RequestError, Response};
+use self::core::{Came, Core, Reply};
+use crate::{BoxFuture, CloseReason, Event, Limits, Request, RequestError, RequestKind, Response};
 use actum_model::{Did, codec};
 pub(crate) use driver::Driver;
 use libp2p::Stream;
@@ -58,6 +58,8 @@ struct Inner {
     closed: Option<CloseReason>,
     /// Close once all is written.
     draining: bool,
+    /// What the peer broke, found elsewhere than on the session's task.
+    broken: Option<String>,
 }
 
 impl Inner {
@@ -148,6 +150,7 @@ impl SessionHandle {
             waker: None,
             closed: None,
             draining: false,
+            broken: None,
         };
         Self(Arc::new(Shared { peer, slots: Semaphore::new(slots), inner: Mutex::new(inner) }))
     }
@@ -170,7 +173,7 @@ impl SessionHandle {
             let reply = sent.send(request, None)?;
             let answer = reply.await;
             sent.id = None;
-            answer.unwrap_or_else(|_| Err(lost(&self.0)))
+            self.read(request.kind(), answer.unwrap_or_else(|_| Err(lost(&self.0)))?).await
         };
         let answer = tokio::time::timeout(deadline, answer).await;
         answer.unwrap_or_else(|_| Err(sent.timed_out(deadline)))
@@ -196,10 +199,26 @@ impl SessionHandle {
                 }
             };
             sent.id = None;
-            answer.unwrap_or_else(|_| Err(lost(&self.0)))
+            self.read(request.kind(), answer.unwrap_or_else(|_| Err(lost(&self.0)))?).await
         };
         let answer = tokio::time::timeout(deadline, answer).await;
         answer.unwrap_or_else(|_| Err(sent.timed_out(deadline)))
+    }
+
+    /// An answer, read here where the session's task did not. One that is none ends the session.
+    async fn read(&self, kind: RequestKind, came: Came) -> Result<Response, RequestError> {
+        let partial = match came {
+            Came::Read(response) => return Ok(*response),
+            Came::Unread(partial) => partial,
+        };
+        let read = move || Response::decode(partial.bytes(), kind).map_err(|e| format!("an answer: {e}"));
+        let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| Err(e.to_string()));
+        read.map_err(|what| {
+            let mut inner = self.0.lock();
+            inner.broken = Some(what.clone());
+            inner.wake();
+            RequestError::LostWhileWaiting { reason: CloseReason::Violation(what) }
+        })
     }
 
     /// Ends the session once what is written has been taken by the stream.
@@ -246,7 +265,10 @@ impl Sent<'_> {
             return Err(RequestError::LostBeforeSending { reason });
         };
         self.id = Some(id);
-        inner.write_now();
+        match inner.core.asking() > crate::defaults::ASKING_ALONE {
+            true => inner.wake(),
+            false => inner.write_now(),
+        }
         Ok(reply)
     }
 
