@@ -18,6 +18,7 @@ mod cache;
 mod call;
 mod capabilities;
 mod demo;
+mod discovery;
 mod grants;
 mod guests;
 mod host;

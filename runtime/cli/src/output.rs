@@ -126,6 +126,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// Prints a block of data without the spinner in its way.
+    pub(crate) fn aside(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
+
     pub(crate) fn say(&self, message: impl Into<String>) {
         self.0.set_message(clean(&message.into()));
     }

@@ -85,6 +85,12 @@ impl Announcer {
         self.lease_due = 0;
     }
 
+    /// What takes back everything announced so far: for whoever leaves. To be kept until what it takes back has expired.
+    pub fn take_back(&mut self, now: u64) -> Validity {
+        let seq = self.next_seq(now);
+        Validity { seq, nbf: now, exp: now.saturating_add(self.lifetimes.descriptor) }
+    }
+
     /// What to announce at `now`, in seconds since the Unix epoch, if anything. `jitter` is any random number.
     pub fn poll(&mut self, now: u64, jitter: u64) -> Option<Announcement> {
         if now < self.due() {

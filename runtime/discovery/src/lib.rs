@@ -23,6 +23,7 @@ mod merge;
 mod rank;
 pub mod reconcile;
 mod refused;
+mod registries;
 mod search;
 
 pub use announce::{Announcement, Announcer, Lifetimes, Validity};
@@ -33,4 +34,5 @@ pub use live::{CLOCK_SKEW, LiveOffer, Readiness, alive};
 pub use merge::{Answer, Merged, PageRefused, RefusedOffer, RefusedPage, merge};
 pub use rank::{Match, QUERY_TERMS, Ranker, Ranking, Term, Text, WordRanker};
 pub use refused::Refused;
+pub use registries::{Candidate as RegistryCandidate, MAX_OMISSIONS, REGISTRIES, choose_registries};
 pub use search::{Found, Wanted, Why};

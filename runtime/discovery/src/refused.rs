@@ -64,6 +64,11 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Whether whoever passed it on is to blame: it could have seen at any time that this is no offer.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Envelope(_) | Self::TwoProviders { .. })
+    }
+
     /// The stable code, as on wires and in metrics.
     pub fn code(&self) -> &'static str {
         match self {

@@ -7,6 +7,11 @@ pub fn now_secs() -> u64 {
     now_nanos() / 1_000_000_000
 }
 
+/// Milliseconds since the Unix epoch.
+pub fn now_millis() -> u64 {
+    now_nanos() / 1_000_000
+}
+
 /// Nanoseconds since the Unix epoch; a clock before it reads as zero.
 pub fn now_nanos() -> u64 {
     SystemTime::now()

@@ -2,7 +2,7 @@
 
 use crate::quota::QuotaConfig;
 use actum_model::{Did, Granted, Limits, Region};
-use actum_overlay::OverlayConfig;
+use actum_overlay::{Multiaddr, OverlayConfig, RawProtocol};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{
     fs,
@@ -32,8 +32,16 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Multiaddrs of peers to announce to and to ask. Default: none.
     pub bootstrap: Vec<String>,
+    /// Whether this node is a registry: it keeps an index of others' offers on disk, tells others so, and answers their
+    /// queries from it. Default: false; it then answers from what it was told itself, in memory.
+    pub registry: bool,
+    /// A directory with a static embedding model (`model.safetensors`, `tokenizer.json`), by which a registry ranks offers by
+    /// meaning, too. Default: none.
+    pub model: Option<PathBuf>,
     /// Where the node says it is, as ISO 3166 writes it, in lower case: `de`, `us-ca`. Nobody checks it. Default: not said.
     pub region: Option<Region>,
+    /// How others reach this node.
+    pub reach: ReachConfig,
     /// What is offered, and to whom. Default: nothing.
     #[serde(rename = "offer")]
     pub offers: Vec<OfferConfig>,
@@ -91,7 +99,10 @@ impl Default for Config {
         Self {
             listen: OverlayConfig::default().listen.iter().map(ToString::to_string).collect(),
             bootstrap: Vec::new(),
+            registry: false,
+            model: None,
             region: None,
+            reach: ReachConfig::default(),
             offers: Vec::new(),
             limits: Limits::default(),
             parallel: None,
@@ -103,6 +114,44 @@ impl Default for Config {
             deny: Vec::new(),
             clock_skew_seconds: ClockSkew::default(),
             quota: QuotaConfig::default(),
+        }
+    }
+}
+
+/// How others reach a node. Docs of what each does: `docs/reachability.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReachConfig {
+    /// Multiaddrs the node is known to be reached at, such as a forwarded port; nobody tests them. Default: none.
+    pub announce: Vec<String>,
+    /// Whether peers are asked to dial back (AutoNAT v2), to find out whether they can. Default: true.
+    pub probe: bool,
+    /// Relays to hold a place at, each multiaddr ending in `/p2p/…`. Default: none.
+    pub relays: Vec<String>,
+    /// Whether to relay between others, for finding a direct way. Default: false.
+    pub relay: bool,
+    /// Whether to find peers of the local network by multicast, and to tell them of this one. It needs an Actum built with the
+    /// feature `mdns`. Default: false.
+    pub mdns: bool,
+    /// Peers that may not even connect; `deny` beside it refuses what they ask for. Default: none.
+    pub deny: Vec<Did>,
+    /// The only peers that may connect. Default: empty, which means any.
+    pub allow: Vec<Did>,
+    /// Connections in each direction with one /24 or /48. Default: 32.
+    pub connections_per_prefix: u32,
+}
+
+impl Default for ReachConfig {
+    fn default() -> Self {
+        Self {
+            announce: Vec::new(),
+            probe: true,
+            relays: Vec::new(),
+            relay: false,
+            mdns: false,
+            deny: Vec::new(),
+            allow: Vec::new(),
+            connections_per_prefix: actum_overlay::Limits::default().connections_per_prefix,
         }
     }
 }
@@ -175,6 +224,28 @@ impl Config {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(Self::default()),
             Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
         }
+    }
+
+    /// What the overlay is started with.
+    ///
+    /// # Errors
+    /// The first address that is no multiaddr.
+    pub fn overlay(&self, raw_protocols: Vec<RawProtocol>) -> Result<OverlayConfig, String> {
+        let parse = |addresses: &[String]| -> Result<Vec<Multiaddr>, String> {
+            addresses.iter().map(|a| a.parse().map_err(|_| a.clone())).collect()
+        };
+        let mut config =
+            OverlayConfig { listen: parse(&self.listen)?, raw_protocols, ..OverlayConfig::default() };
+        config.access.deny_peers = self.reach.deny.iter().copied().collect();
+        config.access.allow_peers = self.reach.allow.iter().copied().collect();
+        config.limits.connections_per_prefix = self.reach.connections_per_prefix;
+        config.routing.bootstrap = parse(&self.bootstrap)?;
+        config.reach.announce = parse(&self.reach.announce)?;
+        config.reach.relays = parse(&self.reach.relays)?;
+        config.reach.probe = self.reach.probe;
+        config.reach.relay = self.reach.relay;
+        config.reach.mdns = self.reach.mdns;
+        Ok(config)
     }
 
     /// The host's wall-clock protection.

@@ -11,13 +11,15 @@
 
 #![forbid(unsafe_code)]
 
+mod announcing;
 pub mod audit;
-pub mod authority;
+mod authority;
 pub mod clock;
 pub mod config;
 mod content;
 pub mod events;
 mod failure;
+mod find;
 mod flights;
 pub mod grants;
 pub mod home;
@@ -29,13 +31,16 @@ mod lately;
 pub mod manifest;
 pub mod node;
 pub mod peers;
+mod plane;
 pub mod provider;
 pub mod publish;
 pub mod quota;
+pub mod registry;
 pub mod requester;
 pub mod resolve;
 pub mod run;
 mod spread;
+pub mod status;
 pub mod tree;
 mod wallet;
 

@@ -1,6 +1,7 @@
 //! A running peer: listens, announces, answers, drains.
 
 use crate::{
+    announcing::{Announcing, refresh},
     authority::Gate,
     clock,
     config::{Config, OfferConfig},
@@ -9,35 +10,35 @@ use crate::{
     flights::{Lingering, Slot},
     home::{Home, HomeError},
     keeper::Keeping,
+    plane::Plane,
     provider::{Call, CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
+    registry::{self, RegistryStartError},
     resolve::{self, ResolveError},
     spread::Spread,
 };
-use actum_discovery::{Announcer, Conditions, Index, Lifetimes, descriptor_for};
-use actum_model::{Descriptor, Did, Lease, Offer, Page, Query, Region, Release, ReleaseId, Signed, Tier};
+use actum_discovery::{
+    Announcer, Index, Lifetimes,
+    advertise::{Key, LocalAddresses, Registration, Ticket},
+};
+use actum_model::{Did, Offer, Page, Query, Region, Release, ReleaseId, Signed};
 use actum_overlay::{
-    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayConfig, OverlayError, ProgressSender,
-    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle,
+    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, ProgressSender, RawProtocol, Refusal,
+    RefusalCode, Request, Response, SessionHandle,
 };
 use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
 use actum_store::StoreError;
-use serde_bytes::ByteBuf;
 use std::{
     fs::File,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 use tokio::{sync::broadcast, task::JoinHandle};
 
 /// Events kept for a slow reader; older ones are dropped for it.
 const EVENTS: usize = 256;
-/// How long meeting one bootstrap peer may take.
-const MEET_DEADLINE: Duration = Duration::from_secs(10);
 /// How long one bootstrap peer gets to give a release or a component.
 const FETCH_DEADLINE: Duration = Duration::from_secs(120);
-/// How soon an unreachable bootstrap peer is tried again.
-const RETRY: Duration = Duration::from_secs(15);
 /// How often a node that drains looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
@@ -93,6 +94,9 @@ pub enum NodeError {
     /// The network could not be set up.
     #[error("the network could not be set up")]
     Overlay(#[from] OverlayError),
+    /// It cannot be a registry.
+    #[error("the registry cannot be opened")]
+    Registry(#[from] RegistryStartError),
     /// The sandbox could not be made.
     #[error("the sandbox could not be made")]
     Sandbox(#[from] SandboxError),
@@ -105,24 +109,21 @@ pub enum NodeError {
 }
 
 /// What answers other peers' requests.
-struct Service {
-    home: Arc<Home>,
-    spread: Arc<Spread>,
-    provider: Provider,
+pub(crate) struct Service {
+    pub(crate) home: Arc<Home>,
+    pub(crate) spread: Arc<Spread>,
+    pub(crate) plane: Arc<Plane>,
+    /// Set once it has started.
+    pub(crate) overlay: OnceLock<Overlay>,
+    /// The index on disk, where this node is a registry.
+    pub(crate) registry: Option<Arc<registry::Keeping>>,
+    pub(crate) provider: Provider,
     index: Mutex<Index>,
-    limits: actum_model::Limits,
-    region: Option<Region>,
-    capacity: NonZeroU32,
+    pub(crate) limits: actum_model::Limits,
+    pub(crate) region: Option<Region>,
+    pub(crate) capacity: NonZeroU32,
     announcing: Mutex<Announcing>,
-    events: broadcast::Sender<NodeEvent>,
-}
-
-/// What this node last announced, and when the next is due.
-struct Announcing {
-    announcer: Announcer,
-    addresses: Vec<String>,
-    lease: Vec<u8>,
-    descriptors: Vec<ByteBuf>,
+    pub(crate) events: broadcast::Sender<NodeEvent>,
 }
 
 /// A running node. Dropping it ends it at once; [`Node::drain`] and [`Node::stop`] end it well.
@@ -132,6 +133,9 @@ pub struct Node {
     drain: Duration,
     refresher: JoinHandle<()>,
     spreader: JoinHandle<()>,
+    advertising: JoinHandle<()>,
+    standing: JoinHandle<()>,
+    registering: Option<JoinHandle<()>>,
     keeping: Keeping,
     /// Held for as long as the node runs: two nodes of one home would speak over each other with one key.
     _lock: File,
@@ -156,8 +160,8 @@ impl Node {
         executor: Option<Arc<dyn Executor>>,
         raw_protocols: Vec<RawProtocol>,
     ) -> Result<Self, NodeError> {
-        let listen: Result<Vec<Multiaddr>, NodeError> =
-            config.listen.iter().map(|a| parse_address(a)).collect();
+        let overlay_config =
+            config.overlay(raw_protocols).map_err(|address| NodeError::BadAddress { address })?;
         let lock = home.lock_for_node()?.ok_or(NodeError::AlreadyRunning)?;
         let cores =
             std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
@@ -193,7 +197,18 @@ impl Node {
             let _ = index.observe_descriptor(known.descriptor, now);
             let _ = index.observe_lease(known.lease, now);
         }
+        let local = match overlay_config.exempts_loopback() {
+            true => LocalAddresses::Exempt,
+            false => LocalAddresses::Count,
+        };
+        let registry = match config.registry {
+            true => Some(Arc::new(registry::Keeping::open(&home, config.model.as_deref())?)),
+            false => None,
+        };
         let service = Arc::new(Service {
+            registry: registry.clone(),
+            plane: Arc::new(Plane::new(home.did(), local)),
+            overlay: OnceLock::new(),
             home: home.clone(),
             spread: Arc::new(Spread::new(gate)),
             provider,
@@ -206,13 +221,22 @@ impl Node {
                 addresses: Vec::new(),
                 lease: Vec::new(),
                 descriptors: Vec::new(),
+                registries: Vec::new(),
             }),
             events,
         });
-        let overlay_config = OverlayConfig { listen: listen?, raw_protocols, ..OverlayConfig::default() };
         let overlay = Overlay::start(overlay_config, home.key()?, Arc::new(Answers(service.clone()))).await?;
-        let addresses = overlay.addresses();
-        service.announcing().addresses = addresses.iter().map(without_peer_id).take(4).collect();
+        let _ = service.overlay.set(overlay.clone());
+        service.announcing().addresses = reachable(&overlay);
+        for known in home.store().peers()? {
+            if let Ok(address) = known.addr.parse() {
+                // One that is out of reach here is simply not known.
+                let _ = overlay.add_peer(known.did, vec![address]).await;
+            }
+        }
+        if config.registry {
+            service.plane.advertise_registry();
+        }
         for offer in &config.offers {
             let live = service.get_offer(&overlay, offer, &config.bootstrap).await?;
             let name = offer.release.clone();
@@ -227,7 +251,23 @@ impl Node {
         let refresher =
             tokio::spawn(refresh(service.clone(), overlay.clone(), missed, config.bootstrap.clone()));
         let spreader = tokio::spawn(service.spread.clone().run(overlay.clone()));
-        Ok(Self { service, overlay, drain: config.drain(), refresher, spreader, keeping, _lock: lock })
+        let advertising = tokio::spawn(service.plane.clone().run(overlay.clone()));
+        let standing = tokio::spawn(service.clone().keep_status(overlay.clone()));
+        let registering =
+            registry.map(|keeping| tokio::spawn(registry::run(service.clone(), keeping, overlay.clone())));
+        let drain = config.drain();
+        Ok(Self {
+            service,
+            overlay,
+            drain,
+            refresher,
+            spreader,
+            advertising,
+            standing,
+            registering,
+            keeping,
+            _lock: lock,
+        })
     }
 
     /// Who this node is.
@@ -252,6 +292,11 @@ impl Node {
         self.service.events.subscribe()
     }
 
+    /// Ads of others' that this node holds, and places that its own offers have at others.
+    pub fn ads(&self) -> (usize, usize) {
+        (self.service.plane.held(), self.service.plane.placed())
+    }
+
     /// Actions running or waiting.
     pub fn running(&self) -> u32 {
         self.service.provider.running()
@@ -270,12 +315,19 @@ impl Node {
 
     /// Ends the node: what still runs is cancelled, receipts are stored.
     pub async fn stop(self) {
-        let Self { service, overlay, refresher, spreader, keeping, .. } = self;
+        let Self {
+            service, overlay, refresher, spreader, advertising, standing, registering, keeping, ..
+        } = self;
         service.provider.stop_admitting();
         service.provider.cancel_all();
-        for task in [refresher, spreader] {
+        for task in [refresher, spreader, advertising, standing].into_iter().chain(registering) {
             task.abort();
             let _ = task.await;
+        }
+        service.leave(&overlay).await;
+        crate::status::remove(&service.home);
+        if let Some(registry) = &service.registry {
+            registry.commit();
         }
         overlay.shutdown().await;
         drop(overlay);
@@ -285,176 +337,26 @@ impl Node {
     }
 }
 
-fn parse_address(address: &str) -> Result<Multiaddr, NodeError> {
-    address.parse().map_err(|_| NodeError::BadAddress { address: address.to_owned() })
-}
-
-/// Announces to every bootstrap peer when something is due, and sooner again to those that could not be reached.
-async fn refresh(service: Arc<Service>, overlay: Overlay, mut missed: Vec<String>, bootstrap: Vec<String>) {
-    loop {
-        let due = Duration::from_secs(service.announcing().announcer.due().saturating_sub(clock::now_secs()));
-        let wait = if missed.is_empty() { due } else { due.min(RETRY) };
-        tokio::time::sleep(wait.max(Duration::from_secs(1))).await;
-        let now = clock::now_secs();
-        let asked = if service.announce(now) { &bootstrap } else { &missed };
-        let mut still = Vec::new();
-        for address in asked.clone() {
-            if !service.join(&overlay, &address).await {
-                still.push(address);
-            }
-        }
-        missed = still;
-        service.index().expire(now);
-        if let Err(e) = service.home.store().prune_offers(now) {
-            tracing::warn!(error = %e, "expired offers could not be removed");
+/// The addresses a lease carries: those confirmed from elsewhere first, then those listened on.
+pub(crate) fn reachable(overlay: &Overlay) -> Vec<String> {
+    let mut addresses: Vec<String> = Vec::new();
+    for address in overlay.external_addresses().iter().chain(&overlay.addresses()) {
+        let address = without_peer_id(address);
+        if !addresses.contains(&address) && address.len() <= 96 {
+            addresses.push(address);
         }
     }
+    addresses.truncate(4);
+    addresses
 }
 
 impl Service {
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announcing(&self) -> MutexGuard<'_, Announcing> {
+    pub(crate) fn announcing(&self) -> MutexGuard<'_, Announcing> {
         self.announcing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// On what terms a release is offered here.
-    fn conditions(&self, offer: &LiveOffer) -> Conditions {
-        Conditions {
-            profile: self.provider.profile(),
-            limits: self.limits.clone(),
-            price: offer.price,
-            region: self.region.clone(),
-            public: offer.public,
-            // Whatever it executes leaves a receipt with its journal, so every tier can be applied to it.
-            tiers: Tier::ALL.into(),
-            verdicts: Vec::new(),
-        }
-    }
-
-    /// Signs what is due of this node's readiness and offers, and puts it into its own index too. Says whether
-    /// anything was due.
-    fn announce(&self, now: u64) -> bool {
-        let key = match self.home.key() {
-            Ok(key) => key,
-            Err(e) => {
-                tracing::error!(error = %e, "nothing can be announced");
-                return false;
-            }
-        };
-        let mut announcing = self.announcing();
-        let jitter = u64::from_le_bytes(clock::random());
-        let Some(due) = announcing.announcer.poll(now, jitter) else { return false };
-        if let Some(v) = due.descriptors {
-            let descriptors = self.provider.offers().into_iter().filter_map(|offer| {
-                match descriptor_for(&offer.release, key.did(), self.conditions(&offer), v) {
-                    Ok(d) => Some(ByteBuf::from(Signed::sign(d, key).bytes().to_vec())),
-                    Err(e) => {
-                        tracing::error!(release = %offer.release.id(), error = %e, "a release cannot be announced");
-                        None
-                    }
-                }
-            });
-            announcing.descriptors = descriptors.collect();
-        }
-        let admitted = self.provider.running();
-        let lease = Lease {
-            iss: key.did(),
-            addrs: announcing.addresses.clone(),
-            load: admitted.min(self.capacity.get()),
-            queued: admitted.saturating_sub(self.capacity.get()),
-            capacity: self.capacity.get(),
-            lately: self.provider.lately(now),
-            descriptors_seq: due.descriptors_seq,
-            seq: due.lease.seq,
-            nbf: due.lease.nbf,
-            exp: due.lease.exp,
-        };
-        announcing.lease = Signed::sign(lease, key).bytes().to_vec();
-        let (lease, descriptors) = (announcing.lease.clone(), announcing.descriptors.clone());
-        drop(announcing);
-        let (_, refused) = self.observe(&lease, &descriptors);
-        for why in refused {
-            tracing::error!(why, "this node's own offer was refused");
-        }
-        true
-    }
-
-    /// Verifies and indexes an announcement; says how many offers were taken and why the others were not.
-    fn observe(&self, lease: &[u8], descriptors: &[ByteBuf]) -> (u32, Vec<String>) {
-        let now = clock::now_secs();
-        let lease = match Signed::<Lease>::verify(lease) {
-            Ok(lease) => lease,
-            Err(e) => return (0, vec![e.to_string()]),
-        };
-        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-        {
-            let mut index = self.index();
-            for bytes in descriptors {
-                let taken = Signed::<Descriptor>::verify(bytes).map_err(|e| e.to_string()).and_then(|d| {
-                    let other = d.payload().iss != lease.payload().iss;
-                    if other {
-                        return Err("the descriptor is another peer's".to_owned());
-                    }
-                    index.observe_descriptor(d.clone(), now).map(|_| d).map_err(|e| e.to_string())
-                });
-                match taken {
-                    Ok(descriptor) => accepted.push(descriptor),
-                    Err(why) => refused.push(why),
-                }
-            }
-            if let Err(e) = index.observe_lease(lease.clone(), now) {
-                return (0, vec![e.to_string()]);
-            }
-        }
-        let offers: Vec<_> = accepted.iter().map(|d| (d, &lease)).collect();
-        if let Err(e) = self.home.store().put_offers(&offers, now) {
-            tracing::warn!(error = %e, "offers could not be stored");
-        }
-        (u32::try_from(accepted.len()).unwrap_or(u32::MAX), refused)
-    }
-
-    /// Announces to one bootstrap peer; says whether it took the announcement.
-    async fn join(&self, overlay: &Overlay, address: &str) -> bool {
-        let joined = async {
-            let peer = overlay.connect(address).await.map_err(|e| e.to_string())?;
-            self.home.store().put_peer(address, &peer, clock::now_secs()).map_err(|e| e.to_string())?;
-            let announcement = {
-                let announcing = self.announcing();
-                Request::Announce {
-                    lease: announcing.lease.clone(),
-                    descriptors: announcing.descriptors.clone(),
-                }
-            };
-            let answer = overlay.request(&peer, &announcement, MEET_DEADLINE).await;
-            match answer.map_err(|e| e.to_string())? {
-                Response::Announced { .. } => {
-                    let (spread, overlay) = (self.spread.clone(), overlay.clone());
-                    tokio::spawn(async move {
-                        if let Err(why) = spread.exchange(&overlay, peer).await {
-                            tracing::debug!(%peer, why, "notices were not exchanged to the end");
-                        }
-                    });
-                    Ok(peer)
-                }
-                Response::Refused { refusal } => Err(refusal.to_string()),
-                _ => Err("it answered something else".to_owned()),
-            }
-        };
-        let joined = tokio::time::timeout(MEET_DEADLINE, joined).await;
-        let event =
-            match joined.unwrap_or_else(|_| Err(format!("no answer in {} s", MEET_DEADLINE.as_secs()))) {
-                Ok(peer) => NodeEvent::Joined { peer },
-                Err(why) => {
-                    tracing::warn!(address, why, "a bootstrap peer cannot be reached");
-                    NodeEvent::Unreachable { address: address.to_owned(), why }
-                }
-            };
-        let joined = matches!(event, NodeEvent::Joined { .. });
-        let _ = self.events.send(event);
-        joined
     }
 
     /// What an offer of the configuration names, fetched from a bootstrap peer where this home lacks it.
@@ -567,9 +469,14 @@ impl Service {
         if query.iss != peer || query.aud != self.home.did() {
             return Err(bad("the query is from or for somebody else".to_owned()));
         }
-        let (found, epoch) = {
-            let index = self.index();
-            (index.search(&query, clock::now_secs()), index.epoch())
+        let (found, epoch) = match &self.registry {
+            Some(registry) => {
+                registry.search(&query).map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?
+            }
+            None => {
+                let index = self.index();
+                (index.search(&query, clock::now_secs()), index.epoch())
+            }
         };
         let mut offers: Vec<Offer> = found.into_iter().map(|f| f.offer.to_wire()).collect();
         let key = self.home.key().map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
@@ -617,6 +524,31 @@ impl Handler for Answers {
                     let found = tokio::task::spawn_blocking(move || service.find(peer, &query));
                     found.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
                 }
+                Request::Withdraw { tombstone } => service.withdrawn(peer, &tombstone),
+                Request::Reconcile { message } => match service.registry.clone() {
+                    Some(registry) => {
+                        let answer =
+                            tokio::task::spawn_blocking(move || registry.reconcile(peer, &message)).await;
+                        answer.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                    }
+                    None => Err(no_registry()),
+                },
+                Request::Statements { ids } => service
+                    .registry
+                    .as_ref()
+                    .map(|registry| registry.statements(&ids))
+                    .ok_or_else(no_registry),
+                Request::Register { key, descriptor, lease, ticket } => {
+                    let offer = Offer { descriptor: descriptor.into(), lease: lease.into() };
+                    let ticket = ticket.map(|ticket| Ticket::from_bytes(ticket.into_array()));
+                    let registration = Registration { key: Key::from_bytes(key.into_array()), offer, ticket };
+                    let from = service.seen_at(&peer);
+                    return service.plane.register(&session, from, registration).await;
+                }
+                Request::Renew { lease } => Ok(service.plane.renew(peer, service.seen_at(&peer), &lease)),
+                Request::Ads { key } => {
+                    service.plane.ads(service.seen_at(&peer), &Key::from_bytes(key.into_array()))
+                }
                 Request::Notify { notices } => service.spread.hear(peer, notices).await,
                 Request::Notices { after } => service.spread.answer(peer, after).await,
                 Request::Release { id } => content::release(&service.home, &id),
@@ -632,30 +564,12 @@ impl Handler for Answers {
     }
 }
 
-impl Service {
-    async fn announced(
-        self: &Arc<Self>,
-        peer: Did,
-        lease: Vec<u8>,
-        descriptors: Vec<ByteBuf>,
-    ) -> Result<Response, Refusal> {
-        // Only a provider itself announces its offers here; nobody speaks for another.
-        let own = Signed::<Lease>::verify(&lease).map(|l| l.payload().iss == peer);
-        match own {
-            Ok(true) => {}
-            Ok(false) => return Err(Refusal::new(RefusalCode::BadRequest, "the lease is another peer's")),
-            Err(e) => return Err(Refusal::new(RefusalCode::BadRequest, e.to_string())),
-        }
-        let service = self.clone();
-        let observed = tokio::task::spawn_blocking(move || service.observe(&lease, &descriptors)).await;
-        let (accepted, refused) = observed.map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
-        let _ = self.events.send(NodeEvent::Announced { provider: peer, accepted });
-        Ok(Response::Announced { accepted, refused })
-    }
+fn no_registry() -> Refusal {
+    Refusal::new(RefusalCode::NotOffered, "this node is no registry")
 }
 
 /// A multiaddr without its final peer id, as leases carry it.
-fn without_peer_id(address: &Multiaddr) -> String {
+pub(crate) fn without_peer_id(address: &Multiaddr) -> String {
     let text = address.to_string();
     text.split("/p2p/").next().unwrap_or(&text).to_owned()
 }

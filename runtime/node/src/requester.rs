@@ -14,9 +14,9 @@ use crate::{
     keeper::{Keeper, Keeping, Kept},
     wallet::{self, Calling},
 };
-use actum_discovery::{Answer, Index, IndexLimits, agrees, merge};
+use actum_discovery::{advertise::LocalAddresses, agrees};
 use actum_model::{
-    Claim, Did, Filters, Function, Invocation, Journal, Page, Query, Receipt, Release, Signed, codec,
+    Claim, Did, Filters, Function, Invocation, Journal, Receipt, Release, Signed, codec,
     receipt::Stdio,
     run::MAX_INVOCATION_LIFE,
     ucan::{Chain, Proof},
@@ -28,7 +28,7 @@ use actum_overlay::{
 use actum_store::StoreError;
 use actum_trust::{Asked, Candidate, Standings, choose, consistency};
 use resume::Sent;
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use crate::failure::{CallError, FindError};
@@ -37,7 +37,7 @@ pub use actum_discovery::{Found, Why};
 /// How long reaching one peer may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long an index may take to answer.
-const FIND_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const FIND_DEADLINE: Duration = Duration::from_secs(5);
 /// How long fetching a component for later replay may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 /// The most peers asked at once.
@@ -120,10 +120,14 @@ pub struct Called {
 
 /// A peer that asks. Several questions may be asked of it one after another.
 pub struct Requester {
-    home: Arc<Home>,
-    overlay: Overlay,
-    asked: Vec<Did>,
-    tried: Vec<String>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) overlay: Overlay,
+    /// Peers reached at the start.
+    pub(crate) asked: Vec<Did>,
+    /// Those of them that the caller or the configuration named.
+    pub(crate) named: BTreeSet<Did>,
+    pub(crate) local: LocalAddresses,
+    pub(crate) tried: Vec<String>,
     keeper: Keeper,
     keeping: Keeping,
 }
@@ -132,12 +136,18 @@ impl Requester {
     /// Reaches the peers to ask: those named, those configured, else those met before.
     pub async fn start(home: Arc<Home>, bootstrap: &[String], named: &[String]) -> Result<Self, FindError> {
         let mut addresses: Vec<String> = named.iter().chain(bootstrap).cloned().collect();
+        let by_name = named.len();
         if addresses.is_empty() {
             addresses = home.store().peers()?.into_iter().map(|p| p.addr).collect();
         }
         addresses.truncate(ASKED);
-        let overlay =
-            Overlay::start(OverlayConfig::client(), home.key()?, Arc::new(Serves(home.clone()))).await?;
+        let mut config = OverlayConfig::client();
+        config.routing.bootstrap = addresses.iter().filter_map(|a| a.parse().ok()).collect();
+        let local = match config.exempts_loopback() {
+            true => LocalAddresses::Exempt,
+            false => LocalAddresses::Count,
+        };
+        let overlay = Overlay::start(config, home.key()?, Arc::new(Serves(home.clone()))).await?;
         let reach = addresses.into_iter().map(async |address| {
             match tokio::time::timeout(CONNECT_DEADLINE, overlay.connect(&address)).await {
                 Ok(Ok(did)) => Ok((address, did)),
@@ -146,10 +156,12 @@ impl Requester {
             }
         });
         let (mut asked, mut tried) = (Vec::new(), Vec::new());
-        for reached in futures::future::join_all(reach).await {
+        let mut told = BTreeSet::new();
+        for (n, reached) in futures::future::join_all(reach).await.into_iter().enumerate() {
             match reached {
                 Ok((address, did)) => {
                     home.store().put_peer(&address, &did, clock::now_secs())?;
+                    told.extend((n < by_name).then_some(did));
                     if !asked.contains(&did) {
                         asked.push(did);
                     }
@@ -158,7 +170,7 @@ impl Requester {
             }
         }
         let (keeper, keeping) = Keeper::start(home.clone());
-        Ok(Self { home, overlay, asked, tried, keeper, keeping })
+        Ok(Self { home, overlay, asked, named: told, local, tried, keeper, keeping })
     }
 
     /// Leaves the network, and stores the receipts that are not stored yet.
@@ -172,65 +184,6 @@ impl Requester {
     /// Opens a stream of another plane's protocol, on the connection there is with that peer.
     pub async fn open_raw(&self, peer: Did, protocol: StreamProtocol) -> Result<Stream, ConnectError> {
         self.overlay.open_raw(peer, protocol).await
-    }
-
-    /// Who offers this, best first: the union of what the asked peers and this home's own node know, each offer
-    /// verified, filtered and ranked here. This home's own offers are left out.
-    pub async fn find(&self, text: &str, filters: &Filters, limit: u32) -> Result<Vec<Found>, FindError> {
-        let now = clock::now_secs();
-        let known = self.home.store().offers(now)?;
-        if self.asked.is_empty() && known.is_empty() {
-            return Err(match self.tried.is_empty() {
-                true => FindError::NobodyToAsk,
-                false => FindError::NoAnswer { tried: self.tried.clone() },
-            });
-        }
-        let query = |aud| Query {
-            iss: self.home.did(),
-            aud,
-            text: text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned(),
-            filters: filters.clone(),
-            limit: 50,
-            nonce: ByteArray::new(clock::random()),
-        };
-        let key = self.home.key()?;
-        let ask = self.asked.iter().map(|peer| async {
-            let query = query(*peer);
-            let request = Request::Find { query: Signed::sign(query.clone(), key).bytes().to_vec() };
-            let answer = self.overlay.request(peer, &request, FIND_DEADLINE).await;
-            let page = match answer.map_err(|e| e.to_string())? {
-                Response::Page { page } => Signed::<Page>::verify(&page).map_err(|e| e.to_string())?,
-                Response::Refused { refusal } => return Err(refusal.to_string()),
-                _ => return Err("it answered something else".to_owned()),
-            };
-            Ok::<_, String>((query, page))
-        });
-        let answers = futures::future::join_all(ask).await;
-        let (answers, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-        let answers: Vec<_> = answers.into_iter().flatten().collect();
-        if answers.is_empty() && known.is_empty() {
-            let tried =
-                self.tried.iter().cloned().chain(failed.into_iter().filter_map(Result::err)).collect();
-            return Err(FindError::NoAnswer { tried });
-        }
-        // What this home's own node was told counts as one more answer.
-        let mut union = Index::new(IndexLimits::default());
-        for offer in known {
-            let _ = union.observe_descriptor(offer.descriptor, now);
-            let _ = union.observe_lease(offer.lease, now);
-        }
-        let pages: Vec<_> = answers.iter().map(|(query, page)| Answer { query, page }).collect();
-        let merged = merge(&pages, now);
-        for refused in &merged.refused_pages {
-            tracing::warn!(index = %refused.index, why = %refused.why, "an answer was left out");
-        }
-        for found in &merged.found {
-            let _ = union.observe_offer(&found.offer.to_wire(), now);
-        }
-        let mut found = union.search(&query(self.home.did()), now);
-        found.retain(|f| f.offer.descriptor().payload().iss != self.home.did());
-        found.truncate(limit as usize);
-        Ok(found)
     }
 
     /// The providers that may be called for this, in the order of trust policy. A provider that `filters` name is taken

@@ -1,9 +1,13 @@
 //! Every timeout and limit of this crate, with its reason. Nothing elsewhere holds a number of this kind.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 /// `1`, for building the constants below without a panic in sight.
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
+const ONE_U32: NonZeroU32 = NonZeroU32::MIN;
 
 // Timeouts.
 

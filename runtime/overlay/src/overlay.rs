@@ -125,6 +125,12 @@ impl Overlay {
         self.0.registry.lock().peers()
     }
 
+    /// Where that peer is seen, if it is connected: the address that counts for limits on ranges, because nobody can claim
+    /// another's. Of a peer behind a relay, the relay's.
+    pub fn seen_at(&self, peer: &Did) -> Option<std::net::IpAddr> {
+        self.0.registry.lock().seen_at(peer)
+    }
+
     /// Gets a session with whoever is at `address`, a multiaddr; if it ends in `/p2p/…`, with that peer and no other.
     pub async fn connect(&self, address: &str) -> Result<Did, ConnectError> {
         let bad = |reason: String| ConnectError::BadAddress { address: address.to_owned(), reason };

@@ -86,6 +86,12 @@ impl State {
         self.connections.values().map(|c| c.info.clone()).collect()
     }
 
+    /// Where that peer is seen, if it is connected: the address that counts for limits on ranges. Of one behind a relay, the
+    /// relay's.
+    pub(crate) fn seen_at(&self, peer: &Did) -> Option<IpAddr> {
+        self.connections.values().filter(|c| c.info.did == *peer).find_map(|c| c.observed)
+    }
+
     /// A connection with that peer, a direct one if there is one.
     pub(crate) fn connection(&self, peer: &Did) -> Option<ConnectionId> {
         let with = self.connections.iter().filter(|(_, c)| c.info.did == *peer);

@@ -1,16 +1,20 @@
 //! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
 
+mod ads;
+
 use actum_model::{
-    BlobId, Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Invocation, Lease, Page,
-    Query, Receipt, Release, ReleaseId, Rotation, Statement, codec,
+    BlobId, Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Invocation, Lease, Offer,
+    Page, Query, Receipt, Release, ReleaseId, Rotation, Statement, Tombstone, codec,
     release::{CHUNK_BYTES, MAX_COMPONENT_BYTES},
     ucan::MAX_CHAIN,
 };
+pub use ads::{Contact, MAX_ADS, MAX_CLOSER, MAX_RECONCILE, MAX_STATEMENTS, Placed, TICKET_BYTES};
+use ads::{MAX_AD, MAX_CONTACT};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, SeqAccess, Visitor},
 };
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 
 /// The session protocol's name and version on the wire.
 pub const SESSION_PROTOCOL: &str = "/actum/session/1";
@@ -105,6 +109,48 @@ pub enum Request {
         /// Which piece of 256 KiB, from 0.
         index: u32,
     },
+    /// Put this offer of mine among your ads. Answered by [`Response::Registered`]. At most 6 KiB.
+    Register {
+        /// The key to be found under.
+        key: ByteArray<32>,
+        /// The signed [`Descriptor`]; empty where a registry advertises itself.
+        #[serde(with = "serde_bytes")]
+        descriptor: Vec<u8>,
+        /// The signed [`Lease`].
+        #[serde(with = "serde_bytes")]
+        lease: Vec<u8>,
+        /// The registrar's own word on how long this one has waited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ticket: Option<ByteArray<TICKET_BYTES>>,
+    },
+    /// My newer lease, for all the ads of mine that you hold. Answered by [`Response::Registered`]. At most 2 KiB.
+    Renew {
+        /// The signed [`Lease`].
+        #[serde(with = "serde_bytes")]
+        lease: Vec<u8>,
+    },
+    /// What ads do you hold under this key? Answered by [`Response::Ads`]. At most 1 KiB.
+    Ads {
+        /// The key.
+        key: ByteArray<32>,
+    },
+    /// From one registry to another: what do you have that I lack? Answered by [`Response::Reconciled`]. At most 65 KiB.
+    Reconcile {
+        /// A message of set reconciliation, as `actum-discovery` has it. At most 64 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// From one registry to another: send me these statements. Answered by [`Response::Statements`]. At most 5 KiB.
+    Statements {
+        /// The digests in their ids. At most 128.
+        ids: Vec<ByteArray<32>>,
+    },
+    /// I take back what I announced. Answered by [`Response::Withdrawn`]. At most 2 KiB.
+    Withdraw {
+        /// The signed [`Tombstone`].
+        #[serde(with = "serde_bytes")]
+        tombstone: Vec<u8>,
+    },
 }
 
 /// What everybody should hear: that authority has ended. It proves itself, whoever carries it.
@@ -160,6 +206,10 @@ pub struct Place {
 
 fn chain_fits(chain: &[ByteBuf]) -> bool {
     chain.len() <= MAX_CHAIN && chain.iter().all(|d| d.len() <= Delegation::MAX_BYTES)
+}
+
+fn closer_fit(closer: &[Contact]) -> bool {
+    closer.len() <= MAX_CLOSER && closer.iter().all(Contact::fits)
 }
 
 fn notices_fit(notices: &[Notice]) -> bool {
@@ -234,6 +284,33 @@ pub enum Response {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// To an ad, or a lease of ads. At most 12 KiB.
+    Registered {
+        /// What became of it.
+        placed: Placed,
+        /// Peers at other distances from the key. At most 16.
+        closer: Vec<Contact>,
+    },
+    /// To a question for ads. At most 58 KiB.
+    Ads {
+        /// At most 10.
+        ads: Vec<Offer>,
+        /// Peers at other distances from the key. At most 16.
+        closer: Vec<Contact>,
+    },
+    /// To a message of set reconciliation. At most 65 KiB.
+    Reconciled {
+        /// The answer. At most 64 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// To a request for statements. At most 514 KiB.
+    Statements {
+        /// Those of them that are held: signed [`Descriptor`]s, [`Lease`]s and [`Tombstone`]s. At most 128.
+        statements: Vec<ByteBuf>,
+    },
+    /// To a tombstone: it was heard. At most 1 KiB.
+    Withdrawn {},
     /// No, and why. At most 2 KiB.
     Refused {
         /// Why.
@@ -415,6 +492,18 @@ pub enum RequestKind {
     Manifest,
     /// [`Request::Chunk`]
     Chunk,
+    /// [`Request::Register`]
+    Register,
+    /// [`Request::Renew`]
+    Renew,
+    /// [`Request::Ads`]
+    Ads,
+    /// [`Request::Reconcile`]
+    Reconcile,
+    /// [`Request::Statements`]
+    Statements,
+    /// [`Request::Withdraw`]
+    Withdraw,
 }
 
 impl RequestKind {
@@ -429,6 +518,12 @@ impl RequestKind {
             b"release" => Self::Release,
             b"manifest" => Self::Manifest,
             b"chunk" => Self::Chunk,
+            b"register" => Self::Register,
+            b"renew" => Self::Renew,
+            b"ads" => Self::Ads,
+            b"reconcile" => Self::Reconcile,
+            b"statements" => Self::Statements,
+            b"withdraw" => Self::Withdraw,
             _ => return None,
         })
     }
@@ -438,10 +533,15 @@ impl RequestKind {
         match self {
             Self::Announce => Lease::MAX_BYTES + MAX_DESCRIPTORS * (Descriptor::MAX_BYTES + 8) + SLACK,
             Self::Find => Query::MAX_BYTES + SLACK,
+            Self::Register => Descriptor::MAX_BYTES + Lease::MAX_BYTES + SLACK,
+            Self::Renew => Lease::MAX_BYTES + SLACK,
+            Self::Withdraw => Tombstone::MAX_BYTES + SLACK,
+            Self::Reconcile => MAX_RECONCILE + SLACK,
+            Self::Statements => MAX_STATEMENTS * 36 + SLACK,
             Self::Call => MAX_BULK,
             Self::Notify => MAX_NOTICE_BYTES,
             Self::Resume => Invocation::MAX_BYTES + SLACK,
-            Self::Notices | Self::Release | Self::Manifest | Self::Chunk => SLACK,
+            Self::Notices | Self::Release | Self::Manifest | Self::Chunk | Self::Ads => SLACK,
         }
     }
 
@@ -467,6 +567,11 @@ impl RequestKind {
             Self::Release => (b"release", Release::MAX_BYTES + SLACK),
             Self::Manifest => (b"manifest", MAX_MANIFEST + SLACK),
             Self::Chunk => (b"chunk", CHUNK_BYTES + SLACK),
+            Self::Register | Self::Renew => (b"registered", MAX_CLOSER * MAX_CONTACT + 2 * SLACK),
+            Self::Ads => (b"ads", MAX_ADS * MAX_AD + MAX_CLOSER * MAX_CONTACT + SLACK),
+            Self::Withdraw => (b"withdrawn", SLACK),
+            Self::Reconcile => (b"reconciled", MAX_RECONCILE + SLACK),
+            Self::Statements => (b"statements", MAX_STATEMENTS * (Descriptor::MAX_BYTES + 8) + SLACK),
         }
     }
 
@@ -489,6 +594,12 @@ impl Request {
             Self::Release { .. } => RequestKind::Release,
             Self::Manifest { .. } => RequestKind::Manifest,
             Self::Chunk { .. } => RequestKind::Chunk,
+            Self::Register { .. } => RequestKind::Register,
+            Self::Renew { .. } => RequestKind::Renew,
+            Self::Ads { .. } => RequestKind::Ads,
+            Self::Withdraw { .. } => RequestKind::Withdraw,
+            Self::Reconcile { .. } => RequestKind::Reconcile,
+            Self::Statements { .. } => RequestKind::Statements,
         }
     }
 
@@ -511,6 +622,23 @@ impl Request {
                 if invocation.len() > Invocation::MAX_BYTES || !chain_fits(proofs) =>
             {
                 Err(CodecError::Invalid("a call with oversized proofs".to_owned()))
+            }
+            Self::Register { descriptor, lease, .. }
+                if descriptor.len() > Descriptor::MAX_BYTES || lease.len() > Lease::MAX_BYTES =>
+            {
+                Err(CodecError::Invalid("an ad with oversized parts".to_owned()))
+            }
+            Self::Renew { lease } if lease.len() > Lease::MAX_BYTES => {
+                Err(CodecError::Invalid("an oversized lease".to_owned()))
+            }
+            Self::Reconcile { message } if message.len() > MAX_RECONCILE => {
+                Err(CodecError::Invalid("an oversized message of set reconciliation".to_owned()))
+            }
+            Self::Statements { ids } if ids.len() > MAX_STATEMENTS => {
+                Err(CodecError::Invalid("too many statements asked for".to_owned()))
+            }
+            Self::Withdraw { tombstone } if tombstone.len() > Tombstone::MAX_BYTES => {
+                Err(CodecError::Invalid("an oversized tombstone".to_owned()))
             }
             Self::Resume { invocation } if invocation.len() > Invocation::MAX_BYTES => {
                 Err(CodecError::Invalid("an oversized invocation".to_owned()))
@@ -541,6 +669,19 @@ impl Response {
             Self::Release { release } => release.len() > Release::MAX_BYTES,
             Self::Manifest { bytes } => bytes.len() > MAX_MANIFEST,
             Self::Chunk { bytes } => bytes.len() > CHUNK_BYTES,
+            Self::Registered { placed, closer } => !placed.fits() || !closer_fit(closer),
+            Self::Ads { ads, closer } => {
+                let fits = |ad: &Offer| {
+                    ad.descriptor.len() <= Descriptor::MAX_BYTES && ad.lease.len() <= Lease::MAX_BYTES
+                };
+                ads.len() > MAX_ADS || !ads.iter().all(fits) || !closer_fit(closer)
+            }
+            Self::Reconciled { message } => message.len() > MAX_RECONCILE,
+            Self::Statements { statements } => {
+                statements.len() > MAX_STATEMENTS
+                    || statements.iter().any(|s| s.len() > Descriptor::MAX_BYTES)
+            }
+            Self::Withdrawn {} => false,
             Self::Refused { refusal } => refusal.message.len() > MAX_REFUSAL_TEXT,
         };
         if oversized {

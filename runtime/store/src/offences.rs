@@ -21,11 +21,21 @@ pub enum Offence {
     WrongManifest,
     /// It sent another release than the one asked for.
     WrongRelease,
+    /// It answered a query with what is no answer to it, or with an offer that nobody signed.
+    WrongPage,
+    /// It left out of an answer what it had room for and time to hear of.
+    Omission,
 }
 
 impl Offence {
     /// Every offence.
-    pub const ALL: [Self; 3] = [Self::WrongChunk, Self::WrongManifest, Self::WrongRelease];
+    pub const ALL: [Self; 5] =
+        [Self::WrongChunk, Self::WrongManifest, Self::WrongRelease, Self::WrongPage, Self::Omission];
+
+    /// Whether it is a registry's: it bears on whom to ask, not on whom to have things done by.
+    pub fn is_of_a_registry(self) -> bool {
+        matches!(self, Self::WrongPage | Self::Omission)
+    }
 
     /// The offence's name, as it is kept.
     pub fn name(self) -> &'static str {
@@ -33,6 +43,8 @@ impl Offence {
             Self::WrongChunk => "wrong-chunk",
             Self::WrongManifest => "wrong-manifest",
             Self::WrongRelease => "wrong-release",
+            Self::WrongPage => "wrong-page",
+            Self::Omission => "omission",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Soft state: offers seen and peers met, bounded and expiring. A restart starts from here rather than from nothing.
 
 use crate::{Store, StoreError, db::column};
-use actum_model::{Descriptor, Did, Lease, Signed, Statement};
+use actum_model::{Descriptor, Did, Lease, Signed, Statement, Tombstone};
 use rusqlite::{Connection, params};
 
 /// The most offers kept: 20,000, about 100 MB at their largest. When full, those that expire soonest make room.
@@ -96,6 +96,23 @@ impl Store {
             }
         }
         Ok(offers)
+    }
+
+    /// Drops what a provider took back; returns how many descriptors that were.
+    pub fn take_back(&self, tombstone: &Signed<Tombstone>) -> Result<usize, StoreError> {
+        let Tombstone { iss, release, seq, .. } = tombstone.payload();
+        let (provider, seq) = (iss.to_string(), column(*seq));
+        self.write_soft(|tx| match release {
+            Some(release) => tx
+                .prepare_cached("DELETE FROM descriptors WHERE provider = ?1 AND release = ?2 AND seq <= ?3")?
+                .execute(params![provider, release.to_string(), seq]),
+            None => {
+                tx.prepare_cached("DELETE FROM leases WHERE provider = ?1 AND seq <= ?2")?
+                    .execute(params![provider, seq])?;
+                tx.prepare_cached("DELETE FROM descriptors WHERE provider = ?1 AND seq <= ?2")?
+                    .execute(params![provider, seq])
+            }
+        })
     }
 
     /// Drops the offers expired at `now` (seconds since the Unix epoch); returns how many descriptors that were.

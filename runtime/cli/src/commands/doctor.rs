@@ -15,6 +15,7 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
     let home = global.open_locked_home()?;
     let profile = home.sandbox()?.profile().clone();
     let target = wasm_target();
+    let status = actum_node::status::of_running_node(&home);
     if global.format == Format::Json {
         output::json(&serde_json::json!({
             "home": home.root().display().to_string(),
@@ -23,11 +24,25 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
                 "id": profile.id().to_string(), "name": profile.name, "engine": profile.engine, "settings": profile.settings,
             },
             "wasm32_wasip2": target,
+            "node": status,
         }));
         return Ok(());
     }
     output::line(format!("home     {}", home.root().display()));
     output::line(format!("key      {}", home.did()));
+    match &status {
+        Some(status) => {
+            output::line(format!("node     runs: {}", output::clean(&status.reachability)));
+            output::line(format!(
+                "         {} peers connected, {} known; {} ads held for others, {} places at others",
+                status.connected, status.known, status.ads_held, status.ads_placed
+            ));
+            for (code, n) in &status.refusals {
+                output::line(format!("         {n} connections refused: {}", output::clean(code)));
+            }
+        }
+        None => output::line("node     does not run here: `actum node --offer <name>` starts one"),
+    }
     output::line(format!("profile  {} on {}", profile.name, profile.engine));
     output::line(format!("         {}", profile.id()));
     for (name, value) in &profile.settings {

@@ -74,59 +74,70 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let config = Config::read(&home.config_path(), false)?;
     let filters = Filters::from(args.filters);
     let progress = Progress::start("asking peers");
+    let (words, limit, as_text) = (args.words.join(" "), args.limit, global.format != Format::Json);
+    let mut printed = 0;
     let found = super::runtime()?.block_on(async {
         let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
-        let found = requester.find(&args.words.join(" "), &filters, args.limit).await;
+        // Whoever answers first is shown first; the others are not waited for.
+        let mut on_found = |found: &Found| {
+            if as_text && printed < limit {
+                printed += 1;
+                progress.aside(|| show(found));
+            }
+        };
+        let found = requester.find_as_they_come(&words, &filters, limit, &mut on_found).await;
         requester.stop().await?;
         Ok::<_, CliError>(found?)
     })?;
     drop(progress);
-    print(&found, global.format);
+    match global.format {
+        Format::Json => print_json(&found),
+        _ if printed == 0 => {
+            output::talk("nobody offers that now; try other words, or another peer with --peer");
+        }
+        _ => {}
+    }
     Ok(())
 }
 
-fn print(found: &[Found], format: Format) {
-    if format == Format::Json {
-        let offers = found.iter().map(|f| {
-            let (d, lease) = (f.offer.descriptor().payload(), f.offer.lease().payload());
-            serde_json::json!({
-                "name": d.name.as_str(), "version": d.version.to_string(), "intent": d.intent,
-                "provider": d.iss.to_string(), "author": d.author.to_string(), "public": d.public,
-                "release": d.release.to_string(), "component": d.component.to_string(),
-                "functions": d.functions.iter().map(|o| serde_json::json!({
-                    "name": o.name.to_string(), "signature": o.signature, "docs": o.docs,
-                })).collect::<Vec<_>>(),
-                "permissions": d.permissions.iter().map(Permission::name).collect::<Vec<_>>(),
-                "price": d.price, "region": d.region.as_ref().map(Region::as_str),
-                "tiers": d.tiers.iter().map(|t| t.name()).collect::<Vec<_>>(),
-                "addresses": lease.addrs, "load": lease.load, "queued": lease.queued, "capacity": lease.capacity,
-                "lately": lease.lately.map(|l| serde_json::json!({
-                    "window_seconds": l.window, "actions": l.actions, "ok": l.ok, "p50_ms": l.p50_ms,
-                })),
-                "why": why(&f.why),
-            })
-        });
-        return output::json(&offers.collect());
+fn print_json(found: &[Found]) {
+    let offers = found.iter().map(|f| {
+        let (d, lease) = (f.offer.descriptor().payload(), f.offer.lease().payload());
+        serde_json::json!({
+            "name": d.name.as_str(), "version": d.version.to_string(), "intent": d.intent,
+            "provider": d.iss.to_string(), "author": d.author.to_string(), "public": d.public,
+            "release": d.release.to_string(), "component": d.component.to_string(),
+            "functions": d.functions.iter().map(|o| serde_json::json!({
+                "name": o.name.to_string(), "signature": o.signature, "docs": o.docs,
+            })).collect::<Vec<_>>(),
+            "permissions": d.permissions.iter().map(Permission::name).collect::<Vec<_>>(),
+            "price": d.price, "region": d.region.as_ref().map(Region::as_str),
+            "tiers": d.tiers.iter().map(|t| t.name()).collect::<Vec<_>>(),
+            "addresses": lease.addrs, "load": lease.load, "queued": lease.queued, "capacity": lease.capacity,
+            "lately": lease.lately.map(|l| serde_json::json!({
+                "window_seconds": l.window, "actions": l.actions, "ok": l.ok, "p50_ms": l.p50_ms,
+            })),
+            "why": why(&f.why),
+        })
+    });
+    output::json(&offers.collect());
+}
+
+fn show(f: &Found) {
+    let d = f.offer.descriptor().payload();
+    let mut terms = vec![if d.public { "public" } else { "listed callers only" }.to_owned()];
+    terms.extend((d.price > 0).then(|| format!("{} credits a million fuel", d.price)));
+    terms.extend(d.region.as_ref().map(ToString::to_string));
+    terms.extend((!d.permissions.is_empty()).then(|| {
+        let asks: Vec<_> = d.permissions.iter().map(Permission::name).collect();
+        format!("asks for {}", asks.join(", "))
+    }));
+    output::line(format!("{}@{}  {}", d.name, d.version, output::clean(&d.intent)));
+    for o in &d.functions {
+        output::line(format!("    {}", output::clean(&o.signature)));
     }
-    if found.is_empty() {
-        return output::talk("nobody offers that now; try other words, or another peer with --peer");
-    }
-    for f in found {
-        let d = f.offer.descriptor().payload();
-        let mut terms = vec![if d.public { "public" } else { "listed callers only" }.to_owned()];
-        terms.extend((d.price > 0).then(|| format!("{} credits a million fuel", d.price)));
-        terms.extend(d.region.as_ref().map(ToString::to_string));
-        terms.extend((!d.permissions.is_empty()).then(|| {
-            let asks: Vec<_> = d.permissions.iter().map(Permission::name).collect();
-            format!("asks for {}", asks.join(", "))
-        }));
-        output::line(format!("{}@{}  {}", d.name, d.version, output::clean(&d.intent)));
-        for o in &d.functions {
-            output::line(format!("    {}", output::clean(&o.signature)));
-        }
-        output::line(format!("    by {} ({})", d.iss, terms.join("; ")));
-        output::line(format!("    matched: {}", output::clean(&why(&f.why))));
-    }
+    output::line(format!("    by {} ({})", d.iss, terms.join("; ")));
+    output::line(format!("    matched: {}", output::clean(&why(&f.why))));
 }
 
 /// Why an offer was found, in words.

@@ -23,6 +23,9 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
         output::json(&peers.collect());
         return Ok(());
     }
+    if let Some(status) = actum_node::status::of_running_node(&home) {
+        output::talk(format!("this home's node: {}", output::clean(&status.reachability)));
+    }
     if peers.is_empty() {
         output::talk("no peers yet: `actum find <words> --peer <address>` meets one");
         return Ok(());

@@ -10,7 +10,7 @@
 
 use actum_model::{BlobId, ComponentId, Did, Invocation, ReleaseId, SecretKey, Signed};
 use actum_overlay::{
-    BoxFuture, Handler, Overlay, OverlayConfig, ProgressSender, Request, Response, SESSION_PROTOCOL,
+    BoxFuture, Handler, Overlay, OverlayConfig, Placed, ProgressSender, Request, Response, SESSION_PROTOCOL,
     SessionHandle, Stream,
 };
 use ipld_core::ipld::Ipld;
@@ -69,6 +69,13 @@ pub fn echoed(request: Request) -> Response {
         }
         Request::Notify { notices } => Response::Notified { news: notices.len() as u32, refused: vec![] },
         Request::Notices { after } => Response::Notices { notices: vec![], next: after },
+        Request::Register { .. } | Request::Renew { .. } => {
+            Response::Registered { placed: Placed::Confirmed { for_ms: 1 }, closer: vec![] }
+        }
+        Request::Ads { .. } => Response::Ads { ads: vec![], closer: vec![] },
+        Request::Reconcile { message } => Response::Reconciled { message },
+        Request::Statements { .. } => Response::Statements { statements: vec![] },
+        Request::Withdraw { .. } => Response::Withdrawn {},
     }
 }
 
