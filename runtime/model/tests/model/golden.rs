@@ -42,13 +42,13 @@ fn release() {
 #[test]
 fn descriptor() {
     let built: Signed<Descriptor> = Signed::sign(samples::descriptor(), &provider());
-    statement("descriptor", &built, "bafyreihsa7qox6nu5ogcq6czxgssbhsbexsgmrpoca7lyru4fume5gd6ne");
+    statement("descriptor", &built, "bafyreicalszzlxnklnv2vpmhsemlexxiudiz5slc2shuviusdw2ojmysvm");
 }
 
 #[test]
 fn lease() {
     let built: Signed<Lease> = Signed::sign(samples::lease(), &provider());
-    statement("lease", &built, "bafyreiegto5o3fks3u4orfe736wy5zoiwzazorgw3vx62mzcnihvb6jvye");
+    statement("lease", &built, "bafyreig2g2cy4fmoelx6jgq2wmu2bis7fzvkvdd3l6vgjnvu4lubf2vhca");
 }
 
 #[test]
@@ -93,13 +93,13 @@ fn verdict() {
 #[test]
 fn query() {
     let built: Signed<Query> = Signed::sign(samples::query(), &requester());
-    statement("query", &built, "bafyreiff6bksi4nygihhtfjx4ogu5jhyek5bgxbto7gepd2wim6g2f2x64");
+    statement("query", &built, "bafyreieixh3auvdelg6cax7xamwjpyynlhddqrt4hjxvqserywttxo3tnm");
 }
 
 #[test]
 fn page() {
     let built: Signed<Page> = Signed::sign(samples::page(), &provider());
-    statement("page", &built, "bafyreihq4ey2ceqbcjq3bd4ffu3f6cqeje2tpiaivna63hmuzyylrdoopa");
+    statement("page", &built, "bafyreig7f22kdqujlxhpilm5cr6jfxfcrl2sylttmhex537clagbtslx3y");
 }
 
 #[test]
