@@ -209,6 +209,10 @@ impl Service {
             return Err(bad("the tombstone is another peer's".to_owned()));
         }
         self.index().observe_tombstone(&tombstone, clock::now_secs()).map_err(|e| bad(e.to_string()))?;
+        let Tombstone { iss, release, seq, exp, .. } = tombstone.payload();
+        if release.is_none() {
+            self.plane.take_back(*iss, *seq, *exp);
+        }
         if let Some(registry) = &self.registry {
             registry.take_back(&tombstone);
         }

@@ -6,10 +6,9 @@ mod wire;
 
 use crate::clock;
 use actum_discovery::advertise::{
-    Advertiser, Challenge, LocalAddresses, Peer, ProofFailed, Registered, Registrar, Registration, Reply,
-    Request as Wanted, Secret, Sent, Verifier, closer_peers, limits::VERIFIED_HELD,
+    Ad, Advertiser, Challenge, Key, LocalAddresses, Peer, ProofFailed, Registered, Registrar, Registration,
+    Reply, Request as Wanted, Secret, Sent, Ticket, Verifier, closer_peers, limits::VERIFIED_HELD,
 };
-use actum_discovery::advertise::{Key, Ticket};
 use actum_model::{
     BlobId, Descriptor, Did, Lease, Offer, ReleaseId, Signed, id::sha256, release::read_manifest,
 };
@@ -30,6 +29,8 @@ use std::{
 use tokio::{sync::Notify, task::JoinSet};
 use wire::{contacts, peers};
 
+/// Providers remembered as having left.
+const LEFT: usize = 4_096;
 /// How often the routing table is looked at for registrars.
 const LEARN_EVERY: Duration = Duration::from_secs(15);
 /// How soon it is looked at again while nobody is known.
@@ -48,6 +49,8 @@ pub(crate) struct Plane {
     advertiser: Mutex<Advertiser>,
     /// What is advertised, by release: what is no longer offered is withdrawn.
     advertised: Mutex<BTreeMap<ReleaseId, u64>>,
+    /// Providers that left: up to which lease, and until when that is remembered, in seconds since the Unix epoch.
+    left: Mutex<BTreeMap<Did, (u64, u64)>>,
     /// The routing table as last looked at.
     known: Mutex<Vec<Peer>>,
     rng: Mutex<ChaCha20Rng>,
@@ -66,6 +69,7 @@ impl Plane {
             )),
             advertiser: Mutex::new(Advertiser::new(own, local)),
             advertised: Mutex::default(),
+            left: Mutex::default(),
             known: Mutex::default(),
             rng: Mutex::new(ChaCha20Rng::from_seed(clock::random())),
             changed: Notify::new(),
@@ -102,6 +106,17 @@ impl Plane {
         advertiser.set_lease(clock::now_millis(), Arc::new(lease));
         drop((advertiser, advertised));
         self.changed.notify_one();
+    }
+
+    /// Gives out no more ads of a provider that left, up to this sequence number of its leases. Beyond [`LEFT`] providers,
+    /// others' leases end by themselves.
+    pub(crate) fn take_back(&self, provider: Did, seq: u64, exp: u64) {
+        let now = clock::now_secs();
+        let mut left = lock(&self.left);
+        left.retain(|_, (_, until)| *until > now);
+        if left.len() < LEFT || left.contains_key(&provider) {
+            left.insert(provider, (seq, exp));
+        }
     }
 
     /// How many places this node's offers have at registrars now, over all keys.
@@ -237,7 +252,11 @@ impl Plane {
             .0
             .get_ads(clock::now_millis(), from, key, &mut *lock(&self.rng))
             .map_err(|refused| Refusal::new(RefusalCode::Busy, refused.to_string()).retry_after_ms(1_000))?;
-        let ads: Vec<Offer> = ads.iter().map(actum_discovery::advertise::Ad::to_wire).collect();
+        let left = lock(&self.left);
+        let stays =
+            |ad: &&Ad| left.get(&ad.provider()).is_none_or(|(seq, _)| ad.lease().payload().seq > *seq);
+        let ads: Vec<Offer> = ads.iter().filter(stays).map(Ad::to_wire).collect();
+        drop(left);
         Ok(Response::Ads { ads, closer: self.closer(key) })
     }
 
