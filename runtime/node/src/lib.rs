@@ -13,7 +13,7 @@
 
 mod announcing;
 pub mod audit;
-mod authority;
+pub mod authority;
 pub mod clock;
 pub mod config;
 mod content;
