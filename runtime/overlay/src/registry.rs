@@ -37,9 +37,7 @@ pub(crate) struct Connected {
     pub(crate) observed: Option<IpAddr>,
     pub(crate) relayed: bool,
     /// Whether the peer dials back; none before it said what it speaks.
-    pub(crate) dials_back: bool,
-    /// Which of our stream protocols it speaks; none before it said so.
-    pub(crate) speaks: Option<Vec<StreamProtocol>>,
+    pub(crate) dials_back: Option<bool>,
 }
 
 /// What a peer said about itself, and about us.
@@ -100,7 +98,7 @@ impl State {
 
     /// Connections we made to peers that dial back.
     pub(crate) fn probers(&self) -> usize {
-        self.connections.values().filter(|c| c.dials_back && !c.info.inbound).count()
+        self.connections.values().filter(|c| c.dials_back == Some(true) && !c.info.inbound).count()
     }
 
     /// Counts a refusal.

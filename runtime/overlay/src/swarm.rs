@@ -2,8 +2,6 @@
 
 mod opening;
 
-use opening::{EarlyRaw, Stage, Waiting};
-
 use crate::{
     AddPeerError, CloseReason, ConnectError, Multiaddr, OverlayConfig, OverlayError, PeerAddrs, PeerId,
     PeerInfo, SESSION_PROTOCOL, Stream,
@@ -24,6 +22,7 @@ use libp2p::{
     identify, identity, ping,
     swarm::{ConnectionId, ListenError, SwarmEvent},
 };
+use opening::Waiting;
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Instant};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -75,7 +74,6 @@ pub(crate) struct SwarmTask {
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
     waiting: Vec<Waiting>,
     raw: HashMap<u64, (ConnectionId, Reply<Stream>)>,
-    early: Vec<EarlyRaw>,
     numbers: u64,
 }
 
@@ -109,7 +107,6 @@ impl SwarmTask {
             ended: mpsc::channel(defaults::COMMAND_QUEUE),
             waiting: Vec::new(),
             raw: HashMap::new(),
-            early: Vec::new(),
             numbers: 0,
             config,
         };
@@ -268,13 +265,8 @@ impl SwarmTask {
                     }
                     ConnectedPoint::Dialer { address, .. } => address,
                 };
-                let connected = Connected {
-                    observed: ip_of(seen),
-                    relayed: info.relayed,
-                    info,
-                    dials_back: false,
-                    speaks: None,
-                };
+                let connected =
+                    Connected { observed: ip_of(seen), relayed: info.relayed, info, dials_back: None };
                 self.registry.lock().connections.insert(connection_id, connected);
                 self.on_dialled(peer_id, did, connection_id);
                 self.on_joined(connection_id);
@@ -288,7 +280,6 @@ impl SwarmTask {
                 let reason = cause.map_or("the peer closed it".to_owned(), |e| chain(&e));
                 self.fail_waiting(connection_id, &ConnectError::Lost { reason: reason.clone() });
                 self.raw.retain(|_, (connection, _)| *connection != connection_id);
-                self.early.retain(|early| early.connection != connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 if let libp2p::swarm::DialError::Denied { cause } = &error {
@@ -337,28 +328,13 @@ impl SwarmTask {
     }
 
     fn on_identify(&mut self, event: identify::Event) {
-        match event {
-            identify::Event::Received { connection_id, peer_id, mut info } => {
-                info.agent_version.truncate(info.agent_version.floor_char_boundary(64));
-                self.describe(connection_id, |peer| peer.agent = Some(info.agent_version));
-                let told = Told {
-                    protocols: info.protocols,
-                    addresses: info.listen_addrs,
-                    observed: info.observed_addr,
-                };
-                self.on_told(connection_id, peer_id, &told);
-            }
-            identify::Event::Error { connection_id, error, .. } => {
-                let reason = format!("the peer does not say what it speaks: {error}");
-                let unheard = |w: &Waiting| w.connection == connection_id && w.stage == Stage::Listening;
-                while let Some(at) = self.waiting.iter().position(unheard) {
-                    let lost = ConnectError::Lost { reason: reason.clone() };
-                    self.waiting.swap_remove(at).answer(&Err(lost));
-                }
-                self.early.retain(|early| early.connection != connection_id);
-            }
-            _ => {}
-        }
+        let identify::Event::Received { connection_id, peer_id, mut info } = event else { return };
+        info.agent_version.truncate(info.agent_version.floor_char_boundary(64));
+        self.describe(connection_id, |peer| peer.agent = Some(info.agent_version));
+        let told =
+            Told { protocols: info.protocols, addresses: info.listen_addrs, observed: info.observed_addr };
+        self.on_routable(connection_id, peer_id, &told);
+        self.on_seen(connection_id, &told);
     }
 
     fn describe(&self, connection: ConnectionId, change: impl FnOnce(&mut PeerInfo)) {

@@ -11,9 +11,7 @@ use crate::{
     swarm::SESSION,
 };
 use libp2p::{
-    Swarm, SwarmBuilder, autonat, connection_limits,
-    core::upgrade::Version,
-    dcutr, identify, identity, kad, noise, ping, relay,
+    Swarm, SwarmBuilder, autonat, connection_limits, dcutr, identify, identity, kad, noise, ping, relay,
     swarm::{ConnectionDenied, DialError, NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
@@ -159,13 +157,11 @@ pub(crate) fn build(
         .map_err(|e| fail(&e))?;
     Ok(swarm
         .with_swarm_config(|swarm| {
+            // Not `V1Lazy`, which would halve a query's round trips: multistream-select 0.14 panics in whatever writes,
+            // flushes or closes a stream after its lazy negotiation failed, and any peer can have one fail.
             swarm
                 .with_idle_connection_timeout(defaults::IDLE_CONNECTION)
                 .with_max_negotiating_inbound_streams(defaults::NEGOTIATING_STREAMS)
-                // A stream's first bytes go out with its protocol's name: half the round trips of a query. A peer that
-                // does not speak the protocol shows only later, so that sessions wait until the peer has said what it
-                // speaks.
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
         })
         .build())
 }

@@ -78,13 +78,15 @@ impl SwarmTask {
             && self.vet.permits(address).is_ok()
     }
 
-    /// A peer said what it speaks, for the first time on that connection, and where it sees us.
+    /// A peer said what it speaks, and where it sees us: only the first time on a connection counts for the latter.
     pub(crate) fn on_seen(&mut self, connection: ConnectionId, told: &Told) {
         let witness = {
             let mut state = self.registry.lock();
+            let Some(open) = state.connections.get_mut(&connection) else { return };
+            let first = open.dials_back.replace(told.protocols.contains(&PROBER)).is_none();
+            let witness = if first && !open.info.inbound && !open.relayed { open.observed } else { None };
             state.facts.probers = state.probers();
-            let Some(open) = state.connections.get(&connection) else { return };
-            if open.info.inbound || open.relayed { None } else { open.observed }
+            witness
         };
         let (Some(witness), Some(seen)) = (witness, ip_of(&told.observed)) else { return };
         if self.vet.permits(&told.observed).is_err() {
@@ -131,10 +133,5 @@ impl SwarmTask {
         if ours && facts.confirmed.len() < defaults::CANDIDATES && !facts.announced.contains(&address) {
             facts.confirmed.push(address);
         }
-    }
-
-    /// Whether a peer that speaks these dials back.
-    pub(crate) fn is_prober(told: &Told) -> bool {
-        told.protocols.contains(&PROBER)
     }
 }

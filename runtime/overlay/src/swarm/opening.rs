@@ -1,11 +1,11 @@
-//! How a session comes about: a dial, the peer's word on what it speaks, a stream, and the session on it.
+//! How a session comes about: a dial, a stream on the connection, and the session on the stream.
 
 use super::{Ended, Reply, SESSION, SwarmTask};
 use crate::{
     CloseReason, ConnectError, Multiaddr, PeerId, SESSION_PROTOCOL, Stream,
     behaviour::{OpenError, StreamEvent},
     did_of,
-    registry::{Open, Told},
+    registry::Open,
     session::{Driver, SessionHandle},
     transport::dial_error,
 };
@@ -23,26 +23,9 @@ use std::sync::Arc;
 pub(super) struct Waiting {
     pub(super) connection: ConnectionId,
     peer: Option<PeerId>,
-    pub(super) stage: Stage,
+    /// The stream asked for; none while dialling.
+    token: Option<u64>,
     replies: Vec<Reply<SessionHandle>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// There is no connection yet.
-    Dialling,
-    /// The peer has not said yet what it speaks.
-    Listening,
-    /// This stream was asked for.
-    Opening(u64),
-}
-
-/// Somebody waits for a stream to a peer that has not said yet what it speaks.
-pub(super) struct EarlyRaw {
-    pub(super) connection: ConnectionId,
-    peer: Did,
-    protocol: StreamProtocol,
-    reply: Reply<Stream>,
 }
 
 impl Waiting {
@@ -72,9 +55,8 @@ impl SwarmTask {
             }
             let connection = self.registry.lock().connection(&did);
             if let Some(connection) = connection {
-                let stage = Stage::Listening;
-                let waiting = Waiting { connection, peer: Some(peer), stage, replies: vec![reply] };
-                self.open_session(peer, did, waiting);
+                let waiting = Waiting { connection, peer: Some(peer), token: None, replies: vec![reply] };
+                self.open_session(peer, waiting);
                 return;
             }
             if addresses.is_empty() {
@@ -95,108 +77,35 @@ impl SwarmTask {
             }
             (None, None) => return,
         };
-        let waiting = Waiting {
-            connection: options.connection_id(),
-            peer,
-            stage: Stage::Dialling,
-            replies: vec![reply],
-        };
+        let waiting =
+            Waiting { connection: options.connection_id(), peer, token: None, replies: vec![reply] };
         match self.swarm.dial(options) {
             Ok(()) => self.waiting.push(waiting),
             Err(e) => waiting.answer(&Err(dial_error(&e, peer))),
         }
     }
 
-    /// Opens a session, once the peer has said that it speaks the protocol: see the swarm's configuration for why.
-    fn open_session(&mut self, peer: PeerId, did: Did, mut waiting: Waiting) {
-        match self.speaks(waiting.connection, &SESSION) {
-            None => waiting.stage = Stage::Listening,
-            Some(true) => {
-                let token = self.number();
-                waiting.stage = Stage::Opening(token);
-                self.swarm.behaviour_mut().streams.open(peer, waiting.connection, SESSION, token);
-            }
-            Some(false) => {
-                let error = ConnectError::ProtocolNotSupported { peer: did, protocol: SESSION_PROTOCOL };
-                waiting.answer(&Err(error));
-                return;
-            }
-        }
+    fn open_session(&mut self, peer: PeerId, mut waiting: Waiting) {
+        let token = self.number();
+        waiting.token = Some(token);
+        self.swarm.behaviour_mut().streams.open(peer, waiting.connection, SESSION, token);
         self.waiting.push(waiting);
     }
 
     pub(super) fn open_raw(&mut self, peer: Did, protocol: StreamProtocol, reply: Reply<Stream>) {
         let connection = self.registry.lock().connection(&peer);
-        match connection {
-            Some(connection) => self.open_raw_on(EarlyRaw { connection, peer, protocol, reply }),
-            None => {
-                let _ = reply.send(Err(ConnectError::NoAddress { peer }));
-            }
-        }
-    }
-
-    fn open_raw_on(&mut self, early: EarlyRaw) {
-        match self.speaks(early.connection, &early.protocol) {
-            None => self.early.push(early),
-            Some(true) => {
-                let EarlyRaw { connection, peer, protocol, reply } = early;
-                let token = self.number();
-                self.swarm.behaviour_mut().streams.open(
-                    crate::peer_id_of(&peer),
-                    connection,
-                    protocol,
-                    token,
-                );
-                self.raw.insert(token, (connection, reply));
-            }
-            Some(false) => {
-                let EarlyRaw { peer, protocol, reply, .. } = early;
-                let reason = format!("{peer} does not speak {protocol}");
-                let _ = reply.send(Err(ConnectError::Lost { reason }));
-            }
-        }
-    }
-
-    /// Whether the peer at the other end speaks one of our stream protocols; none before it said so.
-    fn speaks(&self, connection: ConnectionId, protocol: &StreamProtocol) -> Option<bool> {
-        let state = self.registry.lock();
-        state.connections.get(&connection)?.speaks.as_ref().map(|s| s.contains(protocol))
-    }
-
-    /// A peer said what it speaks: whoever waited for that goes on.
-    pub(super) fn on_told(&mut self, connection: ConnectionId, peer: PeerId, told: &Told) {
-        let Some(did) = did_of(peer) else { return };
-        let first = {
-            let mut state = self.registry.lock();
-            let Some(open) = state.connections.get_mut(&connection) else { return };
-            let first = open.speaks.is_none();
-            let ours = |p: &&StreamProtocol| {
-                **p == SESSION || self.config.raw_protocols.iter().any(|r| r.name == **p)
-            };
-            open.speaks = Some(told.protocols.iter().filter(ours).cloned().collect());
-            open.dials_back = Self::is_prober(told);
-            first
-        };
-        self.on_routable(connection, peer, told);
-        if !first {
+        let Some(connection) = connection else {
+            let _ = reply.send(Err(ConnectError::NoAddress { peer }));
             return;
-        }
-        self.on_seen(connection, told);
-        let here = |w: &Waiting| w.connection == connection && w.stage == Stage::Listening;
-        while let Some(at) = self.waiting.iter().position(here) {
-            let waiting = self.waiting.swap_remove(at);
-            self.open_session(peer, did, waiting);
-        }
-        while let Some(at) = self.early.iter().position(|e| e.connection == connection) {
-            let early = self.early.swap_remove(at);
-            self.open_raw_on(early);
-        }
+        };
+        let token = self.number();
+        self.swarm.behaviour_mut().streams.open(crate::peer_id_of(&peer), connection, protocol, token);
+        self.raw.insert(token, (connection, reply));
     }
 
     /// A connection is up; if it is one somebody waits for, a session is opened on it.
     pub(super) fn on_dialled(&mut self, peer: PeerId, did: Did, connection: ConnectionId) {
-        let Some(at) =
-            self.waiting.iter().position(|w| w.connection == connection && w.stage == Stage::Dialling)
+        let Some(at) = self.waiting.iter().position(|w| w.connection == connection && w.token.is_none())
         else {
             return;
         };
@@ -207,7 +116,7 @@ impl SwarmTask {
                 waiting.answer(&Ok(session));
                 self.swarm.close_connection(connection);
             }
-            None => self.open_session(peer, did, waiting),
+            None => self.open_session(peer, waiting),
         }
     }
 
@@ -247,7 +156,7 @@ impl SwarmTask {
                 });
                 if let Some((_, reply)) = self.raw.remove(&token) {
                     let _ = reply.send(result);
-                } else if let Some(at) = self.waiting.iter().position(|w| w.stage == Stage::Opening(token)) {
+                } else if let Some(at) = self.waiting.iter().position(|w| w.token == Some(token)) {
                     let waiting = self.waiting.swap_remove(at);
                     let session = result.map(|stream| self.start_session(did, connection, stream, false));
                     waiting.answer(&session);
