@@ -86,9 +86,10 @@ impl Announcer {
     }
 
     /// What takes back everything announced so far: for whoever leaves. To be kept until what it takes back has expired.
-    pub fn take_back(&mut self, now: u64) -> Validity {
-        let seq = self.next_seq(now);
-        Validity { seq, nbf: now, exp: now.saturating_add(self.lifetimes.descriptor) }
+    ///
+    /// It has the last number used, and none of its own: whoever comes back within the second is not taken back with it.
+    pub fn take_back(&self, now: u64) -> Validity {
+        Validity { seq: self.last_seq, nbf: now, exp: now.saturating_add(self.lifetimes.descriptor) }
     }
 
     /// What to announce at `now`, in seconds since the Unix epoch, if anything. `jitter` is any random number.

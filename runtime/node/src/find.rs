@@ -364,12 +364,10 @@ fn exact_keys(text: &str, filters: &Filters) -> Vec<Key> {
 
 /// The keys that plain words may be tags of, the longest words first: they say most.
 fn word_keys(text: &str) -> Vec<Key> {
-    let mut words: Vec<String> = text
-        .split(|c: char| !c.is_alphanumeric() && c != '-')
-        .filter(|w| w.len() > 2)
-        .map(str::to_lowercase)
-        .collect();
-    words.sort_by_key(|w| std::cmp::Reverse(w.len()));
+    let whole = text.split(|c: char| !c.is_alphanumeric() && c != '-');
+    let parts = text.split(|c: char| !c.is_alphanumeric());
+    let mut words: Vec<String> = whole.chain(parts).filter(|w| w.len() > 2).map(str::to_lowercase).collect();
+    words.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     words.dedup();
     words.iter().take(KEYS).map(|word| Key::tag(word)).collect()
 }

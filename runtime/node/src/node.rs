@@ -193,7 +193,11 @@ impl Node {
         home.store().sweep_temporary(now)?;
         // An index that is built anew counts on: no node takes in a million statements a second.
         let mut index = Index::default().at_epoch(now << 20);
+        let mut last_seq = 0;
         for known in home.store().offers(now)? {
+            if known.lease.payload().iss == home.did() {
+                last_seq = last_seq.max(known.lease.payload().seq);
+            }
             let _ = index.observe_descriptor(known.descriptor, now);
             let _ = index.observe_lease(known.lease, now);
         }
@@ -217,7 +221,7 @@ impl Node {
             region: config.region.clone(),
             capacity: parallel,
             announcing: Mutex::new(Announcing {
-                announcer: Announcer::new(Lifetimes::default(), 0),
+                announcer: Announcer::new(Lifetimes::default(), last_seq),
                 addresses: Vec::new(),
                 lease: Vec::new(),
                 descriptors: Vec::new(),
