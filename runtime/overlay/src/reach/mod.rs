@@ -22,6 +22,11 @@ pub enum Reachability {
         /// The addresses confirmed.
         addresses: Vec<Multiaddr>,
     },
+    /// Dialled back at addresses of its own network, and at none that reaches further.
+    Site {
+        /// The addresses confirmed.
+        addresses: Vec<Multiaddr>,
+    },
     /// The configuration says that peers reach it at these addresses; nobody has tried.
     Announced {
         /// The addresses configured.
@@ -68,6 +73,7 @@ impl Reachability {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Public { .. } => "public",
+            Self::Site { .. } => "site",
             Self::Announced { .. } => "announced",
             Self::Relayed { .. } => "relayed",
             Self::NotListening => "not-listening",
@@ -89,6 +95,9 @@ impl fmt::Display for Reachability {
         match self {
             Self::Public { addresses } => {
                 write!(f, "reachable: a peer elsewhere dialled back at {}", list(addresses))
+            }
+            Self::Site { addresses } => {
+                write!(f, "reachable on its own network: a peer there dialled back at {}", list(addresses))
             }
             Self::Announced { addresses } => {
                 write!(f, "said to be reachable at {}, which no peer has tried", list(addresses))
@@ -147,8 +156,14 @@ impl Facts {
     pub(crate) fn reachability(&self) -> Reachability {
         let relayed = || self.listening.iter().filter(|a| is_relayed(a)).cloned().collect::<Vec<_>>();
         let own = || self.listening.iter().filter(|a| !is_relayed(a));
-        if !self.confirmed.is_empty() {
-            return Reachability::Public { addresses: self.confirmed.clone() };
+        // A dial back on loopback came from this machine, and says nothing of others.
+        let confirmed = |far: Reach| {
+            let mut addresses = self.confirmed.clone();
+            addresses.retain(|a| ip_of(a).is_some_and(|ip| reach_of(ip) == far));
+            Some(addresses).filter(|a| !a.is_empty())
+        };
+        if let Some(addresses) = confirmed(Reach::Public) {
+            return Reachability::Public { addresses };
         }
         if !self.announced.is_empty() {
             return Reachability::Announced { addresses: self.announced.clone() };
@@ -156,6 +171,9 @@ impl Facts {
         let relayed = relayed();
         if !relayed.is_empty() {
             return Reachability::Relayed { addresses: relayed };
+        }
+        if let Some(addresses) = confirmed(Reach::Private) {
+            return Reachability::Site { addresses };
         }
         if self.listening.is_empty() {
             return Reachability::NotListening;
@@ -237,6 +255,16 @@ mod tests {
         let loopback = address("/ip6/::1/tcp/1");
         let cases = [
             (Facts { confirmed: vec![outside.clone()], ..facts() }, "public", "dialled back at /ip4/8.8.8.8"),
+            (
+                Facts { confirmed: vec![address("/ip4/192.168.1.2/tcp/1")], ..facts() },
+                "site",
+                "dialled back at /ip4/192",
+            ),
+            (
+                Facts { listening: listening(&[&loopback]), confirmed: vec![loopback.clone()], ..facts() },
+                "loopback-only",
+                "this machine only",
+            ),
             (Facts { announced: vec![outside.clone()], ..facts() }, "announced", "no peer has tried"),
             (Facts { listening: listening(&[&loopback, &relayed]), ..facts() }, "relayed", "p2p-circuit"),
             (Facts { listening: vec![], ..facts() }, "not-listening", "only asks"),
