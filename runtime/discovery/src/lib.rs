@@ -7,7 +7,7 @@
 //! - A provider makes its descriptors with [`descriptor_for`] and asks an [`Announcer`] when to announce.
 //! - An index takes statements in with [`Index::observe`] and answers with [`Index::search`].
 //! - Two indexes find out what either lacks with [`reconcile`].
-//! - A requester makes one ranked list of several indexes' answers with [`merge`].
+//! - A requester makes one ranked list of several indexes' answers with a [`Gathering`], which also tells who left what out.
 //!
 //! Times are seconds since the Unix epoch.
 
@@ -17,10 +17,13 @@ pub mod advertise;
 mod announce;
 mod corpus;
 mod describe;
+mod gather;
 mod index;
+mod intake;
 mod live;
-mod merge;
+mod order;
 mod rank;
+mod rates;
 pub mod reconcile;
 mod refused;
 mod registries;
@@ -29,10 +32,13 @@ mod search;
 pub use announce::{Announcement, Announcer, Lifetimes, Validity};
 pub use corpus::Corpus;
 pub use describe::{Conditions, DescribeError, Disagreement, agrees, descriptor_for};
+pub use gather::{Answer, Gathering, MEANT, Omission, PageRefused, SETTLED, Taken};
 pub use index::{Index, IndexLimits, Observed};
+pub use intake::{Allowance, Intake};
 pub use live::{CLOCK_SKEW, LiveOffer, Readiness, alive};
-pub use merge::{Answer, Merged, PageRefused, RefusedOffer, RefusedPage, merge};
+pub use order::{EXPLORE_ONE_IN, Record, order};
 pub use rank::{Match, QUERY_TERMS, Ranker, Ranking, Term, Text, WordRanker};
+pub use rates::TooMuch;
 pub use refused::Refused;
 pub use registries::{Candidate as RegistryCandidate, MAX_OMISSIONS, REGISTRIES, choose_registries};
 pub use search::{Found, Wanted, Why};

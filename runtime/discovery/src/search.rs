@@ -12,7 +12,8 @@ pub struct Found {
     pub offer: LiveOffer,
     /// Why it answers.
     pub why: Why,
-    /// How well its words match, as [`crate::Match::score`]; 0 where the match is exact.
+    /// How well its words match, as [`crate::Match::score`]; 0 where the match is exact; how many indexes say so where it is
+    /// by meaning.
     pub score: u64,
 }
 
@@ -29,6 +30,8 @@ pub enum Why {
     Name,
     /// These words of the query occur in it, or a synonym does.
     Words(Vec<String>),
+    /// None of the query's words occurs in it, and indexes say that it means the same: at their word.
+    Meaning,
     /// The query is empty: everything answers.
     Everything,
 }

@@ -178,41 +178,6 @@ fn an_offer_is_found_while_both_halves_live_and_the_lease_covers_it() {
     assert!(index.is_empty());
 }
 
-fn page(index: u8, offers: Vec<Offer>) -> Signed<Page> {
-    let q = query("");
-    sign(index, Page { iss: key(index).did(), aud: q.iss, nonce: q.nonce, epoch: 1, offers })
-}
-
-#[test]
-fn merging_takes_the_union_ranks_it_and_keeps_the_newest() {
-    let ask = |index: u8| Query { aud: key(index).did(), ..query("count words in a text") };
-    let (a, b) = (ask(60), ask(61));
-    let newer = Descriptor { seq: 2, version: "1.0.1".parse().unwrap(), ..one_of_ten(7) };
-    let misranked = vec![offer(1, one_of_ten(0)), offer(8, one_of_ten(7))];
-    let pages = [page(60, misranked), page(61, vec![offer(8, newer), offer(9, one_of_ten(8))])];
-    let answers = [Answer { query: &a, page: &pages[0] }, Answer { query: &b, page: &pages[1] }];
-    let merged = merge(&answers, NOW);
-    assert!(merged.refused_pages.is_empty() && merged.refused_offers.is_empty());
-    assert_eq!(names(&merged.found)[0], "text-stats");
-    assert_eq!(merged.found[0].offer.descriptor().payload().seq, 2);
-    assert_eq!(merged.found.len(), 3);
-    let reversed = merge(&[answers[1], answers[0]], NOW);
-    assert_eq!(names(&merged.found), names(&reversed.found));
-    assert!(merge(&[], NOW).found.is_empty());
-}
-
-#[test]
-fn merging_leaves_out_a_forged_offer_and_keeps_the_rest_of_its_page() {
-    let asked = query("words");
-    let mut forged = offer(1, one_of_ten(0));
-    forged.descriptor[90] ^= 1;
-    let page = page(60, vec![forged, offer(8, one_of_ten(7))]);
-    let merged = merge(&[Answer { query: &asked, page: &page }], NOW);
-    assert_eq!(names(&merged.found), ["text-stats"]);
-    assert_eq!(merged.refused_offers.len(), 1);
-    assert_eq!(merged.refused_offers[0].index, key(60).did());
-}
-
 #[test]
 fn refreshes_fall_between_a_third_and_a_half_of_a_life_and_numbers_only_rise() {
     let lives = Lifetimes::default();

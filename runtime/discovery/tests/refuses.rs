@@ -194,9 +194,11 @@ fn a_page_by_another_index_for_another_asker_to_another_question_or_too_long() {
         ("too-many-offers", sign(60, Page { offers: two, ..right })),
     ];
     for (code, page) in wrong {
-        let merged = merge(&[Answer { query: &asked, page: &page }], NOW);
-        assert_eq!(merged.refused_pages[0].why.code(), code);
-        assert!(merged.found.is_empty());
+        let mut gathering = Gathering::new(asked.clone());
+        let taken = gathering.page(&Answer { query: &asked, page: &page }, NOW);
+        assert_eq!(taken.page.map(|why| why.code()), Some(code));
+        assert!(taken.is_fault() && gathering.answers() == 0);
+        assert!(gathering.found(|_| Record::default(), NOW, 1).is_empty());
     }
 }
 

@@ -4,16 +4,12 @@ use crate::{
     clock,
     events::NodeEvent,
     node::Service,
-    plane::look_up,
+    plane::{Seeker, dialled},
     status::{self, EVERY_SECONDS, Status},
 };
-use actum_discovery::{
-    Conditions, REGISTRIES, RegistryCandidate,
-    advertise::{Key, Peer},
-    choose_registries, descriptor_for,
-};
+use actum_discovery::{Conditions, Refused, RegistryCandidate, advertise::Peer, descriptor_for};
 use actum_model::{Descriptor, Did, Lease, Signed, Tier, Tombstone};
-use actum_overlay::{Multiaddr, Overlay, Refusal, RefusalCode, Request, Response};
+use actum_overlay::{Overlay, Refusal, RefusalCode, Request, Response};
 use serde_bytes::ByteBuf;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -136,29 +132,29 @@ impl Service {
         drop(announcing);
         let (_, refused) = self.observe(&lease, &descriptors);
         for why in refused {
-            tracing::error!(why, "this node's own offer was refused");
+            tracing::error!(%why, "this node's own offer was refused");
         }
         self.plane.announce(&lease, &descriptors);
         true
     }
 
     /// Verifies and indexes an announcement; says how many offers were taken and why the others were not.
-    fn observe(&self, lease: &[u8], descriptors: &[ByteBuf]) -> (u32, Vec<String>) {
+    fn observe(&self, lease: &[u8], descriptors: &[ByteBuf]) -> (u32, Vec<Refused>) {
         let now = clock::now_secs();
         let lease = match Signed::<Lease>::verify(lease) {
             Ok(lease) => lease,
-            Err(e) => return (0, vec![e.to_string()]),
+            Err(e) => return (0, vec![e.into()]),
         };
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         {
             let mut index = self.index();
             for bytes in descriptors {
-                let taken = Signed::<Descriptor>::verify(bytes).map_err(|e| e.to_string()).and_then(|d| {
-                    let other = d.payload().iss != lease.payload().iss;
-                    if other {
-                        return Err("the descriptor is another peer's".to_owned());
+                let taken = Signed::<Descriptor>::verify(bytes).map_err(Refused::from).and_then(|d| {
+                    let (descriptor, lease) = (d.payload().iss, lease.payload().iss);
+                    if descriptor != lease {
+                        return Err(Refused::TwoProviders { descriptor, lease });
                     }
-                    index.observe_descriptor(d.clone(), now).map(|_| d).map_err(|e| e.to_string())
+                    index.observe_descriptor(d.clone(), now).map(|_| d)
                 });
                 match taken {
                     Ok(descriptor) => accepted.push(descriptor),
@@ -166,7 +162,8 @@ impl Service {
                 }
             }
             if let Err(e) = index.observe_lease(lease.clone(), now) {
-                return (0, vec![e.to_string()]);
+                refused.push(e);
+                return (0, refused);
             }
         }
         if let Some(registry) = &self.registry {
@@ -187,32 +184,36 @@ impl Service {
         lease: Vec<u8>,
         descriptors: Vec<ByteBuf>,
     ) -> Result<Response, Refusal> {
+        self.intakes.announcement(peer, self.seen_at(&peer))?;
         // Only a provider itself announces its offers here; nobody speaks for another.
         let own = Signed::<Lease>::verify(&lease).map(|l| l.payload().iss == peer);
         match own {
             Ok(true) => {}
-            Ok(false) => return Err(Refusal::new(RefusalCode::BadRequest, "the lease is another peer's")),
-            Err(e) => return Err(Refusal::new(RefusalCode::BadRequest, e.to_string())),
+            Ok(false) => return Err(self.fault(peer, "not-the-provider", "the lease is another peer's")),
+            Err(e) => return Err(self.fault(peer, "bad-envelope", e)),
         }
         let service = self.clone();
         let observed = tokio::task::spawn_blocking(move || service.observe(&lease, &descriptors)).await;
         let (accepted, refused) = observed.map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
+        let ip = self.seen_at(&peer);
+        refused.iter().for_each(|why| self.intakes.dropped(why.code(), why.is_fault().then_some((peer, ip))));
         let _ = self.events.send(NodeEvent::Announced { provider: peer, accepted });
-        Ok(Response::Announced { accepted, refused })
+        Ok(Response::Announced { accepted, refused: refused.iter().map(ToString::to_string).collect() })
     }
 
     /// Takes back what another peer announced, at its word.
     pub(crate) fn withdrawn(&self, peer: Did, tombstone: &[u8]) -> Result<Response, Refusal> {
-        let bad = |what: String| Refusal::new(RefusalCode::BadRequest, what);
-        let tombstone = Signed::<Tombstone>::verify(tombstone).map_err(|e| bad(e.to_string()))?;
+        self.intakes.announcement(peer, self.seen_at(&peer))?;
+        let tombstone =
+            Signed::<Tombstone>::verify(tombstone).map_err(|e| self.fault(peer, "bad-envelope", e))?;
         if tombstone.payload().iss != peer {
-            return Err(bad("the tombstone is another peer's".to_owned()));
+            return Err(self.fault(peer, "not-the-provider", "the tombstone is another peer's"));
         }
-        self.index().observe_tombstone(&tombstone, clock::now_secs()).map_err(|e| bad(e.to_string()))?;
-        let Tombstone { iss, release, seq, exp, .. } = tombstone.payload();
-        if release.is_none() {
-            self.plane.take_back(*iss, *seq, *exp);
-        }
+        self.index().observe_tombstone(&tombstone, clock::now_secs()).map_err(|why| {
+            self.intakes.dropped(why.code(), None);
+            Refusal::new(RefusalCode::BadRequest, why.to_string())
+        })?;
+        self.plane.left(tombstone.payload());
         if let Some(registry) = &self.registry {
             registry.take_back(&tombstone);
         }
@@ -220,6 +221,12 @@ impl Service {
             tracing::warn!(error = %e, "what a peer took back could not be removed");
         }
         Ok(Response::Withdrawn {})
+    }
+
+    /// Counts what a peer sent that could not have been right at any time, and holds it against the peer.
+    pub(crate) fn fault(&self, peer: Did, code: &'static str, what: impl ToString) -> Refusal {
+        self.intakes.dropped(code, Some((peer, self.seen_at(&peer))));
+        Refusal::new(RefusalCode::BadRequest, what.to_string())
     }
 
     /// Announces to one bootstrap peer; says whether it took the announcement.
@@ -267,29 +274,19 @@ impl Service {
     /// Looks for registries on the advertise plane, and keeps a few that share no operator and no address range. Says whether
     /// there are any.
     async fn find_registries(&self, overlay: &Overlay) -> bool {
-        let (local, seeds) = (self.plane.local(), self.plane.known());
-        let mut found = BTreeMap::new();
-        let mut on_found = |ad: actum_discovery::advertise::Ad| {
-            let lease = ad.lease().payload();
-            if let Ok(peer) = Peer::named(lease.iss, lease.addrs.clone()) {
-                found.insert(lease.iss, peer);
-            }
+        let candidate = |peer: &Peer| {
+            Ok::<_, std::convert::Infallible>(RegistryCandidate {
+                did: *peer.did(),
+                operator: *peer.did(),
+                ip: peer.ip(),
+                omissions: 0,
+                named: false,
+            })
         };
-        let own = self.home.did();
-        let key = Key::registries();
-        look_up(overlay, own, local, key, &seeds, LOOK_FOR_REGISTRIES, &mut on_found).await;
-        found.remove(&own);
-        let candidates = found.values().map(|peer| RegistryCandidate {
-            did: *peer.did(),
-            operator: *peer.did(),
-            ip: peer.ip(),
-            omissions: 0,
-            named: false,
-        });
-        let chosen =
-            choose_registries(&candidates.collect::<Vec<_>>(), local, u64::from_le_bytes(clock::random()));
-        let chosen = chosen.iter().filter_map(|c| found.get(&c.did).cloned()).take(REGISTRIES);
-        let chosen: Vec<_> = chosen.collect();
+        let draw = u64::from_le_bytes(clock::random());
+        let (own, local, seeds) = (self.home.did(), self.plane.local(), self.plane.known());
+        let seeker = Seeker { overlay, own, local, seeds: &seeds };
+        let Ok(chosen) = seeker.find_registries(LOOK_FOR_REGISTRIES, Vec::new(), candidate, draw).await;
         let any = !chosen.is_empty();
         self.announcing().registries = chosen;
         any
@@ -298,9 +295,8 @@ impl Service {
     async fn announce_to_registries(&self, overlay: &Overlay) {
         let registries = self.announcing().registries.clone();
         let told = registries.iter().map(|peer| async {
-            let addresses: Vec<Multiaddr> = peer.addrs().iter().filter_map(|a| a.parse().ok()).collect();
             let told = async {
-                overlay.connect_to(peer.did(), &addresses).await.map_err(|e| e.to_string())?;
+                overlay.connect_to(peer.did(), &dialled(peer)).await.map_err(|e| e.to_string())?;
                 self.tell(overlay, peer.did()).await
             };
             match tokio::time::timeout(MEET_DEADLINE, told).await {
@@ -349,19 +345,25 @@ impl Service {
                 ads_held: self.plane.held(),
                 ads_placed: self.plane.placed(),
                 refusals,
+                dropped: self.dropped(),
             };
             status::write(&self.home, &status);
-            for peer in overlay.known_peers().await {
-                for address in peer.addresses.iter().take(1) {
-                    if let Err(e) =
-                        self.home.store().put_peer(&address.to_string(), &peer.did, clock::now_secs())
-                    {
-                        tracing::debug!(error = %e, "a peer could not be stored");
-                    }
-                }
+            let known = overlay.known_peers().await;
+            let known = known.iter().filter_map(|p| Some((p.addresses.first()?.to_string(), p.did)));
+            if let Err(e) = self.home.store().put_peers(&known.collect::<Vec<_>>(), clock::now_secs()) {
+                tracing::debug!(error = %e, "peers could not be stored");
             }
             tokio::time::sleep(Duration::from_secs(EVERY_SECONDS)).await;
         }
+    }
+
+    /// What others sent that was dropped, by code.
+    fn dropped(&self) -> BTreeMap<String, u64> {
+        let mut dropped = BTreeMap::new();
+        for (code, n) in self.plane.refused().into_iter().chain(self.intakes.counts()) {
+            *dropped.entry(code.to_owned()).or_default() += n;
+        }
+        dropped
     }
 
     /// The address a connected peer is seen at, for bounds on ranges.

@@ -3,29 +3,32 @@
 use crate::{
     clock,
     failure::FindError,
-    plane::look_up,
-    requester::{FIND_DEADLINE, Requester},
+    home::Home,
+    plane::{Seeker, dialled, peer_of},
+    requester::{FIND_DEADLINE, Requester, addresses},
 };
 use actum_discovery::{
-    Answer, Found, Index, IndexLimits, REGISTRIES, RegistryCandidate,
+    Answer, Found, Gathering, LiveOffer, Omission, REGISTRIES, Record, RegistryCandidate,
     advertise::{Ad, Key, Peer},
-    choose_registries, merge,
+    choose_registries,
 };
-use actum_model::{ComponentId, Did, Filters, Page, Query, Signed};
+use actum_model::{ComponentId, Did, Filters, Outcome, Page, Query, Receipt, Signed};
 use actum_overlay::{Request, Response};
-use actum_store::Offence;
+use actum_store::{Offence, StoreError};
+use actum_trust::Standings;
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde_bytes::ByteArray;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     pin::pin,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 /// The most offers asked for of one registry.
 const PAGE: u32 = 50;
-/// One query in so many is compared with the advertise plane, where the registries' answers did.
+/// One query in so many is looked up on the advertise plane for no other reason than to compare.
 const AUDIT_ONE_IN: u64 = 20;
 /// How long is looked on the advertise plane for what a query names exactly, or where no registry answers.
 const LOOK: Duration = Duration::from_secs(5);
@@ -33,37 +36,69 @@ const LOOK: Duration = Duration::from_secs(5);
 const LOOK_FOR_REGISTRIES: Duration = Duration::from_millis(1_500);
 /// The most keys looked up for one query.
 const KEYS: usize = 3;
-/// How long an offer may have been on the advertise plane without a registry being to blame for not having it: what is
-/// announced takes its way.
-const SETTLED: u64 = 120;
 /// How far back omissions count: a week.
 const REMEMBERED: u64 = 7 * 86_400;
 
-/// What is being gathered: offers as they come, each given out once.
-struct Gathering<'a> {
-    own: Did,
-    query: Query,
-    union: Index,
-    seen: BTreeSet<(Did, actum_model::ReleaseId)>,
+/// The most receipts of one provider that are read, its newest: more say no more.
+const RECEIPTS_READ: usize = 16;
+/// How long a provider that a registry left out gets to show that it is there.
+const THERE: Duration = Duration::from_secs(3);
+
+/// What this home has of providers itself, looked up once each.
+struct Records {
+    home: Arc<Home>,
+    known: Mutex<BTreeMap<Did, Record>>,
+}
+
+impl Records {
+    fn of(&self, provider: &Did) -> Record {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(*provider).or_insert_with(|| {
+            self.read(provider).unwrap_or_else(|error| {
+                tracing::warn!(%error, %provider, "what is known of a provider cannot be read");
+                Record::default()
+            })
+        })
+    }
+
+    fn read(&self, provider: &Did) -> Result<Record, StoreError> {
+        let mut standings = Standings::new([self.home.did()]);
+        for verdict in self.home.store().verdicts_about(provider)? {
+            standings.count(&verdict);
+        }
+        let receipts = self.home.store().receipts(None, RECEIPTS_READ, Some(provider))?;
+        let well =
+            |r: &&Signed<Receipt>| matches!(r.payload().outcome, Outcome::Ok(_) | Outcome::GuestError(_));
+        let good = receipts.iter().filter(well).count() as u64;
+        Ok(Record { good, refuted: standings.of(provider).diverged })
+    }
+}
+
+/// One query, as its answers come in.
+struct Finding<'a> {
+    gathering: Gathering,
+    records: Records,
+    /// Random, of this query.
+    draw: u64,
     on_found: &'a mut (dyn FnMut(&Found) + Send),
 }
 
-impl Gathering<'_> {
-    /// What the union has for the query now, others' offers alone.
+impl Finding<'_> {
     fn found(&self) -> Vec<Found> {
-        let mut found = self.union.search(&self.query, clock::now_secs());
-        found.retain(|f| f.offer.descriptor().payload().iss != self.own);
-        found
+        self.gathering.found(|provider| self.records.of(provider), clock::now_secs(), self.draw)
     }
 
     /// Gives out what is new.
     fn tell(&mut self) {
-        for found in self.found() {
-            let d = found.offer.descriptor().payload();
-            if self.seen.insert((d.iss, d.release)) {
-                (self.on_found)(&found);
-            }
-        }
+        let record = |provider: &Did| self.records.of(provider);
+        self.gathering.news(record, clock::now_secs(), self.draw).iter().for_each(&mut *self.on_found);
+    }
+
+    /// Takes offers in that were verified.
+    fn take<'o>(&mut self, offers: impl IntoIterator<Item = &'o LiveOffer>) {
+        let now = clock::now_secs();
+        offers.into_iter().for_each(|offer| self.gathering.offer(offer, now));
+        self.tell();
     }
 }
 
@@ -93,20 +128,18 @@ impl Requester {
             return Err(FindError::NobodyToAsk);
         }
         let text = text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned();
-        let mut gathering = Gathering {
-            own: self.home.did(),
-            query: self.query(self.home.did(), &text, filters),
-            union: Index::new(IndexLimits::default()),
-            seen: BTreeSet::new(),
+        let mut finding = Finding {
+            gathering: Gathering::new(self.query(self.home.did(), &text, filters)),
+            records: Records { home: self.home.clone(), known: Mutex::default() },
+            draw: u64::from_le_bytes(clock::random()),
             on_found,
         };
         // What this home's own node was told counts as one more answer.
         let had_some = !known.is_empty();
-        for offer in known {
-            let _ = gathering.union.observe_descriptor(offer.descriptor, now);
-            let _ = gathering.union.observe_lease(offer.lease, now);
-        }
-        gathering.tell();
+        let known = known.into_iter().filter_map(|offer| {
+            LiveOffer::of(Arc::new(offer.descriptor), Arc::new(offer.lease), now).ok().flatten()
+        });
+        finding.take(&known.collect::<Vec<_>>());
         let exact = exact_keys(&text, filters);
         let audited = u64::from_le_bytes(clock::random()).is_multiple_of(AUDIT_ONE_IN);
         let seeds = self.seeds().await?;
@@ -116,23 +149,39 @@ impl Requester {
                 false => self.look(&exact, &seeds, LOOK).await,
             }
         };
-        let asking = self.ask_registries(&text, filters, &mut gathering, &seeds);
-        let (asked, ads) = futures::join!(asking, looking);
-        let (answers, failed) = asked?;
-        self.take(&mut gathering, ads);
-        let nobody = answers.is_empty();
-        if exact.is_empty() && (nobody || audited || gathering.found().is_empty()) {
-            let ads = self.look(&word_keys(&text), &seeds, LOOK).await;
-            let offers: Vec<_> = ads.iter().filter_map(|ad| ad.live_offer()).collect();
-            self.audit(&answers, &offers, &gathering.query)?;
-            self.take(&mut gathering, ads);
+        let asking = self.ask_registries(&text, filters, &mut finding, &seeds);
+        let (failed, mut advertised) = futures::join!(asking, looking);
+        let failed = failed?;
+        finding.take(&advertised);
+        let nobody = finding.gathering.answers() == 0;
+        if exact.is_empty() && (nobody || audited || finding.found().is_empty()) {
+            advertised = self.look(&word_keys(&text), &seeds, LOOK).await;
+            finding.take(&advertised);
         }
-        let mut found = gathering.found();
+        let record = |provider: &Did| finding.records.of(provider);
+        let omissions = finding.gathering.omissions(&advertised, record, clock::now_secs());
+        self.blame(omissions).await?;
+        let mut found = finding.found();
         if nobody && !had_some && found.is_empty() {
             return Err(FindError::NoAnswer { tried: self.tried.iter().cloned().chain(failed).collect() });
         }
         found.truncate(limit as usize);
         Ok(found)
+    }
+
+    /// Remembers which registries left out what they should have had, as far as its provider is there now.
+    async fn blame(&self, omissions: Vec<Omission>) -> Result<(), FindError> {
+        for omission in omissions {
+            let d = omission.offer.descriptor().payload();
+            let addresses = addresses(&omission.offer);
+            let there = self.session_at(&d.iss, &addresses);
+            if !matches!(tokio::time::timeout(THERE, there).await, Ok(Ok(_))) {
+                continue;
+            }
+            tracing::warn!(registry = %omission.index, provider = %d.iss, name = %d.name, "a registry left out an offer");
+            self.note(&omission.index, Offence::Omission)?;
+        }
+        Ok(())
     }
 
     fn query(&self, aud: Did, text: &str, filters: &Filters) -> Query {
@@ -146,14 +195,14 @@ impl Requester {
         }
     }
 
-    /// Asks the registries chosen, and takes each answer in as it comes. Gives the answers, and why the others failed.
+    /// Asks the registries chosen, and takes each answer in as it comes. Says why the others failed.
     async fn ask_registries(
         &self,
         text: &str,
         filters: &Filters,
-        gathering: &mut Gathering<'_>,
+        finding: &mut Finding<'_>,
         seeds: &[Peer],
-    ) -> Result<(Vec<(Query, Signed<Page>)>, Vec<String>), FindError> {
+    ) -> Result<Vec<String>, FindError> {
         let key = self.home.key()?;
         let ask = |registry: Did| {
             let query = self.query(registry, text, filters);
@@ -174,7 +223,7 @@ impl Requester {
         // Whoever is known is asked while others are still looked for.
         let mut others = pin!(self.other_registries(known, seeds));
         let mut looked = false;
-        let (mut answers, mut failed) = (Vec::new(), Vec::new());
+        let mut failed = Vec::new();
         loop {
             let answer = tokio::select! {
                 Some(answer) = asking.next() => answer,
@@ -186,41 +235,32 @@ impl Requester {
                 else => break,
             };
             match answer {
-                Ok((query, page)) => {
-                    if self.take_page(gathering, &query, &page)? {
-                        answers.push((query, page));
-                    }
-                }
+                Ok((query, page)) => self.take_page(finding, &query, &page)?,
                 Err(why) => failed.push(why),
             }
         }
-        Ok((answers, failed))
+        Ok(failed)
     }
 
-    /// Takes in what a registry answered; says whether its page counts.
+    /// Takes in what a registry answered.
     fn take_page(
         &self,
-        gathering: &mut Gathering<'_>,
+        finding: &mut Finding<'_>,
         query: &Query,
         page: &Signed<Page>,
-    ) -> Result<bool, FindError> {
-        let now = clock::now_secs();
-        let merged = merge(&[Answer { query, page }], now);
-        for refused in &merged.refused_pages {
-            tracing::warn!(index = %refused.index, why = %refused.why, "an answer was left out");
+    ) -> Result<(), FindError> {
+        let taken = finding.gathering.page(&Answer { query, page }, clock::now_secs());
+        if let Some(why) = &taken.page {
+            tracing::warn!(index = %query.aud, %why, "an answer was left out");
         }
-        let forged = merged.refused_offers.iter().find(|r| r.why.is_fault());
-        if let Some(forged) = forged {
-            tracing::warn!(index = %query.aud, why = %forged.why, "an offer was left out");
+        if let Some(why) = taken.offers.iter().find(|why| why.is_fault()) {
+            tracing::warn!(index = %query.aud, %why, "an offer was left out");
         }
-        if forged.is_some() || !merged.refused_pages.is_empty() {
+        if taken.is_fault() {
             self.note(&query.aud, Offence::WrongPage)?;
         }
-        for found in &merged.found {
-            let _ = gathering.union.observe_offer(&found.offer.to_wire(), now);
-        }
-        gathering.tell();
-        Ok(merged.refused_pages.is_empty())
+        finding.tell();
+        Ok(())
     }
 
     /// The registries to ask of those connected: all that the caller named, or else a few that share neither operator nor
@@ -254,36 +294,25 @@ impl Requester {
         if known.len() >= REGISTRIES || !self.named.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found: BTreeMap<Did, Peer> = BTreeMap::new();
-        let mut on_found = |ad: Ad| {
-            let lease = ad.lease().payload();
-            if let Ok(peer) = Peer::named(lease.iss, lease.addrs.clone()) {
-                found.insert(lease.iss, peer);
-            }
-        };
-        let (own, key) = (self.home.did(), Key::registries());
-        look_up(&self.overlay, own, self.local, key, seeds, LOOK_FOR_REGISTRIES, &mut on_found).await;
         let had: BTreeSet<Did> = known.iter().map(|c| c.did).collect();
-        let mut candidates = known;
-        // Those being asked already keep their voices.
-        candidates.iter_mut().for_each(|c| c.named = true);
-        for peer in found.values().filter(|p| !had.contains(p.did()) && *p.did() != own) {
-            candidates.push(self.candidate(*peer.did(), peer.ip())?);
-        }
-        let chosen = choose_registries(&candidates, self.local, u64::from_le_bytes(clock::random()));
-        let reach = chosen.iter().filter_map(|c| found.get(&c.did)).map(async |peer| {
-            let addresses: Vec<_> = peer.addrs().iter().filter_map(|a| a.parse().ok()).collect();
-            self.overlay.connect_to(peer.did(), &addresses).await.ok().map(|session| session.peer())
+        let candidate = |peer: &Peer| self.candidate(*peer.did(), peer.ip());
+        let draw = u64::from_le_bytes(clock::random());
+        let chosen = self.seeker(seeds).find_registries(LOOK_FOR_REGISTRIES, known, candidate, draw).await?;
+        let reach = chosen.iter().map(async |peer| {
+            self.overlay.connect_to(peer.did(), &dialled(peer)).await.ok().map(|session| session.peer())
         });
         let reached = tokio::time::timeout(LOOK_FOR_REGISTRIES, futures::future::join_all(reach)).await;
         let reached = reached.unwrap_or_default().into_iter().flatten();
         Ok(reached.filter(|did| !had.contains(did)).collect())
     }
 
+    fn seeker<'a>(&'a self, seeds: &'a [Peer]) -> Seeker<'a> {
+        Seeker { overlay: &self.overlay, own: self.home.did(), local: self.local, seeds }
+    }
+
     /// The peers a lookup begins at: those connected, and those met before.
     async fn seeds(&self) -> Result<Vec<Peer>, FindError> {
-        let mut seeds: Vec<Peer> =
-            self.overlay.known_peers().await.iter().filter_map(crate::plane::peer_of).collect();
+        let mut seeds: Vec<Peer> = self.overlay.known_peers().await.iter().filter_map(peer_of).collect();
         for met in self.home.store().peers()? {
             let address = met.addr.split("/p2p/").next().unwrap_or_default().to_owned();
             seeds.extend(Peer::named(met.did, vec![address]));
@@ -291,64 +320,16 @@ impl Requester {
         Ok(seeds)
     }
 
-    /// The ads under these keys, all looked up at once.
-    async fn look(&self, keys: &[Key], seeds: &[Peer], within: Duration) -> Vec<Ad> {
-        let own = self.home.did();
+    /// The offers advertised under these keys, all looked up at once.
+    async fn look(&self, keys: &[Key], seeds: &[Peer], within: Duration) -> Vec<LiveOffer> {
+        let seeker = self.seeker(seeds);
         let looking = keys.iter().take(KEYS).map(async |key| {
-            let mut ads = Vec::new();
-            let mut on_found = |ad| ads.push(ad);
-            look_up(&self.overlay, own, self.local, *key, seeds, within, &mut on_found).await;
-            ads
+            let mut offers = Vec::new();
+            let mut on_found = |ad: Ad| offers.extend(ad.live_offer());
+            seeker.look_up(*key, within, &mut on_found).await;
+            offers
         });
         futures::future::join_all(looking).await.into_iter().flatten().collect()
-    }
-
-    fn take(&self, gathering: &mut Gathering<'_>, ads: Vec<Ad>) {
-        for ad in ads {
-            let _ = gathering.union.observe_offer(&ad.to_wire(), clock::now_secs());
-        }
-        gathering.tell();
-    }
-
-    /// Compares what registries answered with what the advertise plane has: whoever left out an offer that answers the query,
-    /// though it had room for it and time to hear of it, has omitted it.
-    fn audit(
-        &self,
-        answers: &[(Query, Signed<Page>)],
-        ads: &[actum_discovery::LiveOffer],
-        query: &Query,
-    ) -> Result<(), FindError> {
-        let now = clock::now_secs();
-        let mut advertised = Index::new(IndexLimits::default());
-        for ad in ads.iter().filter(|ad| ad.descriptor().payload().nbf.saturating_add(SETTLED) <= now) {
-            let _ = advertised.observe_offer(&ad.to_wire(), now);
-        }
-        let expected = advertised.search(query, now);
-        for (asked, page) in answers {
-            let page = page.payload();
-            if page.offers.len() >= asked.limit as usize {
-                continue; // It may have had better ones.
-            }
-            let mut has = Index::new(IndexLimits::default());
-            for offer in &page.offers {
-                let _ = has.observe_offer(offer, now);
-            }
-            let has: BTreeSet<_> = has
-                .offers(now)
-                .iter()
-                .map(|o| (o.descriptor().payload().iss, o.descriptor().payload().release))
-                .collect();
-            let missing = |f: &&Found| {
-                let d = f.offer.descriptor().payload();
-                !has.contains(&(d.iss, d.release))
-            };
-            if let Some(missing) = expected.iter().find(missing) {
-                let d = missing.offer.descriptor().payload();
-                tracing::warn!(registry = %asked.aud, provider = %d.iss, name = %d.name, "a registry left out an offer");
-                self.note(&asked.aud, Offence::Omission)?;
-            }
-        }
-        Ok(())
     }
 
     fn note(&self, peer: &Did, offence: Offence) -> Result<(), FindError> {

@@ -24,6 +24,7 @@ mod flights;
 pub mod grants;
 pub mod home;
 pub mod host;
+mod intakes;
 pub mod invoke;
 mod keeper;
 pub mod keyring;

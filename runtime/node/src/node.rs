@@ -9,6 +9,7 @@ use crate::{
     events::NodeEvent,
     flights::{Lingering, Slot},
     home::{Home, HomeError},
+    intakes::Intakes,
     keeper::Keeping,
     plane::Plane,
     provider::{Call, CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
@@ -113,6 +114,7 @@ pub(crate) struct Service {
     pub(crate) home: Arc<Home>,
     pub(crate) spread: Arc<Spread>,
     pub(crate) plane: Arc<Plane>,
+    pub(crate) intakes: Intakes,
     /// Set once it has started.
     pub(crate) overlay: OnceLock<Overlay>,
     /// The index on disk, where this node is a registry.
@@ -212,6 +214,7 @@ impl Node {
         let service = Arc::new(Service {
             registry: registry.clone(),
             plane: Arc::new(Plane::new(home.did(), local)),
+            intakes: Intakes::new(local),
             overlay: OnceLock::new(),
             home: home.clone(),
             spread: Arc::new(Spread::new(gate)),
@@ -294,11 +297,6 @@ impl Node {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
         self.service.events.subscribe()
-    }
-
-    /// Ads of others' that this node holds, and places that its own offers have at others.
-    pub fn ads(&self) -> (usize, usize) {
-        (self.service.plane.held(), self.service.plane.placed())
     }
 
     /// Actions running or waiting.
@@ -468,10 +466,10 @@ impl Service {
 
     /// Answers a query from the index, signed.
     fn find(&self, peer: Did, query: &[u8]) -> Result<Response, Refusal> {
-        let bad = |what: String| Refusal::new(RefusalCode::BadRequest, what);
-        let query = Signed::<Query>::verify(query).map_err(|e| bad(e.to_string()))?.into_payload();
+        let query = Signed::<Query>::verify(query).map_err(|e| self.fault(peer, "bad-envelope", e))?;
+        let query = query.into_payload();
         if query.iss != peer || query.aud != self.home.did() {
-            return Err(bad("the query is from or for somebody else".to_owned()));
+            return Err(self.fault(peer, "other-query", "the query is from or for somebody else"));
         }
         let (found, epoch) = match &self.registry {
             Some(registry) => {
@@ -524,10 +522,13 @@ impl Handler for Answers {
                     service.provider.resume(peer, &invocation, &session, &progress).await
                 }
                 Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
-                Request::Find { query } => {
-                    let found = tokio::task::spawn_blocking(move || service.find(peer, &query));
-                    found.await.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
-                }
+                Request::Find { query } => match service.intakes.query(peer, service.seen_at(&peer)) {
+                    Ok(()) => {
+                        let found = tokio::task::spawn_blocking(move || service.find(peer, &query)).await;
+                        found.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+                    }
+                    Err(much) => Err(much),
+                },
                 Request::Withdraw { tombstone } => service.withdrawn(peer, &tombstone),
                 Request::Reconcile { message } => match service.registry.clone() {
                     Some(registry) => {

@@ -14,7 +14,7 @@ use crate::{
     keeper::{Keeper, Keeping, Kept},
     wallet::{self, Calling},
 };
-use actum_discovery::{advertise::LocalAddresses, agrees};
+use actum_discovery::{LiveOffer, advertise::LocalAddresses, agrees};
 use actum_model::{
     Claim, Did, Filters, Function, Invocation, Journal, Receipt, Release, Signed, codec,
     receipt::Stdio,
@@ -190,6 +190,8 @@ impl Requester {
     /// as it is.
     pub async fn candidates(&self, target: &str, filters: &Filters) -> Result<Vec<Found>, CallError> {
         let mut found = self.find(target, filters, 50).await?;
+        // What only registries say is meant is for people to judge, and called by name.
+        found.retain(|f| f.why != Why::Meaning);
         let not_found = || CallError::NotFound { target: target.to_owned() };
         // A person who names a provider gets it; otherwise its record decides.
         if filters.provider.is_none() {
@@ -224,7 +226,7 @@ impl Requester {
     }
 
     async fn session(&self, found: &Found) -> Result<SessionHandle, ConnectError> {
-        self.session_at(&found.offer.descriptor().payload().iss, &addresses(found)).await
+        self.session_at(&found.offer.descriptor().payload().iss, &addresses(&found.offer)).await
     }
 
     /// Gets the release the candidates offer, from this home or the first candidate that gives it, and finds the
@@ -347,7 +349,7 @@ impl Requester {
         let (mut refused, mut without) = (None, None);
         for (chain, action) in own.chain([(None, &action)]).chain(others) {
             let calling = Calling { action, ..calling };
-            let addresses = addresses(found);
+            let addresses = addresses(&found.offer);
             let to = (session, addresses.as_slice());
             match self.ask(to, release, &calling, chain, request.deadline, progress).await {
                 Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
@@ -496,8 +498,8 @@ struct Answered {
 }
 
 /// Where an offer's provider says it can be reached.
-fn addresses(found: &Found) -> Vec<Multiaddr> {
-    found.offer.lease().payload().addrs.iter().filter_map(|a| a.parse().ok()).collect()
+pub(crate) fn addresses(offer: &LiveOffer) -> Vec<Multiaddr> {
+    offer.lease().payload().addrs.iter().filter_map(|a| a.parse().ok()).collect()
 }
 
 /// Whether another grant may do where this one was refused so.

@@ -3,7 +3,7 @@
 
 use crate::{clock, home::Home};
 use serde::{Deserialize, Serialize};
-use std::{fs, io::Write, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 /// How often a node writes how it stands, in seconds.
 pub(crate) const EVERY_SECONDS: u64 = 15;
@@ -31,7 +31,9 @@ pub struct Status {
     /// Places that its own offers have at others.
     pub ads_placed: usize,
     /// Connections it refused, by code.
-    pub refusals: std::collections::BTreeMap<String, u64>,
+    pub refusals: BTreeMap<String, u64>,
+    /// Announcements, queries and ads of others' that it dropped, by code.
+    pub dropped: BTreeMap<String, u64>,
 }
 
 fn path(home: &Home) -> PathBuf {
@@ -41,18 +43,13 @@ fn path(home: &Home) -> PathBuf {
 /// Writes how the node stands. What cannot be written is missed by nobody but whoever looks.
 pub(crate) fn write(home: &Home, status: &Status) {
     let written = || {
-        let mut file = tempfile_in(home)?;
-        file.1.write_all(&serde_json::to_vec(status)?)?;
-        fs::rename(&file.0, path(home))
+        let new = home.root().join("node-status.json.new");
+        fs::write(&new, serde_json::to_vec(status)?)?;
+        fs::rename(&new, path(home))
     };
     if let Err(error) = written() {
         tracing::debug!(%error, "how this node stands could not be written");
     }
-}
-
-fn tempfile_in(home: &Home) -> std::io::Result<(PathBuf, fs::File)> {
-    let temporary = home.root().join("node-status.json.new");
-    Ok((temporary.clone(), fs::File::create(temporary)?))
 }
 
 /// Removes what the node wrote: it runs no more.

@@ -36,8 +36,7 @@ impl Registry {
     /// those never probed, exact or not; those whose did not answer are left out. Scores are BM25 with the frequencies of all
     /// descriptors held, expired ones too until the index drops them, and lengths rounded to one of 256: they compare within one answer
     /// only. Equals come in the order of their load. Nothing in particular finds what comes first among
-    /// [`LOOKED_AT`](crate::LOOKED_AT). With an [`Embedder`](crate::Embedder), what means the same is found too, and then
-    /// [`Why::Words`] may name none.
+    /// [`LOOKED_AT`](crate::LOOKED_AT). With an [`Embedder`](crate::Embedder), what means the same is found too: [`Why::Meaning`].
     ///
     /// Both statements of each offer are verified again. [`Registry::offers`] answers without, for those who verify themselves.
     ///
@@ -50,7 +49,10 @@ impl Registry {
             let descriptor = offer.descriptor().payload();
             let why = match hit.exact {
                 true => wanted.exactly(descriptor)?,
-                false => Why::Words(matched(&terms, descriptor)),
+                false => match matched(&terms, descriptor) {
+                    none if none.is_empty() => Why::Meaning,
+                    words => Why::Words(words),
+                },
             };
             Some(Found { offer, why, score: hit.score })
         });

@@ -96,8 +96,12 @@ fn what_shares_no_word_but_a_meaning_is_found_and_orders_what_does() {
         found
             .iter()
             .map(|f| {
-                let Why::Words(words) = &f.why else { panic!("{:?}", f.why) };
-                (f.offer.descriptor().payload().name.to_string(), words.len())
+                let words = match &f.why {
+                    Why::Words(words) => words.len(),
+                    Why::Meaning => 0,
+                    other => panic!("{other:?}"),
+                };
+                (f.offer.descriptor().payload().name.to_string(), words)
             })
             .collect::<Vec<_>>()
     };

@@ -40,6 +40,12 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
             for (code, n) in &status.refusals {
                 output::line(format!("         {n} connections refused: {}", output::clean(code)));
             }
+            for (code, n) in &status.dropped {
+                output::line(format!(
+                    "         {n} announcements, queries or ads dropped: {}",
+                    output::clean(code)
+                ));
+            }
         }
         None => output::line("node     does not run here: `actum node --offer <name>` starts one"),
     }

@@ -148,6 +148,7 @@ fn why(why: &Why) -> String {
         Why::NameVersion => "its name and version".to_owned(),
         Why::Name => "its name".to_owned(),
         Why::Words(words) => words.join(", "),
+        Why::Meaning => "its meaning, as the registries asked say".to_owned(),
         Why::Everything => "everything".to_owned(),
     }
 }

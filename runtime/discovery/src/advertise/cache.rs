@@ -92,6 +92,22 @@ impl Cache {
         true
     }
 
+    /// Forgets the ads of a provider whose lease is of this sequence number or a lower one.
+    pub(super) fn leave(&mut self, provider: &Did, seq: u64, now: u64) {
+        if self.providers.get(provider).is_none_or(|p| p.lease.payload().seq > seq) {
+            return;
+        }
+        for under in self.keys.values_mut() {
+            under.providers.remove(provider);
+        }
+        if let Some(p) = self.providers.get_mut(provider) {
+            p.ads = 0;
+        }
+        // Counts anew, and drops what is empty.
+        self.first_end = 0;
+        self.expire(now);
+    }
+
     /// Something held now ends at this time, at the latest.
     pub(super) fn ends_by(&mut self, end: u64) {
         self.first_end = self.first_end.min(end);

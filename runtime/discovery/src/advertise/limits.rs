@@ -145,6 +145,9 @@ pub const PREFIX_EVERY_MS: u64 = 15;
 /// Providers, and prefixes, whose rates are remembered. Beyond it newcomers are refused with `busy` until another's burst
 /// is whole again.
 pub const RATES_HELD: usize = 4_096;
+/// Providers that left of which it is remembered, each until its tombstone ends. Beyond it, a provider's ads end with its
+/// lease.
+pub const LEFT_HELD: usize = 4_096;
 /// What a request costs that fails a check, in requests.
 pub const FAULT_COST: u64 = 16;
 

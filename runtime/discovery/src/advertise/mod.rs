@@ -16,7 +16,6 @@ pub mod limits;
 mod lookup;
 mod peer;
 mod proofs;
-mod rates;
 mod refused;
 mod registrar;
 mod table;

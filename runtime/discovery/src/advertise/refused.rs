@@ -67,6 +67,12 @@ pub enum RegisterRefused {
     /// The provider did not prove that it has the component.
     #[error(transparent)]
     Possession(#[from] ProofFailed),
+    /// The provider left: with a tombstone of this sequence number or a higher one.
+    #[error("the provider left with a tombstone of sequence number {seq}")]
+    Left {
+        /// The tombstone's sequence number.
+        seq: u64,
+    },
     /// A lease came from a provider that has no ad here.
     #[error("the provider has no ad here")]
     NothingHere,
@@ -89,6 +95,7 @@ impl RegisterRefused {
             Self::TooFast { .. } => "too-fast",
             Self::Busy => "busy",
             Self::Possession(failed) => failed.code(),
+            Self::Left { .. } => "taken-back",
             Self::NothingHere => "nothing-here",
         }
     }
@@ -108,6 +115,7 @@ impl RegisterRefused {
             | Self::TooManyOfKey
             | Self::TooFast { .. }
             | Self::Busy
+            | Self::Left { .. }
             | Self::NothingHere => false,
         }
     }

@@ -1,20 +1,28 @@
 //! The registrar: holds others' ads for a while, and says who has to wait how long for a place.
 
 use super::{
-    Ad, Challenge, Key, LocalAddresses, Prefix, ProofFailed, RegisterRefused, Secret, Ticket, Verifier,
+    Ad, Challenge, Key, LocalAddresses, ProofFailed, RegisterRefused, Secret, Ticket, Verifier,
     cache::Cache,
     limits::{
-        AD_TTL_MS, ADS_PER_PROVIDER, ADS_PER_PROVIDER_AND_KEY, CAPACITY, FAULT_COST, MIN_LIFE_MS, NO_WAIT_MS,
-        PREFIX_BURST, PREFIX_EVERY_MS, PROVIDER_BURST, PROVIDER_EVERY_MS, RATES_HELD, RENEWAL_MS,
-        WAIT_CAP_MS, WAIT_FLOOR_MS,
+        AD_TTL_MS, ADS_PER_PROVIDER, ADS_PER_PROVIDER_AND_KEY, CAPACITY, LEFT_HELD, MIN_LIFE_MS, NO_WAIT_MS,
+        PREFIX_BURST, PREFIX_EVERY_MS, PROVIDER_BURST, PROVIDER_EVERY_MS, RENEWAL_MS, WAIT_CAP_MS,
+        WAIT_FLOOR_MS,
     },
     proofs::Proofs,
-    rates::{Rates, TooMuch},
     ticket::{Bound, Waited},
 };
-use actum_model::{Did, Offer, release::MAX_COMPONENT_BYTES};
+use crate::{Allowance, Intake, TooMuch};
+use actum_model::{Did, Lease, Offer, Tombstone, release::MAX_COMPONENT_BYTES};
 use rand_core::Rng;
 use std::{collections::BTreeMap, net::IpAddr};
+
+/// What one provider and one prefix may ask.
+const ALLOWANCE: Allowance = Allowance {
+    peer_burst: PROVIDER_BURST,
+    peer_every_ms: PROVIDER_EVERY_MS,
+    prefix_burst: PREFIX_BURST,
+    prefix_every_ms: PREFIX_EVERY_MS,
+};
 
 /// A peer asks for an offer to be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +74,9 @@ pub struct Registrar {
     local: LocalAddresses,
     cache: Cache,
     proofs: Proofs,
-    by_provider: Rates<Did>,
-    by_prefix: Rates<Prefix>,
+    intake: Intake,
+    /// Providers that left: up to which lease, and until when that is remembered, in seconds since the Unix epoch.
+    left: BTreeMap<Did, (u64, u64)>,
     refused: BTreeMap<&'static str, u64>,
 }
 
@@ -79,8 +88,8 @@ impl Registrar {
             local,
             cache: Cache::new(local),
             proofs: Proofs::default(),
-            by_provider: Rates::new(PROVIDER_EVERY_MS, PROVIDER_BURST, RATES_HELD),
-            by_prefix: Rates::new(PREFIX_EVERY_MS, PREFIX_BURST, RATES_HELD),
+            intake: Intake::new(ALLOWANCE, local),
+            left: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
     }
@@ -112,7 +121,9 @@ impl Registrar {
         }
         self.cache.expire(now);
         self.proofs.remember(&pending.ad, now);
-        match self.room(&pending.key, &pending.ad).and_then(|()| lives(&pending.ad, now)) {
+        let fits = self.stands(pending.ad.lease().payload());
+        let fits = fits.and_then(|()| self.room(&pending.key, &pending.ad));
+        match fits.and_then(|()| lives(&pending.ad, now)) {
             Ok(()) => self.admit(pending.key, &pending.ad, ip, now),
             Err(refused) => self.count(refused),
         }
@@ -128,9 +139,11 @@ impl Registrar {
         verifier: &mut Verifier,
     ) -> Reply {
         let ip = ip.to_canonical();
-        let renewed = self.ask(now, sender, ip).and_then(|()| {
+        let asked = self.intake.ask(now, sender, ip).map_err(RegisterRefused::from);
+        let renewed = asked.and_then(|()| {
             self.cache.expire(now);
             let lease = verifier.lease(lease, now).map_err(super::AdRefused::from)?;
+            self.stands(lease.payload())?;
             let (provider, exp) = (lease.payload().iss, lease.payload().exp);
             if provider != sender {
                 return Err(RegisterRefused::NotTheProvider { sender, provider });
@@ -141,6 +154,30 @@ impl Registrar {
         match renewed {
             Ok(for_ms) => Reply::Confirmed { for_ms },
             Err(refused) => self.refuse(refused, sender, ip),
+        }
+    }
+
+    /// A provider left: its ads go, and none comes with a lease up to the tombstone's sequence number for as long as that
+    /// lives. The tombstone was verified.
+    pub fn left(&mut self, tombstone: &Tombstone, now: u64) {
+        let Tombstone { iss, release: None, seq, exp, .. } = tombstone else { return };
+        let secs = now / 1_000;
+        self.left.retain(|_, (_, until)| *until > secs);
+        let known = self.left.get(iss).map(|(seq, _)| *seq);
+        if known.is_some_and(|known| known >= *seq) {
+            return;
+        }
+        if known.is_some() || self.left.len() < LEFT_HELD {
+            self.left.insert(*iss, (*seq, *exp));
+        }
+        self.cache.leave(iss, *seq, now);
+    }
+
+    /// Refuses what comes with a lease of a provider that left since.
+    fn stands(&self, lease: &Lease) -> Result<(), RegisterRefused> {
+        match self.left.get(&lease.iss) {
+            Some((seq, _)) if lease.seq <= *seq => Err(RegisterRefused::Left { seq: *seq }),
+            _ => Ok(()),
         }
     }
 
@@ -156,7 +193,7 @@ impl Registrar {
         key: &Key,
         rng: &mut impl Rng,
     ) -> Result<Vec<Ad>, RegisterRefused> {
-        self.ask_by_prefix(now, ip.to_canonical())?;
+        self.intake.ask_by_prefix(now, ip)?;
         Ok(self.cache.draw(key, now, rng))
     }
 
@@ -183,13 +220,14 @@ impl Registrar {
         asked: &Registration,
         verifier: &mut Verifier,
     ) -> Result<Registered, RegisterRefused> {
-        self.ask(now, sender, ip)?;
+        self.intake.ask(now, sender, ip)?;
         self.cache.expire(now);
         let ad = verifier.ad(&asked.offer, &asked.key, now)?;
         let provider = ad.provider();
         if provider != sender {
             return Err(RegisterRefused::NotTheProvider { sender, provider });
         }
+        self.stands(ad.lease().payload())?;
         if let Some(bytes) = ad.descriptor().map(|d| d.payload().component_bytes)
             && !(1..=MAX_COMPONENT_BYTES as u64).contains(&bytes)
         {
@@ -278,26 +316,9 @@ impl Registrar {
         Reply::Confirmed { for_ms }
     }
 
-    /// Takes a request into account, the prefix's first: a prefix that asks too often cannot fill what is remembered of
-    /// providers.
-    fn ask(&mut self, now: u64, sender: Did, ip: IpAddr) -> Result<(), RegisterRefused> {
-        self.ask_by_prefix(now, ip)?;
-        self.by_provider.ask(sender, now).map_err(too_much)
-    }
-
-    fn ask_by_prefix(&mut self, now: u64, ip: IpAddr) -> Result<(), RegisterRefused> {
-        match self.local.prefix(ip) {
-            Some(prefix) => self.by_prefix.ask(prefix, now).map_err(too_much),
-            None => Ok(()),
-        }
-    }
-
     fn refuse(&mut self, refused: RegisterRefused, sender: Did, ip: IpAddr) -> Reply {
         if refused.is_fault() {
-            self.by_provider.charge(sender, FAULT_COST);
-            if let Some(prefix) = self.local.prefix(ip) {
-                self.by_prefix.charge(prefix, FAULT_COST);
-            }
+            self.intake.charge(sender, ip);
         }
         self.count(refused)
     }
@@ -308,10 +329,12 @@ impl Registrar {
     }
 }
 
-fn too_much(much: TooMuch) -> RegisterRefused {
-    match much {
-        TooMuch::Fast { again_ms } => RegisterRefused::TooFast { again_ms },
-        TooMuch::Busy => RegisterRefused::Busy,
+impl From<TooMuch> for RegisterRefused {
+    fn from(much: TooMuch) -> Self {
+        match much {
+            TooMuch::Fast { again_ms } => Self::TooFast { again_ms },
+            TooMuch::Busy => Self::Busy,
+        }
     }
 }
 

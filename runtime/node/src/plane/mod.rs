@@ -2,6 +2,7 @@
 //! clock and randomness. The rules are theirs; nothing is decided here.
 
 mod look_up;
+mod registries;
 mod wire;
 
 use crate::clock;
@@ -10,15 +11,16 @@ use actum_discovery::advertise::{
     Reply, Request as Wanted, Secret, Sent, Ticket, Verifier, closer_peers, limits::VERIFIED_HELD,
 };
 use actum_model::{
-    BlobId, Descriptor, Did, Lease, Offer, ReleaseId, Signed, id::sha256, release::read_manifest,
+    BlobId, Descriptor, Did, Lease, Offer, ReleaseId, Signed, Tombstone, id::sha256, release::read_manifest,
 };
 use actum_overlay::{
     ConnectError, Overlay, PeerAddrs, Placed, Refusal, RefusalCode, Request, RequestError, Response,
     SessionHandle,
 };
-pub(crate) use look_up::look_up;
+pub(crate) use look_up::Seeker;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+pub(crate) use registries::dialled;
 use serde_bytes::{ByteArray, ByteBuf};
 use std::{
     collections::BTreeMap,
@@ -29,8 +31,6 @@ use std::{
 use tokio::{sync::Notify, task::JoinSet};
 use wire::{contacts, peers};
 
-/// Providers remembered as having left.
-const LEFT: usize = 4_096;
 /// How often the routing table is looked at for registrars.
 const LEARN_EVERY: Duration = Duration::from_secs(15);
 /// How soon it is looked at again while nobody is known.
@@ -49,8 +49,6 @@ pub(crate) struct Plane {
     advertiser: Mutex<Advertiser>,
     /// What is advertised, by release: what is no longer offered is withdrawn.
     advertised: Mutex<BTreeMap<ReleaseId, u64>>,
-    /// Providers that left: up to which lease, and until when that is remembered, in seconds since the Unix epoch.
-    left: Mutex<BTreeMap<Did, (u64, u64)>>,
     /// The routing table as last looked at.
     known: Mutex<Vec<Peer>>,
     rng: Mutex<ChaCha20Rng>,
@@ -69,7 +67,6 @@ impl Plane {
             )),
             advertiser: Mutex::new(Advertiser::new(own, local)),
             advertised: Mutex::default(),
-            left: Mutex::default(),
             known: Mutex::default(),
             rng: Mutex::new(ChaCha20Rng::from_seed(clock::random())),
             changed: Notify::new(),
@@ -108,15 +105,14 @@ impl Plane {
         self.changed.notify_one();
     }
 
-    /// Gives out no more ads of a provider that left, up to this sequence number of its leases. Beyond [`LEFT`] providers,
-    /// others' leases end by themselves.
-    pub(crate) fn take_back(&self, provider: Did, seq: u64, exp: u64) {
-        let now = clock::now_secs();
-        let mut left = lock(&self.left);
-        left.retain(|_, (_, until)| *until > now);
-        if left.len() < LEFT || left.contains_key(&provider) {
-            left.insert(provider, (seq, exp));
-        }
+    /// Gives out no more ads of a provider that left.
+    pub(crate) fn left(&self, tombstone: &Tombstone) {
+        lock(&self.registrar).0.left(tombstone, clock::now_millis());
+    }
+
+    /// How often registrations were refused, by code.
+    pub(crate) fn refused(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.registrar).0.refused().clone()
     }
 
     /// How many places this node's offers have at registrars now, over all keys.
@@ -252,11 +248,7 @@ impl Plane {
             .0
             .get_ads(clock::now_millis(), from, key, &mut *lock(&self.rng))
             .map_err(|refused| Refusal::new(RefusalCode::Busy, refused.to_string()).retry_after_ms(1_000))?;
-        let left = lock(&self.left);
-        let stays =
-            |ad: &&Ad| left.get(&ad.provider()).is_none_or(|(seq, _)| ad.lease().payload().seq > *seq);
-        let ads: Vec<Offer> = ads.iter().filter(stays).map(Ad::to_wire).collect();
-        drop(left);
+        let ads: Vec<Offer> = ads.iter().map(Ad::to_wire).collect();
         Ok(Response::Ads { ads, closer: self.closer(key) })
     }
 
@@ -305,10 +297,9 @@ async fn ask(
     request: &Request,
     within: Duration,
 ) -> Result<Response, String> {
-    let addresses: Vec<_> = peer.addrs().iter().filter_map(|a| a.parse().ok()).collect();
     let asked = async {
         let session =
-            overlay.connect_to(peer.did(), &addresses).await.map_err(|e: ConnectError| e.to_string())?;
+            overlay.connect_to(peer.did(), &dialled(peer)).await.map_err(|e: ConnectError| e.to_string())?;
         session.request(request, within).await.map_err(|e: RequestError| e.to_string())
     };
     tokio::time::timeout(within, asked)

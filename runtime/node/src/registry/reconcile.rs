@@ -1,12 +1,10 @@
 //! Reconciling with other registries: drives [`actum_discovery::reconcile`] over the overlay.
 
 use super::{Keeping, RECONCILE_EVERY, RECONCILE_FIRST};
-use crate::{clock, node::Service};
+use crate::{clock, node::Service, plane::dialled};
 use actum_discovery::reconcile::{CutOff, Holdings, Initiator, ROUNDS, Responder, StatementDigest};
 use actum_model::Did;
-use actum_overlay::{
-    MAX_STATEMENTS, Multiaddr, Overlay, Refusal, RefusalCode, Request, Response, SessionHandle,
-};
+use actum_overlay::{MAX_STATEMENTS, Overlay, Refusal, RefusalCode, Request, Response, SessionHandle};
 use actum_registry::Registry;
 use serde_bytes::{ByteArray, ByteBuf};
 use std::{
@@ -84,9 +82,9 @@ pub(super) async fn run(service: &Service, registry: &Registry, overlay: &Overla
         let others = service.announcing().registries.clone();
         if let Some(other) = others.get(next % others.len().max(1)) {
             next = next.wrapping_add(1);
-            let addresses: Vec<Multiaddr> = other.addrs().iter().filter_map(|a| a.parse().ok()).collect();
             let told = async {
-                let session = overlay.connect_to(other.did(), &addresses).await.map_err(|e| e.to_string())?;
+                let session =
+                    overlay.connect_to(other.did(), &dialled(other)).await.map_err(|e| e.to_string())?;
                 with(registry, &session).await
             };
             match told.await {

@@ -48,7 +48,7 @@ fn shown(progress: &mut (dyn FnMut(CallProgress) + Send), event: Event) {
 }
 
 impl Requester {
-    pub(super) async fn session_at(
+    pub(crate) async fn session_at(
         &self,
         provider: &Did,
         addresses: &[Multiaddr],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Rates of many, bounded.
 #[derive(Clone, Debug)]
-pub(super) struct Rates<K> {
+pub(crate) struct Rates<K> {
     /// When each one's burst will be whole again, in milliseconds.
     whole_at: BTreeMap<K, u64>,
     held: usize,
@@ -12,25 +12,37 @@ pub(super) struct Rates<K> {
     burst: u64,
 }
 
-/// Why it may not ask now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooMuch {
-    /// It asked too often.
+/// Why somebody may not ask now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// It, or its address range, asked too often.
+    #[error("too many requests; the next in {again_ms} ms")]
     Fast {
         /// In how many milliseconds it may again.
         again_ms: u64,
     },
     /// Too many others have asked lately to remember one more.
+    #[error("too many ask at once")]
     Busy,
 }
 
+impl TooMuch {
+    /// The stable code, as on wires and in metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Fast { .. } => "too-fast",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 impl<K: Ord + Copy> Rates<K> {
-    pub(super) fn new(every_ms: u64, burst: u64, held: usize) -> Self {
+    pub(crate) fn new(every_ms: u64, burst: u64, held: usize) -> Self {
         Self { whole_at: BTreeMap::new(), held, every_ms, burst }
     }
 
     /// Takes one request into account, if it may be made.
-    pub(super) fn ask(&mut self, who: K, now: u64) -> Result<(), TooMuch> {
+    pub(crate) fn ask(&mut self, who: K, now: u64) -> Result<(), TooMuch> {
         let span = self.every_ms.saturating_mul(self.burst);
         // No debt is larger than a burst, whatever was charged and should the clock have gone back.
         let most = now.saturating_add(span.saturating_mul(2));
@@ -54,7 +66,7 @@ impl<K: Ord + Copy> Rates<K> {
     }
 
     /// Charges somebody who has asked with so many requests more.
-    pub(super) fn charge(&mut self, who: K, requests: u64) {
+    pub(crate) fn charge(&mut self, who: K, requests: u64) {
         if let Some(whole_at) = self.whole_at.get_mut(&who) {
             *whole_at = whole_at.saturating_add(self.every_ms.saturating_mul(requests));
         }
