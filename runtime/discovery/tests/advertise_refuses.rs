@@ -78,6 +78,27 @@ fn confirmed(reply: Reply) -> u64 {
 }
 
 #[test]
+fn a_provider_that_left_is_given_out_no_more_and_comes_back_with_a_newer_lease() {
+    let mut bench = Bench::new();
+    let (ip, text) = ("198.51.100.7", Key::tag("text"));
+    confirmed(bench.settle(T, 1, ip, &asked(1, tagged(1, "words"))));
+    assert_eq!(bench.drawn(T, &text), [key(1).did()]);
+    let tombstone = |release| Tombstone { iss: key(1).did(), release, seq: 1, nbf: NOW, exp: NOW + 3_600 };
+    bench.registrar.left(&tombstone(Some(ReleaseId::of(b"words"))), T);
+    assert_eq!(bench.drawn(T, &text).len(), 1, "one offer less is for the next lease to say");
+    bench.registrar.left(&tombstone(None), T);
+    assert_eq!(bench.drawn(T, &text), []);
+    assert!(bench.registrar.is_empty());
+    assert_eq!(code(bench.settle(T, 1, ip, &asked(1, tagged(1, "words")))), "taken-back");
+    let lease = |seq| sign(1, Lease { seq, ..plain_lease(1) }).bytes().to_vec();
+    let descriptor = asked(1, tagged(1, "words")).offer.descriptor;
+    let again =
+        Registration { offer: Offer { descriptor, lease: lease(2).into() }, ..asked(1, tagged(1, "words")) };
+    confirmed(bench.settle(T, 1, ip, &again));
+    assert_eq!(bench.drawn(T, &text), [key(1).did()]);
+}
+
+#[test]
 fn an_ad_gets_its_place_only_once_its_component_is_shown() {
     let mut bench = Bench::new();
     let asked = asked(1, Descriptor { component_bytes: 10 << 20, ..tagged(1, "words") });

@@ -223,7 +223,8 @@ impl Statement for Descriptor {
 pub struct Lease {
     /// The provider, who signs.
     pub iss: Did,
-    /// Where it can be reached, as multiaddrs without the peer id. At most 4, of 96 bytes each.
+    /// Where it can be reached, as multiaddrs without the peer id. At most 4, of 128 bytes each, as far as the lease has
+    /// room: two of the longest, four of the usual.
     pub addrs: Vec<String>,
     /// Actions running now.
     pub load: u32,
@@ -273,6 +274,10 @@ impl Lately {
 impl Lease {
     /// The longest life of a lease, in seconds: a quarter of an hour.
     pub const MAX_LIFE: u64 = 900;
+    /// The most addresses.
+    pub const MAX_ADDRS: usize = 4;
+    /// The longest address in bytes: one through a relay has about 100.
+    pub const MAX_ADDR_BYTES: usize = 128;
 }
 
 impl Statement for Lease {
@@ -285,8 +290,8 @@ impl Statement for Lease {
 
     fn check(&self) -> Result<(), String> {
         life(self.nbf, self.exp, Self::MAX_LIFE)?;
-        if self.addrs.len() > 4 || self.addrs.iter().any(|a| a.len() > 96) {
-            return Err("at most 4 addresses of 96 bytes are allowed".to_owned());
+        if self.addrs.len() > Self::MAX_ADDRS || self.addrs.iter().any(|a| a.len() > Self::MAX_ADDR_BYTES) {
+            return Err("at most 4 addresses of 128 bytes are allowed".to_owned());
         }
         self.lately.map_or(Ok(()), Lately::check)?;
         self.addrs.iter().try_for_each(|a| text::one_line("an address", a))

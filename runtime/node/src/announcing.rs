@@ -7,8 +7,10 @@ use crate::{
     plane::{Seeker, dialled},
     status::{self, EVERY_SECONDS, Status},
 };
-use actum_discovery::{Conditions, Refused, RegistryCandidate, advertise::Peer, descriptor_for};
-use actum_model::{Descriptor, Did, Lease, Signed, Tier, Tombstone};
+use actum_discovery::{
+    Conditions, Observed, Refused, RegistryCandidate, advertise::Peer, alive, descriptor_for,
+};
+use actum_model::{Descriptor, Did, Lease, SecretKey, Signed, Tier, Tombstone};
 use actum_overlay::{Overlay, Refusal, RefusalCode, Request, Response};
 use serde_bytes::ByteBuf;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -36,6 +38,17 @@ pub(crate) struct Announcing {
     pub(crate) registries: Vec<Peer>,
 }
 
+/// Signs a lease, with as many of its addresses, the first ones, as it has room for.
+fn sign(mut lease: Lease, key: &SecretKey) -> Signed<Lease> {
+    while lease.addrs.len() > 1 {
+        if let Ok(signed) = Signed::try_sign(lease.clone(), key) {
+            return signed;
+        }
+        lease.addrs.pop();
+    }
+    Signed::sign(lease, key)
+}
+
 /// Announces to the bootstrap peers and to registries when something is due, and sooner again to those that could not be
 /// reached.
 pub(crate) async fn refresh(
@@ -50,7 +63,10 @@ pub(crate) async fn refresh(
         let due = Duration::from_secs(service.announcing().announcer.due().saturating_sub(clock::now_secs()));
         let wait = if missed.is_empty() { due } else { due.min(RETRY) };
         let until = tokio::time::Instant::now() + wait.max(Duration::from_secs(1));
-        tokio::time::sleep_until(until.min(look_at)).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(until.min(look_at)) => {}
+            () = service.moved.notified() => {}
+        }
         let now = clock::now_secs();
         let announced = service.announce(now);
         if announced || look_at <= tokio::time::Instant::now() {
@@ -127,7 +143,7 @@ impl Service {
             nbf: due.lease.nbf,
             exp: due.lease.exp,
         };
-        announcing.lease = Signed::sign(lease, key).bytes().to_vec();
+        announcing.lease = sign(lease, key).bytes().to_vec();
         let (lease, descriptors) = (announcing.lease.clone(), announcing.descriptors.clone());
         drop(announcing);
         let (_, refused) = self.observe(&lease, &descriptors);
@@ -145,19 +161,28 @@ impl Service {
             Ok(lease) => lease,
             Err(e) => return (0, vec![e.into()]),
         };
-        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+        let (mut verified, mut refused) = (Vec::new(), Vec::new());
+        for bytes in descriptors {
+            let own = Signed::<Descriptor>::verify(bytes).map_err(Refused::from).and_then(|d| {
+                let (descriptor, lease) = (d.payload().iss, lease.payload().iss);
+                (descriptor == lease).then_some(d).ok_or(Refused::TwoProviders { descriptor, lease })
+            });
+            match own {
+                Ok(descriptor) => verified.push(descriptor),
+                Err(why) => refused.push(why),
+            }
+        }
+        // A registry has bounds of its own, and answers from what it keeps.
+        if let Some(registry) = &self.registry {
+            let descriptors: Vec<_> = verified.iter().map(|d| ByteBuf::from(d.bytes())).collect();
+            registry.observe(lease.bytes(), &descriptors);
+        }
+        let mut accepted = Vec::new();
         {
             let mut index = self.index();
-            for bytes in descriptors {
-                let taken = Signed::<Descriptor>::verify(bytes).map_err(Refused::from).and_then(|d| {
-                    let (descriptor, lease) = (d.payload().iss, lease.payload().iss);
-                    if descriptor != lease {
-                        return Err(Refused::TwoProviders { descriptor, lease });
-                    }
-                    index.observe_descriptor(d.clone(), now).map(|_| d)
-                });
-                match taken {
-                    Ok(descriptor) => accepted.push(descriptor),
+            for descriptor in verified {
+                match index.observe_descriptor(descriptor.clone(), now) {
+                    Ok(_) => accepted.push(descriptor),
                     Err(why) => refused.push(why),
                 }
             }
@@ -165,10 +190,6 @@ impl Service {
                 refused.push(e);
                 return (0, refused);
             }
-        }
-        if let Some(registry) = &self.registry {
-            let descriptors: Vec<_> = accepted.iter().map(|d| ByteBuf::from(d.bytes())).collect();
-            registry.observe(lease.bytes(), &descriptors);
         }
         let offers: Vec<_> = accepted.iter().map(|d| (d, &lease)).collect();
         if let Err(e) = self.home.store().put_offers(&offers, now) {
@@ -209,10 +230,17 @@ impl Service {
         if tombstone.payload().iss != peer {
             return Err(self.fault(peer, "not-the-provider", "the tombstone is another peer's"));
         }
-        self.index().observe_tombstone(&tombstone, clock::now_secs()).map_err(|why| {
+        let Tombstone { nbf, exp, .. } = tombstone.payload();
+        alive(*nbf, *exp, clock::now_secs()).map_err(|why| {
             self.intakes.dropped(why.code(), None);
             Refusal::new(RefusalCode::BadRequest, why.to_string())
         })?;
+        match self.index().observe_tombstone(&tombstone, clock::now_secs()) {
+            Ok(Observed::Same | Observed::Older) => return Ok(Response::Withdrawn {}),
+            Ok(_) => {}
+            // An index that is full forgets no sooner for it; the others are told all the same.
+            Err(why) => self.intakes.dropped(why.code(), None),
+        }
         self.plane.left(tombstone.payload());
         if let Some(registry) = &self.registry {
             registry.take_back(&tombstone);
@@ -296,7 +324,7 @@ impl Service {
         let registries = self.announcing().registries.clone();
         let told = registries.iter().map(|peer| async {
             let told = async {
-                overlay.connect_to(peer.did(), &dialled(peer)).await.map_err(|e| e.to_string())?;
+                overlay.connect_named(peer.did(), &dialled(peer)).await.map_err(|e| e.to_string())?;
                 self.tell(overlay, peer.did()).await
             };
             match tokio::time::timeout(MEET_DEADLINE, told).await {
@@ -335,6 +363,7 @@ impl Service {
             if moved {
                 // The next lease says so, and it is due now.
                 self.announcing().announcer.readiness_changed();
+                self.moved.notify_one();
             }
             let status = Status {
                 at: clock::now_secs(),

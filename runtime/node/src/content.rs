@@ -9,7 +9,8 @@ use actum_overlay::{
     download, fetch_manifest, fetch_release,
 };
 use actum_store::{Finished, Offence, Opened, Partial, StoreError};
-use std::{sync::Arc, time::Duration};
+use futures::StreamExt;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// How many chunks this process reads at once, for all peers together; the others wait. Bounds the memory and the
@@ -127,7 +128,7 @@ pub(crate) async fn obtain(
         Source::Release(release) => release.component,
         Source::Descriptor(descriptor) => descriptor.component,
     };
-    if let Some(bytes) = blocking(home, move |home| home.store().component(&component)).await? {
+    if let Some(bytes) = blocking(home, move |home| whole(home, &component)).await? {
         return Ok(bytes);
     }
     let (honest, caught) = by_record(home, sessions).await?;
@@ -144,15 +145,16 @@ pub(crate) async fn obtain(
             Opened::Ours(partial) => break Kept(Some(partial)),
             Opened::Taken => tokio::time::sleep(TAKEN_POLL).await,
         }
-        if let Some(bytes) = blocking(home, move |home| home.store().component(&component)).await? {
+        if let Some(bytes) = blocking(home, move |home| whole(home, &component)).await? {
             return Ok(bytes);
         }
     };
+    let mut liars = BTreeSet::new();
     let mut on_event = |event| match event {
         DownloadEvent::Progress { done, total } => progress(done, total),
         DownloadEvent::WrongChunk { peer, index } => {
-            tracing::warn!(%peer, %component, index, "a peer sent a wrong chunk; it is asked last from now on");
-            remember(home, peer, Offence::WrongChunk);
+            tracing::warn!(%peer, %component, index, "a peer sent another chunk than the manifest names");
+            liars.insert(peer);
         }
         DownloadEvent::GivenUp { peer, why } => tracing::debug!(%peer, %component, why, "a peer is given up"),
     };
@@ -163,11 +165,23 @@ pub(crate) async fn obtain(
     fetched?;
     let Some(partial) = sink.0 else { return Err(FetchError::BadManifest { component }.into()) };
     match blocking(home, move |home| partial.finish(home.store())).await? {
-        Finished::Kept => {}
+        // Now it is certain that the manifest is true, and they were not.
+        Finished::Kept => liars.into_iter().for_each(|peer| remember(home, peer, Offence::WrongChunk)),
         Finished::NotTheComponent => return Err(FetchError::BadManifest { component }.into()),
     }
     let bytes = blocking(home, move |home| home.store().component(&component)).await?;
     bytes.ok_or(ObtainError::Nobody(component))
+}
+
+/// A component of this home. One that was damaged counts as absent: it is fetched anew, and takes its place.
+pub(crate) fn whole(home: &Home, component: &ComponentId) -> Result<Option<Vec<u8>>, StoreError> {
+    match home.store().component(component) {
+        Err(StoreError::Corrupt { why, .. }) => {
+            tracing::warn!(%component, why, "a component is damaged, and fetched anew");
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// Fetches a release; a peer that sends another one is remembered.
@@ -183,6 +197,9 @@ pub(crate) async fn release_from(
     fetched
 }
 
+/// How many are asked for a manifest at once: one that is silent holds up nobody.
+const MANIFESTS_AT_ONCE: usize = 4;
+
 /// The manifest a descriptor names, from the first of these that gives it.
 async fn manifest_from<'a>(
     home: &Arc<Home>,
@@ -190,8 +207,14 @@ async fn manifest_from<'a>(
     sessions: impl Iterator<Item = &'a SessionHandle>,
 ) -> Result<Wanted, ObtainError> {
     let mut last = ObtainError::Nobody(descriptor.component);
-    for session in sessions {
-        match fetch_manifest(session, descriptor).await {
+    let ask = |session: &SessionHandle| -> BoxFuture<'static, _> {
+        let (session, descriptor) = (session.clone(), descriptor.clone());
+        Box::pin(async move { fetch_manifest(&session, &descriptor).await })
+    };
+    let asking: Vec<_> = sessions.map(ask).collect();
+    let mut asking = futures::stream::iter(asking).buffer_unordered(MANIFESTS_AT_ONCE);
+    while let Some(answer) = asking.next().await {
+        match answer {
             Ok(wanted) => return Ok(wanted),
             Err(e) => {
                 if let FetchError::WrongManifest { peer, .. } = &e {

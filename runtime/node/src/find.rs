@@ -4,6 +4,7 @@ use crate::{
     clock,
     failure::FindError,
     home::Home,
+    node::without_peer_id,
     plane::{Seeker, dialled, peer_of},
     requester::{FIND_DEADLINE, Requester, addresses},
 };
@@ -299,7 +300,7 @@ impl Requester {
         let draw = u64::from_le_bytes(clock::random());
         let chosen = self.seeker(seeds).find_registries(LOOK_FOR_REGISTRIES, known, candidate, draw).await?;
         let reach = chosen.iter().map(async |peer| {
-            self.overlay.connect_to(peer.did(), &dialled(peer)).await.ok().map(|session| session.peer())
+            self.overlay.connect_named(peer.did(), &dialled(peer)).await.ok().map(|session| session.peer())
         });
         let reached = tokio::time::timeout(LOOK_FOR_REGISTRIES, futures::future::join_all(reach)).await;
         let reached = reached.unwrap_or_default().into_iter().flatten();
@@ -314,8 +315,8 @@ impl Requester {
     async fn seeds(&self) -> Result<Vec<Peer>, FindError> {
         let mut seeds: Vec<Peer> = self.overlay.known_peers().await.iter().filter_map(peer_of).collect();
         for met in self.home.store().peers()? {
-            let address = met.addr.split("/p2p/").next().unwrap_or_default().to_owned();
-            seeds.extend(Peer::named(met.did, vec![address]));
+            let address = met.addr.parse().map(|address| without_peer_id(&address));
+            seeds.extend(address.ok().and_then(|address| Peer::named(met.did, vec![address]).ok()));
         }
         Ok(seeds)
     }

@@ -127,17 +127,18 @@ impl Flights {
     /// Waits for an action that is under way, as long as it takes; nothing where none is.
     ///
     /// Whoever waits counts as its requester: dropped while its session is open, which is a cancellation, it cancels the
-    /// action.
+    /// action, unless it said that it `leaves` the action to go on.
     pub(crate) async fn wait(
         &self,
         id: &InvocationId,
+        leaves: bool,
         session: &SessionHandle,
         progress: &ProgressSender,
     ) -> Option<Result<(), Refusal>> {
         let shared = self.lock().under_way.get(id)?.clone();
         let mut news = shared.news.subscribe();
         shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let mut waiter = Waiter { shared, session, done: false };
+        let mut waiter = Waiter { shared, session, done: leaves };
         loop {
             let now = news.borrow_and_update().clone();
             match now {
@@ -206,6 +207,7 @@ impl State {
 struct Waiter<'a> {
     shared: Arc<Shared>,
     session: &'a SessionHandle,
+    /// To go without cancelling anything.
     done: bool,
 }
 

@@ -21,7 +21,7 @@ use actum_discovery::{
     Announcer, Index, Lifetimes,
     advertise::{Key, LocalAddresses, Registration, Ticket},
 };
-use actum_model::{Did, Offer, Page, Query, Region, Release, ReleaseId, Signed};
+use actum_model::{Did, Lease, Offer, Page, Query, Region, Release, ReleaseId, Signed};
 use actum_overlay::{
     BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, ProgressSender, RawProtocol, Refusal,
     RefusalCode, Request, Response, SessionHandle,
@@ -34,7 +34,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::{sync::broadcast, task::JoinHandle};
+use tokio::{
+    sync::{Notify, broadcast},
+    task::JoinHandle,
+};
 
 /// Events kept for a slow reader; older ones are dropped for it.
 const EVENTS: usize = 256;
@@ -125,6 +128,8 @@ pub(crate) struct Service {
     pub(crate) region: Option<Region>,
     pub(crate) capacity: NonZeroU32,
     announcing: Mutex<Announcing>,
+    /// Where it can be reached has changed, and others are to hear of it.
+    pub(crate) moved: Notify,
     pub(crate) events: broadcast::Sender<NodeEvent>,
 }
 
@@ -230,6 +235,7 @@ impl Node {
                 descriptors: Vec::new(),
                 registries: Vec::new(),
             }),
+            moved: Notify::new(),
             events,
         });
         let overlay = Overlay::start(overlay_config, home.key()?, Arc::new(Answers(service.clone()))).await?;
@@ -344,11 +350,13 @@ pub(crate) fn reachable(overlay: &Overlay) -> Vec<String> {
     let mut addresses: Vec<String> = Vec::new();
     for address in overlay.external_addresses().iter().chain(&overlay.addresses()) {
         let address = without_peer_id(address);
-        if !addresses.contains(&address) && address.len() <= 96 {
+        if !addresses.contains(&address) && address.len() <= Lease::MAX_ADDR_BYTES {
             addresses.push(address);
         }
     }
-    addresses.truncate(4);
+    // A lease may have room for the first ones only: those that lead nowhere from elsewhere come last.
+    addresses.sort_by_key(|a| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/"));
+    addresses.truncate(Lease::MAX_ADDRS);
     addresses
 }
 
@@ -383,7 +391,7 @@ impl Service {
         let unavailable = |tried| NodeError::Unavailable { offer: offer.release.clone(), tried };
         let Some(release) = release else { return Err(unavailable(tried)) };
         self.home.store().put_release(&release)?;
-        let component = match self.home.store().component(&release.payload().component)? {
+        let component = match content::whole(&self.home, &release.payload().component)? {
             Some(component) => Some(component),
             None => self.get_component(overlay, release.payload(), bootstrap, &mut tried).await,
         };
@@ -518,31 +526,26 @@ impl Handler for Answers {
                     };
                     return Lingering::new(Box::pin(work), session, slot).await;
                 }
-                Request::Resume { invocation } => {
-                    service.provider.resume(peer, &invocation, &session, &progress).await
+                Request::Resume { invocation, leaves } => {
+                    service.provider.resume(peer, &invocation, leaves, &session, &progress).await
                 }
                 Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
                 Request::Find { query } => match service.intakes.query(peer, service.seen_at(&peer)) {
-                    Ok(()) => {
-                        let found = tokio::task::spawn_blocking(move || service.find(peer, &query)).await;
-                        found.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
-                    }
+                    Ok(()) => apart(move || service.find(peer, &query)).await,
                     Err(much) => Err(much),
                 },
-                Request::Withdraw { tombstone } => service.withdrawn(peer, &tombstone),
+                Request::Withdraw { tombstone } => apart(move || service.withdrawn(peer, &tombstone)).await,
                 Request::Reconcile { message } => match service.registry.clone() {
-                    Some(registry) => {
-                        let answer =
-                            tokio::task::spawn_blocking(move || registry.reconcile(peer, &message)).await;
-                        answer.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
-                    }
+                    Some(registry) => apart(move || registry.reconcile(peer, &message)).await,
                     None => Err(no_registry()),
                 },
-                Request::Statements { ids } => service
-                    .registry
-                    .as_ref()
-                    .map(|registry| registry.statements(&ids))
-                    .ok_or_else(no_registry),
+                Request::Statements { ids } => match service.registry.clone() {
+                    Some(registry) => match service.intakes.query(peer, service.seen_at(&peer)) {
+                        Ok(()) => apart(move || Ok(registry.statements(&ids))).await,
+                        Err(much) => Err(much),
+                    },
+                    None => Err(no_registry()),
+                },
                 Request::Register { key, descriptor, lease, ticket } => {
                     let offer = Offer { descriptor: descriptor.into(), lease: lease.into() };
                     let ticket = ticket.map(|ticket| Ticket::from_bytes(ticket.into_array()));
@@ -556,7 +559,7 @@ impl Handler for Answers {
                 }
                 Request::Notify { notices } => service.spread.hear(peer, notices).await,
                 Request::Notices { after } => service.spread.answer(peer, after).await,
-                Request::Release { id } => content::release(&service.home, &id),
+                Request::Release { id } => apart(move || content::release(&service.home, &id)).await,
                 Request::Manifest { component, manifest } => {
                     content::manifest_of(service.home.clone(), component, manifest).await
                 }
@@ -569,12 +572,39 @@ impl Handler for Answers {
     }
 }
 
+/// Does what waits for a disk, or computes for long, where others do not wait for it.
+async fn apart(
+    work: impl FnOnce() -> Result<Response, Refusal> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(Refusal::new(RefusalCode::Internal, e.to_string())))
+}
+
 fn no_registry() -> Refusal {
     Refusal::new(RefusalCode::NotOffered, "this node is no registry")
 }
 
-/// A multiaddr without its final peer id, as leases carry it.
+/// A multiaddr without its final peer id, as leases carry it. One through a relay keeps the relay's.
 pub(crate) fn without_peer_id(address: &Multiaddr) -> String {
     let text = address.to_string();
-    text.split("/p2p/").next().unwrap_or(&text).to_owned()
+    match text.rsplit_once("/p2p/") {
+        Some((before, last)) if !last.contains('/') => before.to_owned(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_the_final_peer_id_is_left_out() {
+        let (relay, own) = (
+            "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+            "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5",
+        );
+        let through = format!("/ip4/192.0.2.1/tcp/4001/p2p/{relay}/p2p-circuit");
+        let without = |address: &str| super::without_peer_id(&address.parse().unwrap());
+        assert_eq!(without(&format!("{through}/p2p/{own}")), through);
+        assert_eq!(without(&through), through);
+        assert_eq!(without(&format!("/ip4/192.0.2.1/tcp/1/p2p/{own}")), "/ip4/192.0.2.1/tcp/1");
+    }
 }

@@ -350,7 +350,7 @@ impl Provider {
         if self.keeper.keep(kept).await {
             Ok(response)
         } else {
-            Err(Refusal::new(RefusalCode::Internal, "this node cannot store receipts any more"))
+            Err(gone("this node cannot store receipts any more"))
         }
     }
 
@@ -483,18 +483,21 @@ impl Provider {
         };
         match done {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(ExecuteError::Cancelled)) => {
-                Err(Refusal::new(RefusalCode::ShuttingDown, "the action was stopped with this node"))
-            }
+            Ok(Err(ExecuteError::Cancelled)) => Err(gone("the action was stopped with this node")),
             Ok(Err(
                 e @ (ExecuteError::Args(_)
                 | ExecuteError::NoSuchFunction { .. }
                 | ExecuteError::LimitTooHigh { .. }),
             )) => Err(Refusal::new(RefusalCode::BadRequest, e.to_string())),
-            Ok(Err(e)) => Err(Refusal::new(RefusalCode::Internal, e.to_string())),
-            Err(e) => Err(Refusal::new(RefusalCode::Internal, e.to_string())),
+            Ok(Err(e)) => Err(gone(e)),
+            Err(e) => Err(gone(e)),
         }
     }
+}
+
+/// The refusal of an action that was begun and has no receipt: what it did, it did, and nobody else is to be asked.
+fn gone(why: impl ToString) -> Refusal {
+    Refusal::new(RefusalCode::Gone, why.to_string())
 }
 
 /// A failure of this node, which is not the asker's fault.

@@ -393,7 +393,10 @@ impl Requester {
                 if remembered {
                     self.forget(signed.id()).await;
                 }
-                Err(CallError::Refused { provider, refusal })
+                match refusal.code {
+                    RefusalCode::Gone => Err(CallError::Gone { provider, invocation: signed.id() }),
+                    _ => Err(CallError::Refused { provider, refusal }),
+                }
             }
             response @ Response::Done { .. } => {
                 Ok(Answered { invocation: signed, proofs, response, remembered })
@@ -508,10 +511,30 @@ fn another_may_do(code: RefusalCode) -> bool {
     matches!(code, NotAllowed | Exhausted | BadProof | Expired | TooEarly | Revoked)
 }
 
-/// Whether the next candidate may be asked: only when this one certainly did not run the action.
+/// Whether the next candidate may be asked: only when this one certainly did not run the action. A peer that is honest
+/// refuses so before it begins, and as [`RefusalCode::Gone`] from then on.
 fn falls_back(error: &CallError) -> bool {
+    use RefusalCode::{
+        BadProof, Busy, Exhausted, Expired, Internal, NotAllowed, NotOffered, OverLimit, Revoked,
+        ShuttingDown, TooEarly, UnknownComponent, UnknownRelease,
+    };
     match error {
-        CallError::Refused { refusal, .. } => !matches!(refusal.code, RefusalCode::BadRequest),
+        CallError::Refused { refusal, .. } => matches!(
+            refusal.code,
+            BadProof
+                | Busy
+                | Exhausted
+                | Expired
+                | Internal
+                | NotAllowed
+                | NotOffered
+                | OverLimit
+                | Revoked
+                | ShuttingDown
+                | TooEarly
+                | UnknownComponent
+                | UnknownRelease
+        ),
         CallError::NotAdmitted { .. } => true,
         CallError::Lost { source, .. } => matches!(
             source,

@@ -151,6 +151,57 @@ async fn a_call_lost_before_it_was_admitted_is_asked_anew_and_its_late_copy_is_r
     assert_eq!(stage.executions(), 1);
 }
 
+/// What was begun may have had its effect: nobody else is asked to do it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_stops_while_an_action_runs_makes_nobody_run_it_again() {
+    let stage = Stage::new(Duration::from_secs(60)).await;
+    let second_slow = Slow::of(Duration::from_secs(60));
+    let second = home(stage.dir.path(), "second");
+    let second = provider(second, 0, Some(second_slow.clone() as Arc<dyn Executor>)).await;
+    let addresses = [stage.node.addresses()[0].clone(), second.addresses()[0].clone()];
+    let (requester, prepared) = ready(&stage.home(), &addresses).await;
+    let Stage { node, slow, dir: _dir, .. } = stage;
+    let executions = || [&slow, &second_slow].map(|slow| slow.executions.load(SeqCst));
+    let stop = async {
+        until("one of them has it", || executions() != [0, 0]).await;
+        let asked = if executions() == [1, 0] { node } else { second };
+        asked.stop().await;
+    };
+    let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "once", ms(3_000)), stop);
+    // It says so, where it still can.
+    let error = called.unwrap_err();
+    assert!(matches!(error, CallError::Gone { .. } | CallError::Unanswered { .. }), "{error}");
+    assert_eq!(executions().iter().sum::<usize>(), 1);
+}
+
+/// Who asks for an answer later, and does not wait long, takes nothing away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumption_that_does_not_wait_leaves_the_action_to_go_on() {
+    let stage = Stage::new(ms(2_500)).await;
+    let id = {
+        let (requester, prepared) = ready(&stage.home(), &[stage.proxy.address()]).await;
+        let cut = async {
+            stage.started(1).await;
+            tokio::time::sleep(ms(100)).await;
+            stage.proxy.hold_up();
+            stage.proxy.hold_down();
+        };
+        let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "later", ms(900)), cut);
+        assert!(matches!(called, Err(CallError::Lost { .. })), "{called:?}");
+        // Nothing of it comes to the provider, not even that it is given up.
+        stage.proxy.cut();
+        stage.proxy.release();
+        requester.stop().await.unwrap();
+        requester_calls(&stage.home())[0]
+    };
+    let (requester, _) = ready(&stage.home(), &[stage.proxy.address()]).await;
+    let early = requester.resume(&id, ms(300), &mut |_| {}).await.unwrap_err();
+    assert!(matches!(early, CallError::Unanswered { .. }), "{early}");
+    let called = requester.resume(&id, LONG, &mut |_| {}).await.unwrap();
+    assert!(echoed(&called, "later"));
+    assert_eq!(stage.executions(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_stops_the_action_before_and_after_a_cut() {
     let stage = Stage::new(Duration::from_secs(60)).await;
@@ -169,8 +220,9 @@ async fn a_deadline_stops_the_action_before_and_after_a_cut() {
     };
     let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "after a cut", ms(900)), cut);
     let error = called.unwrap_err();
-    assert!(matches!(error, CallError::Unanswered { .. }), "{error}");
-    assert!(error.to_string().contains("may have run"), "{error}");
+    let timed_out =
+        matches!(error, CallError::Lost { source: RequestError::TimedOut { may_have_run: true, .. }, .. });
+    assert!(timed_out, "{error}");
     until("it is cancelled too", || stage.slow.cancelled.load(SeqCst) == 2 && stage.node.running() == 0)
         .await;
     // Asked later, the provider says that it was admitted and has no answer.
@@ -234,7 +286,7 @@ async fn a_stranger_is_not_given_anothers_answer() {
     let ask = async |seed: &SecretKey, invocation: Vec<u8>| {
         let overlay = Overlay::start(OverlayConfig::client(), seed, Arc::new(Mute)).await.unwrap();
         let peer = overlay.connect(&stage.node.addresses()[0]).await.unwrap();
-        overlay.request(&peer, &Request::Resume { invocation }, LONG).await.unwrap()
+        overlay.request(&peer, &Request::Resume { invocation, leaves: false }, LONG).await.unwrap()
     };
     let code = |response: &Response| match response {
         Response::Refused { refusal } => refusal.code.name(),

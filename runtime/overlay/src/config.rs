@@ -162,7 +162,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A session with nothing in flight is closed after this. Default 2 min.
     pub idle: Duration,
-    /// A peer in the middle of a message, or not taking ours, must make progress within this. Default 20 s.
+    /// A peer in the middle of a message, or not taking ours, must move 16 KiB within this, and each unfinished message must
+    /// grow within six times this. Default 20 s.
     pub stall: Duration,
     /// Flushing and closing on shutdown. Default 2 s.
     pub shutdown: Duration,
@@ -186,8 +187,16 @@ pub struct Limits {
     pub connections_per_peer: u32,
     /// Connections in all. Default 512. Against exhaustion of sockets and memory.
     pub connections: u32,
-    /// Handshakes under way that others began, and that we began. Default 64 each. Against floods of half-open ones.
+    /// Handshakes under way that others began, and that we began. Default 128 each. Against floods of half-open ones.
     pub pending: u32,
+    /// Handshakes under way that one /24 of IPv4 or /48 of IPv6 began. Default 16. Against whoever keeps all others out by
+    /// beginning many and ending none. Over QUIC a forged source address passes for the range's, so that it does not hold
+    /// there; loopback, where exempt, and relays are apart.
+    pub pending_per_prefix: u32,
+    /// Handshakes under way that others on loopback began, where that is exempt. Default 64.
+    pub pending_loopback: u32,
+    /// Handshakes under way that others began through relays. Default 32.
+    pub pending_relayed: u32,
     /// Connections in each direction with one /24 of IPv4 or /48 of IPv6. Default 32. Against whoever rents a range. It does
     /// not hold for loopback, where that is exempt ([`OverlayConfig::exempts_loopback`]), nor through relays.
     pub connections_per_prefix: u32,
@@ -212,9 +221,11 @@ pub struct Limits {
     pub inbound_requests: NonZeroUsize,
     /// Requests in flight to one peer; more wait their turn. Default 128, at most 256 by protocol.
     pub outbound_requests: NonZeroUsize,
-    /// Bytes of unfinished messages held for one session. Default 160 MiB. Against messages that never end.
+    /// Bytes of unfinished messages and of unread answers held for one session. Default 160 MiB. Against messages that never
+    /// end and peers that never read. An answer that cannot be given twice, such as a call's, is kept where there is no room;
+    /// new requests are refused until there is again.
     pub reassembly_session_bytes: NonZeroUsize,
-    /// Bytes of unfinished messages held for all sessions together. Default 512 MiB.
+    /// The same for all sessions together, of which one peer's may hold a quarter. Default 640 MiB.
     pub reassembly_total_bytes: NonZeroUsize,
 }
 
@@ -224,6 +235,9 @@ impl Default for Limits {
             connections_per_peer: defaults::CONNECTIONS_PER_PEER,
             connections: defaults::CONNECTIONS,
             pending: defaults::PENDING,
+            pending_per_prefix: defaults::PENDING_PER_PREFIX,
+            pending_loopback: defaults::PENDING_LOOPBACK,
+            pending_relayed: defaults::PENDING_RELAYED,
             connections_per_prefix: defaults::CONNECTIONS_PER_PREFIX,
             connections_loopback: defaults::CONNECTIONS_LOOPBACK,
             count_loopback: false,

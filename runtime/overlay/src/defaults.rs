@@ -23,8 +23,13 @@ pub const IDLE: Duration = Duration::from_secs(120);
 /// A peer that is in the middle of a message, or does not take what we send, must make progress within this.
 /// Twenty seconds ride out a lost Wi-Fi association; memory is held no longer for a peer that fell silent.
 pub const STALL: Duration = Duration::from_secs(20);
-/// Bytes of a begun message that must arrive within [`STALL`]: a fragment, so that dripping bytes buys nothing.
+/// Bytes that must move within [`STALL`] where some are due: to us while a message is begun, to the peer while some are
+/// unsent. A fragment, so that dripping bytes buys nothing.
 pub const STALL_MIN_BYTES: u64 = 16 << 10;
+/// How many times [`STALL`] each unfinished message may wait for its next frame of 64 KiB, whatever else comes: so nobody
+/// keeps one waiting behind other traffic. At the slowest pace allowed a frame takes four; the other two are for the turns
+/// of other messages.
+pub const STALLS_PER_FRAME: u32 = 6;
 /// A connection that carries no stream is closed after this. Long enough to dial, be identified and then open a
 /// session; short enough that idle strangers do not use up the connection limit.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(10);
@@ -52,8 +57,17 @@ pub const CONNECTIONS: u32 = 512;
 pub const CONNECTIONS_IN: u32 = 384;
 /// Connections we opened.
 pub const CONNECTIONS_OUT: u32 = 384;
-/// Handshakes under way in each direction: those others began are the cheapest thing to flood us with.
-pub const PENDING: u32 = 64;
+/// Handshakes under way in each direction: those others began are the cheapest thing to flood us with. Each ends after 10 s,
+/// over QUIC after 5 s.
+pub const PENDING: u32 = 128;
+/// Handshakes under way that the holders of one /24 or /48 began. Eight such ranges fill [`PENDING`]; half of
+/// [`CONNECTIONS_PER_PREFIX`] lets an office behind one address start its day.
+pub const PENDING_PER_PREFIX: u32 = 16;
+/// The same for this machine's own addresses, where they are exempt: half of [`PENDING`], so that a program gone wild here
+/// does not lock out everybody else.
+pub const PENDING_LOOPBACK: u32 = 64;
+/// The same through relays, which share one bound: the connections of two relays of our own kind, [`RELAY_CIRCUITS`] each.
+pub const PENDING_RELAYED: u32 = 32;
 /// Connections that the holders of one /24 or /48 opened, or that we opened to them. Twelve such ranges fill
 /// [`CONNECTIONS_IN`], so that one rented range does not; a household or an office behind one address fits.
 pub const CONNECTIONS_PER_PREFIX: u32 = 32;
@@ -61,8 +75,10 @@ pub const CONNECTIONS_PER_PREFIX: u32 = 32;
 pub const CONNECTIONS_LOOPBACK: u32 = 256;
 /// Connections that come through relays, or that we made through them: nobody's own address shows, so all share one bound.
 pub const CONNECTIONS_RELAYED: u32 = 64;
-/// Resident bytes of the process above which others' connections are refused: 4 GiB. Our limits on connections and on
-/// unfinished messages add up to about 1.2 GiB, and actions run in the same process; above this, something is wrong.
+/// Resident bytes of the process above which others' connections are refused: 4 GiB. [`CONNECTIONS`] fresh ones, 600 MB, and
+/// [`REASSEMBLY_TOTAL`], 640 MiB, are 1.2 GiB; actions run in the same process. No sum of limits stays below it, though:
+/// streams left unread may hold 16 MiB a connection over TCP, 8 GiB in all, or 8 MiB over QUIC, 4 GiB in all, and
+/// downloads and answers kept where there is no room come on top. Hence this bound: above it, something is wrong.
 pub const PROCESS_MEMORY: NonZeroUsize = ONE.saturating_add((4 << 30) - 1);
 /// How old the figure of the process's memory may be: a flood of connections must not become a flood of file reads.
 pub const MEMORY_READ: Duration = Duration::from_millis(100);
@@ -86,10 +102,17 @@ pub const OUTBOUND_REQUESTS: NonZeroUsize = ONE.saturating_add(127);
 /// Requests unanswered on one session, by protocol: whoever sends more is disconnected. It bounds the busy refusals
 /// we would otherwise queue for a peer that never reads.
 pub const PROTOCOL_IN_FLIGHT: usize = 256;
-/// Bytes of unfinished messages one session may hold: two of the largest messages and some small ones.
+/// Bytes of unfinished messages and of unread answers one session may hold: two of the largest messages and some small
+/// ones.
 pub const REASSEMBLY_SESSION: NonZeroUsize = ONE.saturating_add((160 << 20) - 1);
-/// Bytes of unfinished messages all sessions together may hold.
-pub const REASSEMBLY_TOTAL: NonZeroUsize = ONE.saturating_add((512 << 20) - 1);
+/// The same for all sessions together: four times [`REASSEMBLY_SESSION`], so that a peer's share is a full session's.
+pub const REASSEMBLY_TOTAL: NonZeroUsize = ONE.saturating_add((640 << 20) - 1);
+/// All sessions of one peer together may hold a part of [`REASSEMBLY_TOTAL`], one in so many: a quarter, 160 MiB. One peer may
+/// have [`CONNECTIONS_PER_PEER`] sessions, and must not hold everything with them.
+pub const REASSEMBLY_PEER_PART: usize = 4;
+/// An answer of at most so many bytes is kept where there is no room, too: whoever fills the memory must not silence us. With
+/// [`INBOUND_REQUESTS`] of them, a session holds 256 KiB at most.
+pub const SMALL_ANSWER: usize = 4 << 10;
 /// Progress events accepted for one request: one a chunk of the largest component is 256.
 pub const EVENTS_PER_REQUEST: u32 = 4096;
 /// Progress events waiting for a slow caller; the newest are dropped, they are only progress.
@@ -120,9 +143,9 @@ pub const QUERY: Duration = Duration::from_secs(10);
 pub const QUERY_QUIET: Duration = Duration::from_millis(1500);
 /// How often a query is looked at for that.
 pub const QUERY_LOOK: Duration = Duration::from_millis(250);
-/// A peer that could not be dialled is not dialled again for a query within this; others go on naming it for a while.
+/// Where a peer could not be dialled, it is not dialled again for a query within this; others go on naming it for a while.
 pub const GONE: Duration = Duration::from_secs(60);
-/// Peers remembered as gone, 50 bytes each.
+/// Peers remembered as gone, each with at most [`ADDRESSES_PER_PEER`] addresses of [`ADDRESS_BYTES`]: 1 MiB in all.
 pub const GONE_PEERS: usize = 1024;
 /// A peer answers one request of a query within this, or counts as dead. Three lost packets at half a second.
 pub const QUERY_REQUEST: Duration = Duration::from_secs(4);

@@ -1,7 +1,8 @@
 //! Lets connections in and out by the lists, by how many one party has already, and by the memory that is left.
 //!
 //! What is known before the handshake decides before it: an inbound connection's address costs one socket to refuse.
-//! Counts include handshakes under way, so that a flood of unfinished ones meets the same bound.
+//! Counts include handshakes under way, so that a flood of unfinished ones meets the same bound; and those have a bound of
+//! their own, lower, so that a few floods do not use up every place for them.
 
 use crate::{
     Access, Denial, IpPrefix, Limits, Multiaddr, PeerId, defaults, did_of,
@@ -33,6 +34,17 @@ enum Party {
     Relayed,
 }
 
+impl Party {
+    /// Of the limits on ranges, loopback and relays the one for this party, and the refusal of what exceeds it.
+    fn limit(self, prefixes: u32, loopback: u32, relayed: u32) -> (u32, Denial) {
+        match self {
+            Self::Prefix(prefix) => (prefixes, Denial::PrefixFull { prefix, limit: prefixes }),
+            Self::Loopback => (loopback, Denial::LoopbackFull { limit: loopback }),
+            Self::Relayed => (relayed, Denial::RelayedFull { limit: relayed }),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Direction {
     In,
@@ -48,6 +60,8 @@ pub(crate) struct Gate {
     exempt_loopback: bool,
     connections: HashMap<ConnectionId, (Direction, Party)>,
     counts: HashMap<(Direction, Party), u32>,
+    /// Handshakes under way that others began.
+    handshakes: HashMap<ConnectionId, Party>,
     memory: Memory,
 }
 
@@ -60,6 +74,7 @@ impl Gate {
             exempt_loopback,
             connections: HashMap::new(),
             counts: HashMap::new(),
+            handshakes: HashMap::new(),
             memory: Memory::default(),
         }
     }
@@ -103,20 +118,12 @@ impl Gate {
         if self.connections.contains_key(&id) {
             return Ok(());
         }
-        let (limit, denial) = match party {
-            Party::Prefix(prefix) => {
-                let limit = self.limits.connections_per_prefix;
-                (limit, Denial::PrefixFull { prefix, limit })
-            }
-            Party::Loopback => {
-                let limit = self.limits.connections_loopback;
-                (limit, Denial::LoopbackFull { limit })
-            }
-            Party::Relayed => {
-                let limit = self.limits.connections_relayed;
-                (limit, Denial::RelayedFull { limit })
-            }
-        };
+        let limits = &self.limits;
+        let (limit, denial) = party.limit(
+            limits.connections_per_prefix,
+            limits.connections_loopback,
+            limits.connections_relayed,
+        );
         let count = self.counts.entry((direction, party)).or_default();
         if *count >= limit {
             return Err(denial);
@@ -126,7 +133,17 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether a party may begin one more handshake. How many are under way in all is bounded by [`Limits::pending`].
+    fn may_begin(&self, party: Party) -> Result<(), Denial> {
+        let limits = &self.limits;
+        let (limit, denial) =
+            party.limit(limits.pending_per_prefix, limits.pending_loopback, limits.pending_relayed);
+        let under_way = self.handshakes.values().filter(|other| **other == party).count();
+        if under_way < limit as usize { Ok(()) } else { Err(denial) }
+    }
+
     fn leave(&mut self, id: ConnectionId) {
+        self.handshakes.remove(&id);
         if let Some(key) = self.connections.remove(&id)
             && let Some(count) = self.counts.get_mut(&key)
         {
@@ -140,7 +157,16 @@ impl Gate {
     fn pending_in(&mut self, id: ConnectionId, local: &Multiaddr, remote: &Multiaddr) -> Result<(), Denial> {
         self.address(remote)?;
         self.memory.allow(self.limits.process_memory_bytes.map(Into::into), Instant::now())?;
-        self.enter(id, Direction::In, self.party(remote, is_relayed(local)))
+        let party = self.party(remote, is_relayed(local));
+        self.may_begin(party)?;
+        self.enter(id, Direction::In, party)?;
+        self.handshakes.insert(id, party);
+        Ok(())
+    }
+
+    fn established_in(&mut self, id: ConnectionId, peer: PeerId) -> Result<(), Denial> {
+        self.handshakes.remove(&id);
+        self.peer(peer)
     }
 
     /// A dial may name several addresses; it is refused here where none of them may be dialled, and the one that answers
@@ -181,12 +207,12 @@ impl NetworkBehaviour for Gate {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.peer(peer).map_err(ConnectionDenied::new)?;
+        self.established_in(id, peer).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -298,6 +324,31 @@ mod tests {
         let relayed = "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
         assert_eq!(connects(&mut gate, 4, relayed), Ok(()));
         assert_eq!(connects(&mut gate, 5, relayed), Err("relayed-full"));
+    }
+
+    #[test]
+    fn one_party_has_few_handshakes_under_way_whatever_it_has_finished() {
+        let mut gate = gate(true);
+        gate.limits =
+            Limits { pending_per_prefix: 2, pending_loopback: 3, pending_relayed: 1, ..Limits::default() };
+        let peer = crate::peer_id_of(&actum_model::SecretKey::from_seed(&[1; 32]).did());
+        for n in 0..10 {
+            assert_eq!(connects(&mut gate, n, "/ip4/203.0.113.1/tcp/1"), Ok(()), "number {n}");
+            assert_eq!(gate.established_in(ConnectionId::new_unchecked(n), peer), Ok(()));
+        }
+        assert_eq!(connects(&mut gate, 10, "/ip4/203.0.113.1/tcp/1"), Ok(()));
+        assert_eq!(connects(&mut gate, 11, "/ip4/203.0.113.2/udp/1/quic-v1"), Ok(()));
+        assert_eq!(connects(&mut gate, 12, "/ip4/203.0.113.3/tcp/1"), Err("prefix-full"));
+        assert_eq!(connects(&mut gate, 13, "/ip4/198.51.100.1/tcp/1"), Ok(()), "another range");
+        gate.leave(ConnectionId::new_unchecked(11));
+        assert_eq!(connects(&mut gate, 14, "/ip4/203.0.113.3/tcp/1"), Ok(()), "one has failed");
+        for n in 20..23 {
+            assert_eq!(connects(&mut gate, n, "/ip4/127.0.0.1/tcp/1"), Ok(()));
+        }
+        assert_eq!(connects(&mut gate, 23, "/ip4/127.0.0.1/tcp/1"), Err("loopback-full"));
+        let relayed = "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+        assert_eq!(connects(&mut gate, 24, relayed), Ok(()));
+        assert_eq!(connects(&mut gate, 25, relayed), Err("relayed-full"));
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub(crate) struct Guarded<B> {
     vet: Arc<Vet>,
     /// Dials the behaviour asked for that have not started.
     dials: HashSet<ConnectionId>,
-    /// Peers that could not be dialled, and when.
-    gone: HashMap<PeerId, Instant>,
+    /// Peers that could not be dialled: when, and at which addresses, each ending in `/p2p/…`.
+    gone: HashMap<PeerId, (Instant, Vec<Multiaddr>)>,
     /// How many it may ask for in a minute, and what it has asked for in this one.
     rate: Option<(u32, Minute)>,
     /// Addresses of this machine as peers saw them; see [`crate::reach::Observed`].
@@ -57,19 +57,24 @@ impl<B> Guarded<B> {
         }
     }
 
-    /// A peer could not be dialled: for [`defaults::GONE`] it is not dialled again on what others say of it.
-    pub(crate) fn gone(&mut self, peer: PeerId, now: Instant) {
-        let fresh = |since: &Instant| now.saturating_duration_since(*since) < defaults::GONE;
+    /// A peer could not be dialled at these addresses, each ending in `/p2p/…`: for [`defaults::GONE`] it is not dialled there
+    /// again on what others say of it. At another address it may be: whoever names a false one must not hide it.
+    pub(crate) fn gone(&mut self, peer: PeerId, mut failed: Vec<Multiaddr>, now: Instant) {
+        failed.retain(|address| address.len() <= defaults::ADDRESS_BYTES);
+        failed.truncate(defaults::ADDRESSES_PER_PEER);
         if self.gone.len() >= defaults::GONE_PEERS {
-            self.gone.retain(|_, since| fresh(since));
+            self.gone.retain(|_, (since, _)| now.saturating_duration_since(*since) < defaults::GONE);
         }
         if self.gone.len() < defaults::GONE_PEERS {
-            self.gone.insert(peer, now);
+            self.gone.insert(peer, (now, failed));
         }
     }
 
-    fn is_gone(&self, peer: PeerId, now: Instant) -> bool {
-        self.gone.get(&peer).is_some_and(|since| now.saturating_duration_since(*since) < defaults::GONE)
+    /// Whether dials of the peer failed at every one of these addresses a moment ago.
+    fn is_gone(&self, peer: PeerId, addresses: &[Multiaddr], now: Instant) -> bool {
+        let Some((since, failed)) = self.gone.get(&peer) else { return false };
+        let fresh = now.saturating_duration_since(*since) < defaults::GONE;
+        fresh && !addresses.is_empty() && addresses.iter().all(|address| failed.contains(address))
     }
 
     /// Believes that this machine was seen at that address.
@@ -140,17 +145,20 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Guarded<B> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.dials.remove(&id) {
-            if let Some(peer) = peer.filter(|peer| self.is_gone(*peer, Instant::now()))
-                && let Some(peer) = did_of(peer)
-            {
-                return Err(ConnectionDenied::new(Denial::Gone { peer }));
-            }
-            self.may_dial(addresses, Instant::now()).map_err(ConnectionDenied::new)?;
+        let now = Instant::now();
+        let asked = self.dials.remove(&id);
+        if asked {
+            self.may_dial(addresses, now).map_err(ConnectionDenied::new)?;
         }
         let mut more = self.inner.handle_pending_outbound_connection(id, peer, addresses, role)?;
-        more.retain(|address| self.vet.permits(address).is_ok());
+        more.retain(|a| a.len() <= defaults::ADDRESS_BYTES && self.vet.permits(a).is_ok());
         more.truncate(defaults::ADDRESSES_PER_PEER);
+        if asked
+            && addresses.is_empty()
+            && let Some(peer) = peer.filter(|peer| self.is_gone(*peer, &more, now)).and_then(did_of)
+        {
+            return Err(ConnectionDenied::new(Denial::Gone { peer }));
+        }
         Ok(more)
     }
 
@@ -185,11 +193,22 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Guarded<B> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        let event = self.inner.poll(cx);
-        if let Poll::Ready(ToSwarm::Dial { opts }) = &event {
-            self.dials.insert(opts.connection_id());
+        loop {
+            let event = self.inner.poll(cx);
+            match &event {
+                Poll::Ready(ToSwarm::Dial { opts }) => {
+                    self.dials.insert(opts.connection_id());
+                }
+                // The other behaviours would dial there.
+                Poll::Ready(ToSwarm::NewExternalAddrOfPeer { address, .. })
+                    if self.vet.permits(address).is_err() =>
+                {
+                    continue;
+                }
+                _ => {}
+            }
+            return event;
         }
-        event
     }
 }
 
@@ -198,11 +217,74 @@ mod tests {
     use super::*;
     use crate::{Access, NetworkScope};
     use libp2p::swarm::dummy;
-    use std::time::Duration;
+    use std::{convert::Infallible, task::Waker, time::Duration};
 
     fn guarded() -> Guarded<dummy::Behaviour> {
         let vet = Vet { access: Access::default(), scope: NetworkScope::Internet };
         Guarded::new(dummy::Behaviour, Arc::new(vet))
+    }
+
+    /// Names the same addresses of whoever is dialled, and tells them, the last first, as those of that one peer.
+    struct Names(PeerId, Vec<Multiaddr>);
+
+    impl NetworkBehaviour for Names {
+        type ConnectionHandler = dummy::ConnectionHandler;
+        type ToSwarm = Infallible;
+
+        fn handle_established_inbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: &Multiaddr,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn handle_pending_outbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: Option<PeerId>,
+            _: &[Multiaddr],
+            _: Endpoint,
+        ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+            Ok(self.1.clone())
+        }
+
+        fn handle_established_outbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: Endpoint,
+            _: PortUse,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+        fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+            match event {}
+        }
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+            self.1.pop().map_or(Poll::Pending, |address| {
+                Poll::Ready(ToSwarm::NewExternalAddrOfPeer { peer_id: self.0, address })
+            })
+        }
+    }
+
+    fn naming(peer: PeerId, addresses: &[&str]) -> Guarded<Names> {
+        let vet = Vet { access: Access::default(), scope: NetworkScope::Internet };
+        Guarded::new(Names(peer, addresses.iter().map(|a| address(a)).collect()), Arc::new(vet))
+    }
+
+    /// The addresses added to a dial that the behaviour itself asked for.
+    fn asked(guarded: &mut Guarded<Names>, peer: PeerId) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let id = ConnectionId::new_unchecked(1);
+        guarded.dials.insert(id);
+        guarded.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer)
     }
 
     fn address(text: &str) -> Multiaddr {
@@ -239,17 +321,48 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_gone_is_left_alone_for_a_while_and_memory_of_it_is_bounded() {
-        let mut guarded = guarded();
-        let (now, peer) = (Instant::now(), PeerId::random());
-        guarded.gone(peer, now);
-        assert!(guarded.is_gone(peer, now) && !guarded.is_gone(peer, now + defaults::GONE));
+    fn addresses_beyond_the_scope_are_neither_added_to_a_dial_nor_told() {
+        let peer = PeerId::random();
+        let (near, far) = ("/ip4/192.168.1.1/tcp/80", "/ip4/8.8.8.8/tcp/1");
+        let hop = format!("/p2p/{peer}/p2p-circuit");
+        let long = format!("{far}{}", hop.repeat(4));
+        let mut guarded = naming(peer, &[near, far, &long]);
+        let id = ConnectionId::new_unchecked(1);
+        let more = guarded.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer);
+        assert_eq!(more.unwrap(), [address(far)]);
+
+        let mut guarded = naming(peer, &[near, far, near]);
+        let mut context = Context::from_waker(Waker::noop());
+        match guarded.poll(&mut context) {
+            Poll::Ready(ToSwarm::NewExternalAddrOfPeer { address: told, .. }) => {
+                assert_eq!(told, address(far))
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(guarded.poll(&mut context).is_pending());
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_left_alone_for_a_while_where_it_was_and_memory_of_it_is_bounded() {
+        let peer = crate::peer_id_of(&actum_model::SecretKey::from_seed(&[1; 32]).did());
+        let (old, new) = ("/ip4/8.8.8.8/tcp/1", "/ip4/9.9.9.9/tcp/1");
+        let now = Instant::now();
+        let mut guarded = naming(peer, &[old]);
+        guarded.gone(peer, vec![address(old)], now);
+        assert!(guarded.is_gone(peer, &[address(old)], now));
+        assert!(!guarded.is_gone(peer, &[address(old)], now + defaults::GONE));
+        let denied = asked(&mut guarded, peer).unwrap_err().downcast::<Denial>().unwrap();
+        assert_eq!(denied.code(), "gone");
+        let mut guarded = naming(peer, &[old, new]);
+        guarded.gone(peer, vec![address(old)], now);
+        assert_eq!(asked(&mut guarded, peer).unwrap().len(), 2, "there is an address nobody tried");
+
         for _ in 0..2 * defaults::GONE_PEERS {
-            guarded.gone(PeerId::random(), now);
+            guarded.gone(PeerId::random(), vec![address(old); 99], now);
         }
         assert_eq!(guarded.gone.len(), defaults::GONE_PEERS);
-        let later = PeerId::random();
-        guarded.gone(later, now + defaults::GONE);
+        assert!(guarded.gone.values().all(|(_, failed)| failed.len() <= defaults::ADDRESSES_PER_PEER));
+        guarded.gone(PeerId::random(), vec![address(old)], now + defaults::GONE);
         assert_eq!(guarded.gone.len(), 1, "the old ones made room");
     }
 }

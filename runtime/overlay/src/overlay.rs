@@ -145,7 +145,7 @@ impl Overlay {
             Some(_) => None,
             None => return Err(bad("it is empty".to_owned())),
         };
-        self.session(peer, vec![dialled]).await.map(|s| s.peer())
+        self.session(peer, vec![dialled], false).await.map(|s| s.peer())
     }
 
     /// Gets a session with a known peer: the one there is, or a new one at one of `addresses` (with or without `/p2p/…`).
@@ -153,6 +153,25 @@ impl Overlay {
         &self,
         peer: &Did,
         addresses: &[Multiaddr],
+    ) -> Result<SessionHandle, ConnectError> {
+        self.session_at(peer, addresses, false).await
+    }
+
+    /// The same, where another peer named the addresses, be it as its own: only those within the scope are dialled. With none
+    /// of them, it is [`ConnectError::Denied`].
+    pub async fn connect_named(
+        &self,
+        peer: &Did,
+        addresses: &[Multiaddr],
+    ) -> Result<SessionHandle, ConnectError> {
+        self.session_at(peer, addresses, true).await
+    }
+
+    async fn session_at(
+        &self,
+        peer: &Did,
+        addresses: &[Multiaddr],
+        named: bool,
     ) -> Result<SessionHandle, ConnectError> {
         if let Some(session) = self.0.registry.best_session(peer) {
             return Ok(session);
@@ -173,15 +192,16 @@ impl Overlay {
             }
             stripped.push(dialled);
         }
-        self.session(Some(expected), stripped).await
+        self.session(Some(expected), stripped, named).await
     }
 
     async fn session(
         &self,
         peer: Option<PeerId>,
         addresses: Vec<Multiaddr>,
+        named: bool,
     ) -> Result<SessionHandle, ConnectError> {
-        self.command(|reply| Command::Connect { peer, addresses, reply }).await
+        self.command(|reply| Command::Connect { peer, addresses, named, reply }).await
     }
 
     /// Opens a stream of another plane's protocol to a connected peer.

@@ -34,8 +34,9 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, ConnectError>>;
 
 /// What the overlay asks of the swarm's task.
 pub(crate) enum Command {
-    /// Get a session: with a peer, or with whoever answers at the one address.
-    Connect { peer: Option<PeerId>, addresses: Vec<Multiaddr>, reply: Reply<SessionHandle> },
+    /// Get a session: with a peer, or with whoever answers at the one address. Where another peer named the addresses, only
+    /// those within the scope are dialled.
+    Connect { peer: Option<PeerId>, addresses: Vec<Multiaddr>, named: bool, reply: Reply<SessionHandle> },
     /// Open a stream of another plane's protocol to a connected peer.
     OpenRaw { peer: Did, protocol: StreamProtocol, reply: Reply<Stream> },
     /// Look for the peers closest to a key, or for the one peer wanted.
@@ -157,7 +158,9 @@ impl SwarmTask {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(ended) = self.ended.1.recv() => self.on_ended(&ended),
                 command = self.commands.recv() => match command {
-                    Some(Command::Connect { peer, addresses, reply }) => self.connect(peer, addresses, reply),
+                    Some(Command::Connect { peer, addresses, named, reply }) => {
+                        self.connect(peer, addresses, named, reply);
+                    }
                     Some(Command::OpenRaw { peer, protocol, reply }) => self.open_raw(peer, protocol, reply),
                     Some(Command::Query { key, n, wanted, reply }) => self.query(key, n, wanted, reply),
                     Some(Command::Known { reply }) => {

@@ -43,7 +43,7 @@ pub(crate) struct Network {
     relayed: relay::client::Behaviour,
     relay: Toggle<relay::Behaviour>,
     pub(crate) punching: Toggle<Guarded<dcutr::Behaviour>>,
-    mdns: Toggle<Mdns>,
+    mdns: Toggle<Guarded<Mdns>>,
 }
 
 impl Network {
@@ -94,7 +94,7 @@ impl Network {
             relayed,
             relay: reach.relay.then(|| relay::Behaviour::new(local, relay_limits())).into(),
             punching: punching.into(),
-            mdns: mdns.into(),
+            mdns: mdns.map(|mdns| Guarded::new(mdns, Arc::clone(vet))).into(),
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 use serde_bytes::{ByteArray, ByteBuf};
+use std::marker::PhantomData;
 
 /// The session protocol's name and version on the wire.
 pub const SESSION_PROTOCOL: &str = "/actum/session/1";
@@ -49,6 +50,7 @@ pub enum Request {
         #[serde(with = "serde_bytes")]
         lease: Vec<u8>,
         /// The signed [`Descriptor`]s it keeps alive.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_DESCRIPTORS>")]
         descriptors: Vec<ByteBuf>,
     },
     /// Who offers this? Answered by [`Response::Page`]. At most 3 KiB.
@@ -64,7 +66,11 @@ pub enum Request {
         invocation: Vec<u8>,
         /// The signed [`Delegation`]s that it names as its proofs, in its order. One that is missing may still be known to
         /// the provider. At most 8.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(
+            default,
+            skip_serializing_if = "Vec::is_empty",
+            deserialize_with = "at_most::<_, _, MAX_CHAIN>"
+        )]
         proofs: Vec<ByteBuf>,
         /// The canonical encoding of the arguments, as the invocation's `input` names them.
         #[serde(with = "serde_bytes")]
@@ -78,10 +84,15 @@ pub enum Request {
         /// and expiry whether it was ever served.
         #[serde(with = "serde_bytes")]
         invocation: Vec<u8>,
+        /// Whether the action goes on when this request is cancelled: I may ask again. Otherwise it is cancelled too, as by
+        /// the call's own cancellation.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leaves: bool,
     },
     /// Hear what nobody should be without. Answered by [`Response::Notified`]. At most 1 MiB.
     Notify {
         /// At most 64.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_NOTICES>")]
         notices: Vec<Notice>,
     },
     /// What notices do you keep? Answered by [`Response::Notices`]. At most 1 KiB.
@@ -143,6 +154,7 @@ pub enum Request {
     /// From one registry to another: send me these statements. Answered by [`Response::Statements`]. At most 5 KiB.
     Statements {
         /// The digests in their ids. At most 128.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_STATEMENTS>")]
         ids: Vec<ByteArray<32>>,
     },
     /// I take back what I announced. Answered by [`Response::Withdrawn`]. At most 2 KiB.
@@ -163,6 +175,7 @@ pub enum Notice {
         #[serde(with = "serde_bytes")]
         revocation: Vec<u8>,
         /// The signed [`Delegation`]s of its path, from the root to the one revoked. At most 8.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_CHAIN>")]
         witness: Vec<ByteBuf>,
     },
     /// A key has a successor.
@@ -225,6 +238,7 @@ pub enum Response {
         /// Descriptors now indexed.
         accepted: u32,
         /// Why each of the others is not.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_DESCRIPTORS>")]
         refused: Vec<String>,
     },
     /// To a query. At most 257 KiB.
@@ -257,11 +271,13 @@ pub enum Response {
         /// How many were news there.
         news: u32,
         /// Why each of the others that were refused was.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_NOTICES>")]
         refused: Vec<String>,
     },
     /// To a request for notices. At most 1 MiB.
     Notices {
         /// At most 64.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_NOTICES>")]
         notices: Vec<Notice>,
         /// The place after them. The same as asked for: there are no more.
         next: Place,
@@ -289,13 +305,16 @@ pub enum Response {
         /// What became of it.
         placed: Placed,
         /// Peers at other distances from the key. At most 16.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_CLOSER>")]
         closer: Vec<Contact>,
     },
     /// To a question for ads. At most 58 KiB.
     Ads {
         /// At most 10.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_ADS>")]
         ads: Vec<Offer>,
         /// Peers at other distances from the key. At most 16.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_CLOSER>")]
         closer: Vec<Contact>,
     },
     /// To a message of set reconciliation. At most 65 KiB.
@@ -307,6 +326,7 @@ pub enum Response {
     /// To a request for statements. At most 514 KiB.
     Statements {
         /// Those of them that are held: signed [`Descriptor`]s, [`Lease`]s and [`Tombstone`]s. At most 128.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_STATEMENTS>")]
         statements: Vec<ByteBuf>,
     },
     /// To a tombstone: it was heard. At most 1 KiB.
@@ -316,6 +336,31 @@ pub enum Response {
         /// Why.
         refusal: Refusal,
     },
+}
+
+/// Reads at most so many elements and stops at one more, so that a message makes no more of them than it may have: an
+/// element may be a byte on the wire and thirty in memory.
+pub(crate) fn at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    input: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Each<T, const MOST: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Each<T, MOST> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "at most {MOST} elements")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = seq.next_element()? {
+                if all.len() == MOST {
+                    return Err(de::Error::invalid_length(MOST.saturating_add(1), &self));
+                }
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+    input.deserialize_seq(Each::<T, MOST>(PhantomData))
 }
 
 /// Reads bodies and stops at one too small to be one, so that a message makes no more of them than it weighs.
@@ -640,7 +685,7 @@ impl Request {
             Self::Withdraw { tombstone } if tombstone.len() > Tombstone::MAX_BYTES => {
                 Err(CodecError::Invalid("an oversized tombstone".to_owned()))
             }
-            Self::Resume { invocation } if invocation.len() > Invocation::MAX_BYTES => {
+            Self::Resume { invocation, .. } if invocation.len() > Invocation::MAX_BYTES => {
                 Err(CodecError::Invalid("an oversized invocation".to_owned()))
             }
             Self::Notify { notices } if !notices_fit(notices) => {

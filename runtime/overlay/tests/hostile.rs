@@ -179,6 +179,31 @@ async fn a_peer_that_falls_silent_within_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_kept_waiting_behind_others() {
+    let mut config = OverlayConfig::default();
+    config.timeouts.stall = Duration::from_millis(100);
+    let provider = Overlay::start(config, &key(1), echo()).await.unwrap();
+    let mut stream = hostile(&address(&provider, "tcp")).await;
+    stream.write_all(&frame(Kind::Request, 0, false, &endless())).await.unwrap();
+    // Whole calls, asked and answered, as fast as they go.
+    let whole = call(&key(2), vec![7; 32 << 10]);
+    let goodbye = async {
+        let mut id = 0;
+        loop {
+            id += 1;
+            let _ = stream.write_all(&request(id, &whole)).await;
+            let _ = stream.flush().await;
+            let (header, payload) = read_frame(&mut stream).await.expect("no goodbye");
+            if header.kind == Kind::Goodbye {
+                break payload;
+            }
+        }
+    };
+    let words = tokio::time::timeout(LONG, goodbye).await.expect("not disconnected");
+    assert!(String::from_utf8_lossy(&words).contains("no progress"), "{words:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_messages_beyond_the_memory_allowed() {
     let mut config = OverlayConfig::default();
     config.limits.reassembly_session_bytes = NonZeroUsize::new(1 << 20).unwrap();
@@ -212,7 +237,7 @@ async fn a_peer_that_asks_for_much_and_reads_nothing_holds_no_more_than_its_shar
     config.limits.reassembly_session_bytes = NonZeroUsize::new(1 << 20).unwrap();
     let provider = Overlay::start(config, &key(1), handler).await.unwrap();
     let mut stream = hostile(&address(&provider, "tcp")).await;
-    let resume = Request::Resume { invocation: vec![1; 100] };
+    let resume = Request::Resume { invocation: vec![1; 100], leaves: false };
     for id in 0..60 {
         stream.write_all(&request(id, &resume)).await.unwrap();
     }
@@ -237,10 +262,10 @@ async fn a_peer_that_asks_for_much_and_reads_nothing_holds_no_more_than_its_shar
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumption_and_a_manifest_over_their_sizes() {
-    let mut bytes = codec::encode(&Request::Resume { invocation: vec![1; 32 << 10] });
+    let mut bytes = codec::encode(&Request::Resume { invocation: vec![1; 32 << 10], leaves: false });
     bytes.resize(PAYLOAD_BYTES, 0);
     disconnected(&frame(Kind::Request, 0, false, &bytes), "over its size").await;
-    let oversized = codec::encode(&Request::Resume { invocation: vec![1; (32 << 10) + 1] });
+    let oversized = codec::encode(&Request::Resume { invocation: vec![1; (32 << 10) + 1], leaves: false });
     disconnected(&frame(Kind::Request, 0, true, &oversized), "oversized").await;
     disconnected(&frame(Kind::Event, 0, true, b"\x67running"), "an answer to no request").await;
 }

@@ -67,6 +67,34 @@ async fn a_flood_from_one_range_is_refused_while_another_range_gets_in() {
 
 #[cfg(target_os = "linux")] // elsewhere loopback has one address
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_one_range_never_ends_leave_places_to_another() {
+    const ROOM: u32 = 4;
+    const FLOOD: u8 = 20;
+    let mut config = OverlayConfig::default();
+    config.limits.count_loopback = true;
+    config.limits.pending = 2 * ROOM;
+    config.limits.pending_per_prefix = ROOM;
+    let provider = started(1, config).await;
+    let mut flood = Vec::new();
+    for n in 1..=FLOOD {
+        flood.push(tcp_from(&format!("127.0.7.{n}"), socket(&provider)).await);
+    }
+    until("the surplus is refused", || async {
+        refused(&provider, "prefix-full") == u64::from(FLOOD) - u64::from(ROOM)
+    })
+    .await;
+    // More than have room at once: a handshake that has ended gives its place back.
+    let mut connected = Vec::new();
+    for n in 2..10 {
+        let requester = started(n, OverlayConfig::client()).await;
+        requester.connect(&address(&provider, "tcp")).await.unwrap();
+        connected.push(requester);
+    }
+    assert_eq!(provider.peers().len(), connected.len());
+}
+
+#[cfg(target_os = "linux")] // elsewhere loopback has one address
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denied_range_is_turned_away_before_the_handshake() {
     let mut config = OverlayConfig::default();
     config.access.deny_prefixes = vec!["127.0.7.0/24".parse().unwrap()];

@@ -9,7 +9,9 @@
 
 mod common;
 
-use actum_overlay::{Multiaddr, NetworkScope, Overlay, OverlayConfig, Reachability, RequestError, Response};
+use actum_overlay::{
+    ConnectError, Multiaddr, NetworkScope, Overlay, OverlayConfig, Reachability, RequestError, Response,
+};
 use common::*;
 
 /// A relay on loopback, which knows the address that others reach it at.
@@ -135,6 +137,31 @@ async fn a_peer_of_the_internet_does_not_dial_back_into_this_machine() {
     overlay.connect(&address(&prober, "tcp")).await.unwrap();
     until("the address counts as blocked", || async { overlay.reachability().code() == "blocked" }).await;
     assert_eq!(overlay.external_addresses(), vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_strangers_name_is_dialled_within_the_scope_and_what_is_denied_never() {
+    let target = started(1, OverlayConfig::default()).await;
+    let named: Vec<Multiaddr> = vec![address(&target, "tcp").parse().unwrap()];
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port()).parse().unwrap();
+
+    let config = OverlayConfig { scope: Some(NetworkScope::Internet), ..OverlayConfig::client() };
+    let far = started(2, config).await;
+    let refused = far.connect_named(&target.did(), std::slice::from_ref(&port)).await.unwrap_err();
+    assert!(matches!(&refused, ConnectError::Denied(why) if why.code() == "out-of-scope"), "{refused}");
+    assert!(listener.accept().is_err(), "nobody knocked");
+    far.connect_to(&target.did(), &named).await.unwrap();
+
+    // A denied range is not dialled beside an allowed address either.
+    let mut config = OverlayConfig::client();
+    config.access.deny_prefixes = vec!["127.0.0.0/8".parse().unwrap()];
+    let wary = started(3, config).await;
+    let refused = wary.connect_to(&target.did(), &[port]).await.unwrap_err();
+    assert!(matches!(&refused, ConnectError::Denied(why) if why.code() == "address-denied"), "{refused}");
+    assert!(listener.accept().is_err(), "nobody knocked");
 }
 
 #[tokio::test]

@@ -175,17 +175,20 @@ async fn a_lost_peer_is_told_apart_before_and_after_sending() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panicking_handler_answers_internal_and_serves_on() {
+async fn a_panicking_handler_says_whether_it_may_have_begun_and_serves_on() {
     let handler = answer(|_, request, _, _| {
-        if matches!(request, Request::Call { .. }) {
+        if matches!(request, Request::Call { .. } | Request::Release { .. }) {
             panic!("as asked");
         }
         Box::pin(async move { echoed(request) })
     });
     let (provider, requester) = pair("tcp", handler).await;
-    match requester.request(&provider.did(), &call(&key(2), vec![]), LONG).await.unwrap() {
-        Response::Refused { refusal } => assert_eq!(refusal.code.name(), "internal"),
-        other => panic!("{other:?}"),
+    let release = Request::Release { id: actum_model::ReleaseId::of(b"x") };
+    for (request, code) in [(call(&key(2), vec![]), "gone"), (release, "internal")] {
+        match requester.request(&provider.did(), &request, LONG).await.unwrap() {
+            Response::Refused { refusal } => assert_eq!(refusal.code.name(), code),
+            other => panic!("{other:?}"),
+        }
     }
     requester.request(&provider.did(), &chunk(1), LONG).await.unwrap();
 }

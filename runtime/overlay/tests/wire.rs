@@ -28,7 +28,7 @@ fn requests() -> Vec<Request> {
             proofs: vec![vec![2; 16 << 10].into(); 8],
             args: vec![],
         },
-        Request::Resume { invocation: vec![6; 32 << 10] },
+        Request::Resume { invocation: vec![6; 32 << 10], leaves: true },
         Request::Notify { notices: vec![revocation(), Notice::Rotation { rotation: vec![3; 64 << 10] }] },
         Request::Notices { after: Place { revocations: u64::MAX >> 1, rotations: 0 } },
         release(),
@@ -77,6 +77,23 @@ fn bodies_so_small_that_they_belong_in_the_journal_are_refused() {
     assert!(Response::decode(&written, RequestKind::Call).is_err());
     let absent = b"\xa1\x64done\xa4\x65stdio\xf6\x66output\xf6\x67journal\x41\x02\x67receipt\x41\x01";
     assert_eq!(none, absent);
+}
+
+/// An element is a byte on the wire, and more in memory: one too many ends the reading.
+#[test]
+fn a_list_ends_at_the_element_after_the_last_that_may_be() {
+    for length in [9, 1_000_000_u32] {
+        let mut call = b"\xa1\x64call\xa3\x64args\x40\x66proofs\x9a".to_vec();
+        call.extend(length.to_be_bytes());
+        if length < 24 {
+            call.truncate(call.len() - 5);
+            call.push(0x80 | u8::try_from(length).unwrap());
+        }
+        call.resize(call.len() + length as usize, 0x40);
+        call.extend(b"\x6ainvocation\x41\x01");
+        let refused = Request::decode(&call).unwrap_err().to_string();
+        assert!(refused.contains("at most 8 elements"), "{refused}");
+    }
 }
 
 #[test]
@@ -155,18 +172,19 @@ fn oversized_messages_are_refused_unparsed() {
     let manifest = codec::encode(&Response::Manifest { bytes: vec![0; 16 << 10] });
     assert!(matches!(Response::decode(&manifest, RequestKind::Manifest), Err(DecodeError::TooLarge { .. })));
     let many = Request::Announce { lease: vec![], descriptors: vec![ByteBuf::new(); 129] };
-    assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Invalid(_))));
+    assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Malformed(_))));
     let small = |n: usize| vec![ByteBuf::from(vec![1]); n];
     for oversized in [
         Request::Call { invocation: vec![0; (32 << 10) + 1], proofs: vec![], args: vec![] },
         Request::Call { invocation: vec![], proofs: small(9), args: vec![] },
         Request::Call { invocation: vec![], proofs: vec![vec![0; (16 << 10) + 1].into()], args: vec![] },
-        Request::Resume { invocation: vec![0; (32 << 10) + 1] },
+        Request::Resume { invocation: vec![0; (32 << 10) + 1], leaves: false },
         Request::Notify { notices: vec![Notice::Rotation { rotation: vec![0; (64 << 10) + 1] }] },
         Request::Notify { notices: vec![Notice::Revocation { revocation: vec![], witness: small(9) }] },
         Request::Notify { notices: vec![Notice::Rotation { rotation: vec![] }; 65] },
     ] {
-        assert!(matches!(Request::decode(&codec::encode(&oversized)), Err(DecodeError::Invalid(_))));
+        let refused = Request::decode(&codec::encode(&oversized)).unwrap_err();
+        assert!(matches!(refused, DecodeError::Invalid(_) | DecodeError::Malformed(_)), "{refused}");
     }
 }
 

@@ -303,6 +303,8 @@ impl Partial {
         }
         self.file.set_len(self.bytes).map_err(self.fails("size"))?;
         self.file.sync_all().map_err(self.fails("sync"))?;
+        // Whoever has it open already has not locked it: the door is held for both.
+        let _door = db::lock(store.files().partial())?;
         store.files().take_in(Shelf::Components, &self.component.to_string(), &self.path)?;
         Ok(Finished::Kept)
     }

@@ -1,7 +1,7 @@
 //! A peer that ads can be registered at or asked for: who, where, and from which part of the address space.
 
 use super::Place;
-use actum_model::Did;
+use actum_model::{Did, Lease};
 use std::{net::IpAddr, sync::Arc};
 
 /// The part of the address space that one holder commonly has: a /24 of IPv4, a /48 of IPv6.
@@ -59,16 +59,11 @@ fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// The most addresses of a peer, as of a lease.
-const MAX_ADDRS: usize = 4;
-/// The most bytes of an address, as in a lease.
-const MAX_ADDR_BYTES: usize = 96;
-
 /// Why a peer named by another is not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerRefused {
     /// More addresses, or longer ones, than a lease may have.
-    #[error("a peer has at most {MAX_ADDRS} addresses of {MAX_ADDR_BYTES} bytes")]
+    #[error("a peer has at most {} addresses of {} bytes", Lease::MAX_ADDRS, Lease::MAX_ADDR_BYTES)]
     TooLong,
     /// No address that begins with `/ip4/` or `/ip6/`, so nothing says which prefix it is of.
     #[error("no address of the peer begins with /ip4/ or /ip6/")]
@@ -103,17 +98,21 @@ impl Peer {
         Self(Arc::new(Inner { place: Place::of(&did), did, addrs: addrs.into(), ip: ip.to_canonical() }))
     }
 
-    /// A peer that somebody named. It counts for the prefix of its first address: whoever dials it there finds it or not,
-    /// so a false prefix gains nothing.
+    /// A peer that somebody named. It counts for the prefix of its first address beyond one machine, or else of its first;
+    /// those of other prefixes are left out, since whoever named it could have a peer counted in one place and met in
+    /// another.
     ///
     /// # Errors
     /// [`PeerRefused`], when it has more addresses than a lease may, or none with an IP.
     pub fn named(did: Did, addrs: Vec<String>) -> Result<Self, PeerRefused> {
-        if addrs.len() > MAX_ADDRS || addrs.iter().any(|a| a.len() > MAX_ADDR_BYTES) {
+        if addrs.len() > Lease::MAX_ADDRS || addrs.iter().any(|a| a.len() > Lease::MAX_ADDR_BYTES) {
             return Err(PeerRefused::TooLong);
         }
-        let ip = addrs.iter().find_map(|a| ip_of(a)).ok_or(PeerRefused::NoIp)?;
-        Ok(Self::observed(did, addrs, ip))
+        let ips = || addrs.iter().filter_map(|a| ip_of(a)).map(|ip| ip.to_canonical());
+        let ip = ips().find(|ip| !ip.is_loopback()).or_else(|| ips().next()).ok_or(PeerRefused::NoIp)?;
+        let prefix = Some(Prefix::of(ip));
+        let addrs = addrs.into_iter().filter(|a| ip_of(a).map(|ip| Prefix::of(ip.to_canonical())) == prefix);
+        Ok(Self::observed(did, addrs.collect(), ip))
     }
 
     /// Who it is.
@@ -158,6 +157,13 @@ mod tests {
         let named = |addrs: &[&str]| Peer::named(did, addrs.iter().map(|a| (*a).to_owned()).collect());
         let peer = named(&["/dns4/example.com/tcp/1", "/ip4/192.0.2.7/tcp/4001"]).unwrap();
         assert_eq!(Prefix::of(peer.ip()), Prefix::V4([192, 0, 2]));
+        assert_eq!(peer.addrs(), ["/ip4/192.0.2.7/tcp/4001"]);
+        // Counted there, and met there.
+        let elsewhere = ["/ip4/192.0.2.7/tcp/1", "/ip4/198.51.100.1/tcp/4001", "/ip4/192.0.2.8/tcp/1"];
+        assert_eq!(named(&elsewhere).unwrap().addrs(), [elsewhere[0], elsewhere[2]]);
+        let home = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/1"];
+        assert_eq!(named(&home).unwrap().addrs(), [home[1]]);
+        assert_eq!(named(&home[..1]).unwrap().addrs(), [home[0]]);
         assert_eq!(
             named(&["/ip6/::ffff:192.0.2.9/tcp/1"]).map(|p| Prefix::of(p.ip())),
             Ok(Prefix::V4([192, 0, 2]))

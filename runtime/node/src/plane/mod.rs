@@ -298,8 +298,10 @@ async fn ask(
     within: Duration,
 ) -> Result<Response, String> {
     let asked = async {
-        let session =
-            overlay.connect_to(peer.did(), &dialled(peer)).await.map_err(|e: ConnectError| e.to_string())?;
+        let session = overlay
+            .connect_named(peer.did(), &dialled(peer))
+            .await
+            .map_err(|e: ConnectError| e.to_string())?;
         session.request(request, within).await.map_err(|e: RequestError| e.to_string())
     };
     tokio::time::timeout(within, asked)

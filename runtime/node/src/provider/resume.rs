@@ -16,18 +16,19 @@ static ANSWER_TURNS: Semaphore = Semaphore::const_new(ANSWER_READS);
 impl Provider {
     /// Answers what was asked before, on a session that is lost: waits for it where it is under way, gives what is stored
     /// where it has ended, and rules it out where it was never admitted. Costs one signature's verification and a look into
-    /// the store, and starts nothing.
+    /// the store, and starts nothing. `leaves`: whether the action goes on when this is cancelled.
     pub(crate) async fn resume(
         &self,
         peer: Did,
         invocation: &[u8],
+        leaves: bool,
         session: &SessionHandle,
         progress: &ProgressSender,
     ) -> Result<Response, Refusal> {
         let invocation = self.gate.own_invocation(&peer, invocation)?;
         let id = invocation.id();
         loop {
-            if let Some(over) = self.flights.wait(&id, session, progress).await {
+            if let Some(over) = self.flights.wait(&id, leaves, session, progress).await {
                 over?;
             }
             if let Some(answer) = self.answer_to(id).await? {

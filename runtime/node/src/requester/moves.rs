@@ -9,7 +9,7 @@ use crate::{
 
 impl Requester {
     /// The component that these offers name, fetched where this home lacks it from all of their providers at once, and
-    /// kept. Only the first eight that can be reached are asked; offers of another component are left out. At most 60 s.
+    /// kept. Only the first eight that can be reached are asked; offers of another component, or another manifest, are left out. At most 60 s.
     ///
     /// A descriptor is enough: its release is not needed, nor believed.
     pub async fn fetch(
@@ -20,8 +20,10 @@ impl Requester {
         let Some(first) = offers.first().map(|found| found.offer.descriptor().payload()) else {
             return Err(CallError::Unreachable { tried: Vec::new() });
         };
-        let same =
-            offers.iter().filter(|found| found.offer.descriptor().payload().component == first.component);
+        let same = offers.iter().filter(|found| {
+            let d = found.offer.descriptor().payload();
+            (d.component, d.manifest) == (first.component, first.manifest)
+        });
         let reach = futures::future::join_all(same.take(ASKED).map(|found| self.session(found)));
         let (reached, missed): (Vec<_>, Vec<_>) = reach.await.into_iter().partition(Result::is_ok);
         let sessions: Vec<_> = reached.into_iter().flatten().collect();

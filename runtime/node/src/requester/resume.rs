@@ -53,7 +53,7 @@ impl Requester {
         provider: &Did,
         addresses: &[Multiaddr],
     ) -> Result<SessionHandle, ConnectError> {
-        let connect = self.overlay.connect_to(provider, addresses);
+        let connect = self.overlay.connect_named(provider, addresses);
         let timed_out = |_| Err(ConnectError::TimedOut { after: CONNECT_DEADLINE });
         tokio::time::timeout(CONNECT_DEADLINE, connect).await.unwrap_or_else(timed_out)
     }
@@ -83,7 +83,10 @@ impl Requester {
         };
         let reason = match answer {
             Ok(response) => return Ok((response, remembered(remembering).await)),
-            Err(source @ RequestError::LostWhileWaiting { .. }) => source.to_string(),
+            // An answer that had no room here is kept there.
+            Err(source @ (RequestError::LostWhileWaiting { .. } | RequestError::NoRoom { .. })) => {
+                source.to_string()
+            }
             Err(source) => {
                 let sent_it = matches!(source, RequestError::TimedOut { may_have_run: true, .. });
                 if remembered(remembering).await && !sent_it {
@@ -97,13 +100,15 @@ impl Requester {
         let remembered = remembered(Some(remembering)).await;
         tracing::debug!(%provider, reason, "the session was lost; asking for the answer again");
         progress(CallProgress::Resuming { provider });
-        self.resume_until(sent, until, reason, progress).await.map(|response| (response, remembered))
+        self.resume_until(sent, false, until, reason, progress).await.map(|response| (response, remembered))
     }
 
-    /// Asks for a lost answer until it comes, or nobody can have it, or the time is over.
+    /// Asks for a lost answer until it comes, or nobody can have it, or the time is over: then the action is cancelled, or
+    /// with `leaves` goes on.
     async fn resume_until(
         &self,
         sent: &Sent<'_>,
+        leaves: bool,
         until: Instant,
         mut why: String,
         progress: &mut (dyn FnMut(CallProgress) + Send),
@@ -116,7 +121,7 @@ impl Requester {
                 return Err(CallError::Unanswered { provider: sent.provider, invocation, why });
             }
             tokio::time::sleep(wait).await;
-            match self.resume_once(sent, left.saturating_sub(wait), progress).await? {
+            match self.resume_once(sent, leaves, left.saturating_sub(wait), progress).await? {
                 Resumed::Answer(response) => return Ok(response),
                 Resumed::Later(reason, after) => {
                     why = reason;
@@ -130,6 +135,7 @@ impl Requester {
     async fn resume_once(
         &self,
         sent: &Sent<'_>,
+        leaves: bool,
         left: Duration,
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Resumed, CallError> {
@@ -138,7 +144,7 @@ impl Requester {
             Ok(session) => session,
             Err(e) => return Ok(Resumed::Later(e.to_string(), None)),
         };
-        let request = Request::Resume { invocation: sent.invocation.bytes().to_vec() };
+        let request = Request::Resume { invocation: sent.invocation.bytes().to_vec(), leaves };
         let answer = session.request_with_progress(&request, left, |event| shown(progress, event)).await;
         let refusal: Refusal = match answer {
             Ok(response @ Response::Done { .. }) => return Ok(Resumed::Answer(response)),
@@ -146,10 +152,15 @@ impl Requester {
             Ok(_) => {
                 return Err(CallError::BadAnswer { provider, what: "another kind of message".to_owned() });
             }
+            // The peer was told to stop, and with it the action.
+            Err(source @ RequestError::TimedOut { .. }) if !leaves => {
+                return Err(CallError::Lost { provider, source });
+            }
             Err(e) => return Ok(Resumed::Later(e.to_string(), None)),
         };
         match refusal.code {
-            RefusalCode::Busy | RefusalCode::ShuttingDown => {
+            // What fails there now says nothing of what became of the call.
+            RefusalCode::Busy | RefusalCode::ShuttingDown | RefusalCode::Internal => {
                 let after = refusal.retry_after_ms.map(Duration::from_millis);
                 Ok(Resumed::Later(refusal.to_string(), after))
             }
@@ -204,7 +215,8 @@ impl Requester {
     /// is among them once it was not answered within 20 ms, until it is, for a week.
     ///
     /// [`CallError::NotAdmitted`]: it did not run, and never will. [`CallError::Gone`]: it may have run, and there is no
-    /// answer. [`CallError::Unanswered`]: the provider could not be reached by the deadline; ask again.
+    /// answer. [`CallError::Unanswered`]: there was no answer by the deadline; the action goes on where it runs, so ask
+    /// again.
     pub async fn resume(
         &self,
         id: &InvocationId,
@@ -235,7 +247,8 @@ impl Requester {
         let sent = Sent { invocation: &invocation, provider, addresses: &addresses };
         progress(CallProgress::Resuming { provider });
         let until = Instant::now() + deadline;
-        let response = self.resume_until(&sent, until, "it was not asked yet".to_owned(), progress).await?;
+        let response =
+            self.resume_until(&sent, true, until, "it was not asked yet".to_owned(), progress).await?;
         let fixed = BTreeSet::new();
         let calling = Calling {
             provider,

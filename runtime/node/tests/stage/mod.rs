@@ -240,9 +240,10 @@ impl Proxy {
         self.cut();
     }
 
-    /// Lets go what was held back of what goes to the node.
+    /// Lets go what was held back of what goes to the node, and holds nothing back any more.
     pub(crate) fn release(&self) {
         self.0.hold_up.store(false, SeqCst);
+        self.0.hold_down.store(false, SeqCst);
         self.0.released.notify_waiters();
     }
 

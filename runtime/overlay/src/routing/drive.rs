@@ -192,15 +192,21 @@ impl SwarmTask {
         }
     }
 
-    /// A peer of the table could not be dialled at any address. While others are connected the network is not to blame, so
-    /// it is handed on no longer.
+    /// A peer could not be dialled. While others are connected the network is not to blame, so it is left alone where it was
+    /// dialled, and handed on no longer where that leaves no address of the table to try.
     pub(crate) fn on_gone(&mut self, peer: PeerId, error: &DialError) {
-        let alone = self.registry.lock().connections.is_empty();
-        if matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. }) && !alone {
-            let kad = &mut self.swarm.behaviour_mut().kad;
-            kad.inner.remove_peer(&peer);
-            kad.gone(peer, Instant::now());
+        let failed: Vec<&Multiaddr> = match error {
+            DialError::Transport(tried) => tried.iter().map(|(address, _)| address).collect(),
+            DialError::WrongPeerId { address, .. } => vec![address],
+            _ => return,
+        };
+        if self.registry.lock().connections.is_empty() {
+            return;
         }
+        let failed = failed.into_iter().filter_map(|a| a.clone().with_p2p(peer).ok()).collect::<Vec<_>>();
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        self.table.forget(&mut kad.inner, peer, &failed);
+        kad.gone(peer, failed, Instant::now());
     }
 
     /// Every peer in the table.

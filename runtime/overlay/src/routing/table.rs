@@ -115,6 +115,19 @@ impl Table {
         }
     }
 
+    /// A peer could not be dialled at these addresses. It leaves the table with the last of its addresses that may be
+    /// dialled: others may have named these, and what they name must drive nobody out.
+    pub(crate) fn forget(&self, kad: &mut Kad, peer: PeerId, failed: &[Multiaddr]) {
+        for address in failed {
+            // Kademlia does the same, except for a peer's last address and for one that somebody else answered at.
+            kad.remove_address(&peer, address);
+        }
+        let left = addresses_of(kad, peer);
+        if !left.is_empty() && left.iter().all(|address| self.vet.permits(address).is_err()) {
+            kad.remove_peer(&peer);
+        }
+    }
+
     /// Forgets where peers were seen that are in the table no more.
     pub(crate) fn prune(&mut self, kad: &mut Kad) {
         self.observed.retain(|peer, _| !addresses_of(kad, *peer).is_empty());
@@ -151,6 +164,10 @@ mod tests {
     use super::*;
     use crate::{Access, NetworkScope, OverlayConfig, peer_id_of, routing};
     use actum_model::SecretKey;
+    use libp2p::{
+        core::transport::TransportError,
+        swarm::{ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour},
+    };
 
     fn peer(n: u16) -> PeerId {
         let mut seed = [9; 32];
@@ -188,6 +205,35 @@ mod tests {
     fn many_ranges_fill_their_buckets() {
         let (_, most) = crowd(false, |n| format!("8.{n}.1.1"));
         assert_eq!(most, 20);
+    }
+
+    /// The addresses of a peer that has two after a dial of it failed at these ports: as Kademlia leaves them, and then we.
+    fn after_failing(ports: &[u16], told_kademlia: bool) -> Vec<Multiaddr> {
+        let (mut table, mut kad) = table(false);
+        let at = |port: &u16| -> Multiaddr { format!("/ip4/8.8.8.8/tcp/{port}").parse().unwrap() };
+        let claimed = [1, 2].iter().map(at).collect();
+        assert_eq!(table.insert(&mut kad, peer(1), "8.8.8.8".parse().unwrap(), claimed), Inserted::In);
+        let failed: Vec<Multiaddr> = ports.iter().map(|port| at(port).with_p2p(peer(1)).unwrap()).collect();
+        if told_kademlia {
+            let tried = failed.iter().map(|a| (a.clone(), TransportError::MultiaddrNotSupported(a.clone())));
+            let error = DialError::Transport(tried.collect());
+            kad.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                peer_id: Some(peer(1)),
+                error: &error,
+                connection_id: ConnectionId::new_unchecked(1),
+            }));
+        }
+        table.forget(&mut kad, peer(1), &failed);
+        addresses_of(&mut kad, peer(1))
+    }
+
+    #[test]
+    fn addresses_that_strangers_name_drive_nobody_out() {
+        for told in [true, false] {
+            assert_eq!(after_failing(&[9], told).len(), 2);
+            assert_eq!(after_failing(&[9, 1], told).len(), 1, "the other was not tried");
+            assert_eq!(after_failing(&[1, 9, 2], told).len(), 0, "both of them were");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     frame::{self, Header, Kind},
-    memory::{Account, Partial, PartialError},
+    memory::{Account, Held, Partial, PartialError},
 };
 use crate::{
     CloseReason, Event, Limits, Refusal, RefusalCode, Request, RequestError, RequestKind, Response, defaults,
@@ -94,6 +94,8 @@ struct Outgoing {
     id: u32,
     bytes: Vec<u8>,
     at: usize,
+    /// The memory of an answer, until this is dropped: written, cancelled or closed.
+    _held: Option<Held>,
 }
 
 pub(super) struct Core {
@@ -109,7 +111,6 @@ pub(super) struct Core {
     /// Bytes that may still arrive for requests we gave up.
     stray_bytes: u64,
     outbox: VecDeque<Outgoing>,
-    outbox_bytes: usize,
 }
 
 impl Core {
@@ -126,7 +127,6 @@ impl Core {
             cancels_seen: 0,
             stray_bytes: 0,
             outbox: VecDeque::new(),
-            outbox_bytes: 0,
         }
     }
 
@@ -152,13 +152,7 @@ impl Core {
     pub(super) fn cancel(&mut self, id: u32) -> bool {
         let Some(call) = self.calls.remove(&id) else { return false };
         let unsent = self.outbox.iter().position(|o| o.kind == Kind::Request && o.id == id);
-        let begun = match unsent.and_then(|at| self.outbox.remove(at)) {
-            Some(outgoing) => {
-                self.outbox_bytes = self.outbox_bytes.saturating_sub(outgoing.bytes.len());
-                outgoing.at > 0
-            }
-            None => true,
-        };
+        let begun = unsent.and_then(|at| self.outbox.remove(at)).is_none_or(|unsent| unsent.at > 0);
         if begun {
             let events = wire::MAX_EVENT.saturating_mul(64);
             let stray = call.kind.max_response_bytes().saturating_add(events);
@@ -174,17 +168,27 @@ impl Core {
     pub(super) fn answer(&mut self, id: u32, bytes: Vec<u8>) {
         let Some(Inbound::Running(kind, _)) = self.inbound.get(&id) else { return };
         let limit = kind.max_response_bytes();
-        let bytes = if bytes.len() > limit {
+        let kept = if bytes.len() > limit {
             let text = format!("the answer has {} bytes; {limit} are allowed", bytes.len());
-            codec::encode(&Response::from(Refusal::new(RefusalCode::OverLimit, text)))
-        } else if kind.can_wait() && self.outbox_bytes.saturating_add(bytes.len()) > self.account.limit() {
-            // Small questions may have large answers: a peer that asks many and reads none holds no more than this.
-            codec::encode(&Response::from(slow_reader()))
+            let code = if kind.has_events() { RefusalCode::Gone } else { RefusalCode::OverLimit };
+            Err(Refusal::new(code, text))
         } else {
-            bytes
+            match self.account.hold(bytes.len()) {
+                Ok(held) => Ok(held),
+                // Small questions may have large answers: a peer that asks many and reads none holds no more than its
+                // share.
+                Err(_) if kind.can_wait() && bytes.len() > defaults::SMALL_ANSWER => Err(slow_reader()),
+                Err(_) => Ok(self.account.hold_anyway(bytes.len())),
+            }
         };
         self.inbound.insert(id, Inbound::Replying(true));
-        self.push(Kind::Response, id, bytes);
+        match kept {
+            Ok(held) => {
+                let answer = Outgoing { kind: Kind::Response, id, bytes, at: 0, _held: Some(held) };
+                self.outbox.push_back(answer);
+            }
+            Err(refusal) => self.push(Kind::Response, id, codec::encode(&Response::from(refusal))),
+        }
     }
 
     /// News of a running request. A piece of news still unsent is replaced.
@@ -271,7 +275,7 @@ impl Core {
             let text = format!("{limit} requests of yours are under way");
             return Ok(Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(100)));
         }
-        if self.outbox_bytes > self.account.limit() {
+        if self.account.is_over() {
             return Ok(Some(slow_reader()));
         }
         Ok(None)
@@ -389,13 +393,7 @@ impl Core {
         if let Some(Inbound::Running(_, abort)) = self.forget(id) {
             abort.abort();
         }
-        let mut dropped = 0_usize;
-        self.outbox.retain(|o| {
-            let keep = o.id != id || !matches!(o.kind, Kind::Response | Kind::Event);
-            dropped = if keep { dropped } else { dropped.saturating_add(o.bytes.len()) };
-            keep
-        });
-        self.outbox_bytes = self.outbox_bytes.saturating_sub(dropped);
+        self.outbox.retain(|o| o.id != id || !matches!(o.kind, Kind::Response | Kind::Event));
         Ok(())
     }
 
@@ -413,9 +411,9 @@ impl Core {
 
     // Frames out.
 
+    /// Queues what no budget counts: our own requests, and what is small and at most one a request.
     fn push(&mut self, kind: Kind, id: u32, bytes: Vec<u8>) {
-        self.outbox_bytes = self.outbox_bytes.saturating_add(bytes.len());
-        self.outbox.push_back(Outgoing { kind, id, bytes, at: 0 });
+        self.outbox.push_back(Outgoing { kind, id, bytes, at: 0, _held: None });
     }
 
     /// Moves frames to `out`, one of each waiting message in turn, until it is full enough.
@@ -435,7 +433,6 @@ impl Core {
                 self.outbox.push_back(outgoing);
                 continue;
             }
-            self.outbox_bytes = self.outbox_bytes.saturating_sub(outgoing.bytes.len());
             match outgoing.kind {
                 Kind::Request => {
                     if let Some(call) = self.calls.get_mut(&outgoing.id) {
@@ -466,6 +463,17 @@ impl Core {
             || self.inbound.values().any(|i| matches!(i, Inbound::Assembling(_) | Inbound::Discarding(_)))
     }
 
+    /// A tick of whoever has a clock. Says how many have passed since the unfinished message that waits longest began or
+    /// last grew; other messages do not speak for it.
+    pub(super) fn tick(&mut self) -> u32 {
+        let answers = self.calls.values_mut().filter_map(|call| call.partial.as_mut());
+        let requests = self.inbound.values_mut().filter_map(|inbound| match inbound {
+            Inbound::Assembling(partial) => Some(partial),
+            Inbound::Discarding(_) | Inbound::Running(..) | Inbound::Replying(_) => None,
+        });
+        answers.chain(requests).map(Partial::tick).max().unwrap_or(0)
+    }
+
     /// Ends every request: our callers learn why, the peer's are forgotten.
     pub(super) fn close(&mut self, reason: &CloseReason) {
         for (_, call) in self.calls.drain() {
@@ -480,7 +488,6 @@ impl Core {
         self.inbound.clear();
         self.admitted = 0;
         self.outbox.clear();
-        self.outbox_bytes = 0;
     }
 }
 
@@ -504,4 +511,130 @@ pub(super) fn goodbye(reason: &CloseReason) -> Vec<u8> {
 /// A peer's words, without what could confuse a terminal.
 fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{frame::PAYLOAD_BYTES, memory::Budget};
+    use actum_model::{ComponentId, SecretKey};
+    use std::num::NonZeroUsize;
+
+    const KIB: usize = 1 << 10;
+
+    /// A session that may hold so many bytes, and its account.
+    fn core(bytes: usize) -> (Core, Arc<Account>) {
+        let limit = NonZeroUsize::new(bytes).unwrap();
+        let budget = Budget::new(NonZeroUsize::new(bytes * defaults::REASSEMBLY_PEER_PART).unwrap());
+        let account = budget.account(SecretKey::from_seed(&[1; 32]).did(), limit);
+        (Core::new(Limits::default(), Arc::clone(&account)), account)
+    }
+
+    fn chunk() -> Request {
+        Request::Chunk { component: ComponentId::of(b"component"), index: 0 }
+    }
+
+    fn find() -> Request {
+        Request::Find { query: vec![1] }
+    }
+
+    /// Asks, as the peer would. False: the session refuses it.
+    fn asks(core: &mut Core, id: u32, request: &Request) -> bool {
+        let bytes = codec::encode(request);
+        let header = Header { kind: Kind::Request, last: true, id, length: bytes.len() };
+        match core.frame(header, &bytes).unwrap() {
+            Incoming::Request(..) => true,
+            Incoming::Nothing => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends a frame that is not its message's last.
+    fn begins(core: &mut Core, id: u32) {
+        let call = Request::Call { invocation: vec![1], proofs: vec![], args: vec![7; 4 * PAYLOAD_BYTES] };
+        let bytes = codec::encode(&call);
+        let header = Header { kind: Kind::Request, last: false, id, length: PAYLOAD_BYTES };
+        assert!(matches!(core.frame(header, &bytes[..PAYLOAD_BYTES]), Ok(Incoming::Nothing)));
+    }
+
+    fn cancels(core: &mut Core, id: u32) {
+        let header = Header { kind: Kind::Cancel, last: true, id, length: 0 };
+        assert!(matches!(core.frame(header, &[]), Ok(Incoming::Nothing)));
+    }
+
+    /// Writes all there is; says how many bytes that was.
+    fn written(core: &mut Core) -> usize {
+        let mut all = 0;
+        loop {
+            let mut out = Vec::new();
+            core.fill(&mut out);
+            if out.is_empty() {
+                return all;
+            }
+            all += out.len();
+        }
+    }
+
+    #[test]
+    fn an_unread_answer_is_counted_until_it_is_written_cancelled_or_closed() {
+        let (mut core, account) = core(1024 * KIB);
+        for id in 0..3 {
+            assert!(asks(&mut core, id, &chunk()));
+            core.answer(id, vec![7; 200 * KIB]);
+        }
+        assert_eq!(account.held(), 600 * KIB);
+        cancels(&mut core, 1);
+        assert_eq!(account.held(), 400 * KIB);
+        // Half a message is still a whole one in memory.
+        core.fill(&mut Vec::new());
+        assert_eq!(account.held(), 400 * KIB);
+        assert!(written(&mut core) > 300 * KIB);
+        assert_eq!(account.held(), 0);
+        assert!(core.is_idle());
+
+        assert!(asks(&mut core, 3, &chunk()));
+        core.answer(3, vec![7; 200 * KIB]);
+        core.answer(3, vec![7; 200 * KIB]);
+        assert_eq!(account.held(), 200 * KIB, "one request, one answer");
+        core.close(&CloseReason::ShutDown);
+        assert_eq!(account.held(), 0);
+    }
+
+    #[test]
+    fn where_there_is_no_room_a_chunk_waits_and_what_was_done_once_is_kept() {
+        let (mut core, account) = core(300 * KIB);
+        for id in 0..4 {
+            let request = if id < 3 { chunk() } else { find() };
+            assert!(asks(&mut core, id, &request));
+        }
+        core.answer(0, vec![7; 200 * KIB]);
+        core.answer(1, vec![7; 200 * KIB]);
+        assert_eq!(account.held(), 200 * KIB, "the second chunk is refused");
+        core.answer(3, vec![7; 200 * KIB]);
+        assert_eq!(account.held(), 400 * KIB, "a page is not");
+        core.answer(2, vec![7; KIB]);
+        assert_eq!(account.held(), 401 * KIB, "nor what is small");
+        assert!(!asks(&mut core, 4, &chunk()), "nothing new while the session is over its limit");
+        assert!(written(&mut core) > 401 * KIB);
+        assert_eq!(account.held(), 0);
+        assert!(asks(&mut core, 5, &chunk()));
+    }
+
+    #[test]
+    fn an_unfinished_message_grows_old_whatever_else_comes() {
+        let (mut core, _) = core(1024 * KIB);
+        assert_eq!(core.tick(), 0);
+        begins(&mut core, 0);
+        assert_eq!(core.tick(), 1);
+        assert!(asks(&mut core, 1, &chunk()));
+        begins(&mut core, 2);
+        assert_eq!(core.tick(), 2, "the one that waits longest");
+        let more = Header { kind: Kind::Request, last: false, id: 0, length: PAYLOAD_BYTES };
+        assert!(matches!(core.frame(more, &[7; PAYLOAD_BYTES]), Ok(Incoming::Nothing)));
+        assert_eq!(core.tick(), 2, "now the other one");
+        cancels(&mut core, 2);
+        assert_eq!(core.tick(), 2);
+        cancels(&mut core, 0);
+        assert_eq!(core.tick(), 0);
+    }
 }

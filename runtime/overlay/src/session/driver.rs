@@ -6,7 +6,7 @@ use super::{
     frame::{HEADER_BYTES, Header, PAYLOAD_BYTES},
     memory::Partial,
 };
-use crate::{CloseReason, Refusal, RefusalCode, Request, Response, Timeouts, defaults};
+use crate::{CloseReason, Refusal, RefusalCode, Request, RequestKind, Response, Timeouts, defaults, wire};
 use actum_model::codec;
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
@@ -69,12 +69,32 @@ pub(crate) struct Driver {
 /// What was seen at earlier ticks.
 #[derive(Default)]
 struct Watch {
-    read_mark: u64,
-    written_mark: u64,
+    reading: Pace,
+    writing: Pace,
+    emptied_mark: u64,
     activity_mark: (u64, u64),
-    reading_ticks: u32,
-    writing_ticks: u32,
     idle_ticks: u32,
+}
+
+/// How long bytes that are due have not moved.
+#[derive(Default)]
+struct Pace {
+    /// The count of bytes when they last moved, or were not due.
+    mark: u64,
+    /// Ticks since then.
+    ticks: u32,
+}
+
+impl Pace {
+    /// At a tick: whether bytes are due, how many have moved in all, and whether, since the last tick, there was a moment
+    /// when none were due. Fewer than [`defaults::STALL_MIN_BYTES`] since the mark are no progress.
+    fn look(&mut self, due: bool, bytes: u64, settled: bool) {
+        let moved = settled || bytes.wrapping_sub(self.mark) >= defaults::STALL_MIN_BYTES;
+        self.ticks = if due && !moved { self.ticks.saturating_add(1) } else { 0 };
+        if moved || !due {
+            self.mark = bytes;
+        }
+    }
 }
 
 impl Driver {
@@ -234,21 +254,16 @@ impl Driver {
     /// Looks whether the peer still does its part.
     fn on_tick(&mut self) -> Result<(), CloseReason> {
         let session = self.session.clone();
-        let inner = session.0.lock();
+        let mut inner = session.0.lock();
         let tick = tick_of(&self.timeouts);
         let watch = &mut self.watch;
 
         let owed = self.end > self.start || inner.core.is_assembling();
-        let moved = self.bytes_read.wrapping_sub(watch.read_mark) >= defaults::STALL_MIN_BYTES;
-        watch.reading_ticks = if owed && !moved { watch.reading_ticks.saturating_add(1) } else { 0 };
-        if moved || !owed {
-            watch.read_mark = self.bytes_read;
-        }
+        watch.reading.look(owed, self.bytes_read, false);
 
         let unsent = inner.out_at < inner.out.len();
-        let moved = inner.bytes_written != watch.written_mark;
-        watch.writing_ticks = if unsent && !moved { watch.writing_ticks.saturating_add(1) } else { 0 };
-        watch.written_mark = inner.bytes_written;
+        watch.writing.look(unsent, inner.bytes_written, inner.emptied != watch.emptied_mark);
+        watch.emptied_mark = inner.emptied;
 
         let activity = (self.bytes_read, inner.bytes_written);
         let idle = inner.core.is_idle() && !unsent && activity == watch.activity_mark;
@@ -256,7 +271,11 @@ impl Driver {
         watch.activity_mark = activity;
 
         let stall = self.timeouts.stall;
-        if tick.saturating_mul(watch.reading_ticks.max(watch.writing_ticks)) >= stall {
+        if tick.saturating_mul(watch.reading.ticks.max(watch.writing.ticks)) >= stall {
+            return Err(CloseReason::Stalled(stall));
+        }
+        let stall = stall.saturating_mul(defaults::STALLS_PER_FRAME);
+        if tick.saturating_mul(inner.core.tick()) >= stall {
             return Err(CloseReason::Stalled(stall));
         }
         if tick.saturating_mul(watch.idle_ticks) >= self.timeouts.idle {
@@ -281,18 +300,22 @@ fn run_handler(
 ) -> Running {
     let progress = ProgressSender { shared: Arc::clone(&session.0), id };
     let (handler, session) = (Arc::clone(handler), session.clone());
+    let kind = match &request {
+        Accepted::Read(request) => Some(request.kind()),
+        Accepted::Unread(partial) => wire::request_kind(partial.bytes()),
+    };
     let work = AssertUnwindSafe(async move {
         let request = match request {
             Accepted::Read(request) => request,
             Accepted::Unread(partial) => match elsewhere(move || Request::decode(partial.bytes())).await {
                 Some(Ok(request)) => Box::new(request),
                 Some(Err(e)) => return Ended::Broken(format!("a request: {e}")),
-                None => return Ended::Answer(id, failed()),
+                None => return Ended::Answer(id, failed(kind)),
             },
         };
         let answer = handler.handle(session.peer(), *request, session, progress).await;
         let bytes = match answer.weight() > defaults::LARGE_MESSAGE {
-            true => elsewhere(move || codec::encode(&answer)).await.unwrap_or_else(failed),
+            true => elsewhere(move || codec::encode(&answer)).await.unwrap_or_else(|| failed(kind)),
             false => codec::encode(&answer),
         };
         Ended::Answer(id, bytes)
@@ -300,7 +323,7 @@ fn run_handler(
     Box::pin(async move {
         match Abortable::new(work.catch_unwind(), registration).await {
             Ok(Ok(ended)) => ended,
-            Ok(Err(_)) => Ended::Answer(id, failed()),
+            Ok(Err(_)) => Ended::Answer(id, failed(kind)),
             Err(_) => Ended::Cancelled,
         }
     })
@@ -311,7 +334,38 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-fn failed() -> Vec<u8> {
-    let refusal = Refusal::new(RefusalCode::Internal, "this peer failed on the request");
-    codec::encode(&Response::from(refusal))
+/// The answer of a handler that failed. What may have been begun is not to be asked of another.
+fn failed(kind: Option<RequestKind>) -> Vec<u8> {
+    let begun = kind.is_some_and(RequestKind::has_events);
+    let code = if begun { RefusalCode::Gone } else { RefusalCode::Internal };
+    codec::encode(&Response::from(Refusal::new(code, "this peer failed on the request")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ticks without progress after each of these looks: whether bytes are due, how many have moved, and whether none were
+    /// due in between.
+    fn ticks(looks: &[(bool, u64, bool)]) -> Vec<u32> {
+        let mut pace = Pace::default();
+        let look = |(due, bytes, settled): &(bool, u64, bool)| {
+            pace.look(*due, *bytes, *settled);
+            pace.ticks
+        };
+        looks.iter().map(look).collect()
+    }
+
+    #[test]
+    fn dripping_is_no_progress_in_either_direction() {
+        let most = defaults::STALL_MIN_BYTES - 1;
+        assert_eq!(ticks(&[(true, 1, false), (true, 2, false), (true, most, false)]), [1, 2, 3]);
+        assert_eq!(ticks(&[(true, 1, false), (true, most + 1, false), (true, most + 2, false)]), [1, 0, 1]);
+    }
+
+    #[test]
+    fn little_that_is_written_to_its_end_is_progress() {
+        assert_eq!(ticks(&[(true, 1, false), (true, 2, true), (true, 3, true)]), [1, 0, 0]);
+        assert_eq!(ticks(&[(true, 1, false), (false, 2, false), (true, 3, false)]), [1, 0, 1]);
+    }
 }

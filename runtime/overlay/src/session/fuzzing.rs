@@ -3,14 +3,19 @@
 use super::{
     core::{Core, Incoming},
     frame::{HEADER_BYTES, Header},
-    memory::{Account, Budget},
+    memory::Budget,
 };
-use crate::{CloseReason, Limits, Refusal, RefusalCode, Request, Response};
-use actum_model::{ComponentId, codec};
-use std::num::NonZeroUsize;
+use crate::{CloseReason, Limits, Refusal, RefusalCode, Request, Response, defaults};
+use actum_model::{ComponentId, Did, SecretKey, codec};
+use std::{num::NonZeroUsize, sync::LazyLock};
 
 /// What a fuzzed session may hold of unfinished messages, in bytes: small, so that the limit is met.
 const HELD: usize = 256 << 10;
+/// What its answers may hold beyond that, in bytes: those that cannot wait and those that are small are kept where there is no
+/// room. Each here has fewer than 128, and no more requests than this are in flight.
+const ANSWERS: usize = 128 * defaults::PROTOCOL_IN_FLIGHT;
+/// Whose session it is.
+static PEER: LazyLock<Did> = LazyLock::new(|| SecretKey::from_seed(&[1; 32]).did());
 
 /// Reads the bytes as the frames of a peer, and between them, where a byte says so, answers or gives up what is in flight,
 /// as a node would. `Err` says which promise was broken: that memory stays within its limits and all of it is given back,
@@ -20,10 +25,10 @@ pub fn session(data: &[u8]) -> Result<(), String> {
     let limits = Limits {
         inbound_requests: NonZeroUsize::MIN.saturating_add(7),
         reassembly_session_bytes: held,
-        reassembly_total_bytes: held,
         ..Limits::default()
     };
-    let account = Account::new(Budget::new(held), held);
+    let total = held.saturating_mul(NonZeroUsize::MIN.saturating_add(defaults::REASSEMBLY_PEER_PART - 1));
+    let account = Budget::new(total).account(*PEER, held);
     let mut core = Core::new(limits, account.clone());
     let ask = Request::Chunk { component: ComponentId::of(b"fuzz"), index: 0 };
     let (mut mine, mut theirs, mut out, mut rest) = (Vec::new(), Vec::new(), Vec::new(), data);
@@ -69,7 +74,7 @@ pub fn session(data: &[u8]) -> Result<(), String> {
                 }
             }
         }
-        if account.held() > HELD {
+        if account.held() > HELD + ANSWERS {
             return Err(format!("{} bytes are held", account.held()));
         }
     }

@@ -16,7 +16,6 @@ use crate::{BoxFuture, CloseReason, Event, Limits, Request, RequestError, Reques
 use actum_model::{Did, codec};
 pub(crate) use driver::Driver;
 use libp2p::Stream;
-use memory::Account;
 pub(crate) use memory::Budget;
 use std::{
     fmt, io,
@@ -52,6 +51,8 @@ struct Inner {
     out_at: usize,
     needs_flush: bool,
     bytes_written: u64,
+    /// How often there was nothing left to write.
+    emptied: u64,
     /// Wakes the session's task.
     waker: Option<Waker>,
     /// Why the session is over.
@@ -75,6 +76,7 @@ impl Inner {
             }
             let unsent = self.out.get(self.out_at..).unwrap_or_default();
             if unsent.is_empty() {
+                self.emptied = self.emptied.wrapping_add(1);
                 break;
             }
             match Pin::new(&mut *stream).poll_write(cx, unsent) {
@@ -138,7 +140,7 @@ impl fmt::Debug for SessionHandle {
 
 impl SessionHandle {
     pub(crate) fn new(peer: Did, stream: Stream, limits: Limits, budget: Arc<Budget>) -> Self {
-        let account = Account::new(budget, limits.reassembly_session_bytes);
+        let account = budget.account(peer, limits.reassembly_session_bytes);
         let slots = limits.outbound_requests.get().min(crate::defaults::PROTOCOL_IN_FLIGHT);
         let inner = Inner {
             core: Core::new(limits, account),
@@ -147,6 +149,7 @@ impl SessionHandle {
             out_at: 0,
             needs_flush: true,
             bytes_written: 0,
+            emptied: 0,
             waker: None,
             closed: None,
             draining: false,

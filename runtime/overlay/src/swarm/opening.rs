@@ -5,6 +5,7 @@ use crate::{
     CloseReason, ConnectError, Multiaddr, PeerId, SESSION_PROTOCOL, Stream,
     behaviour::{OpenError, StreamEvent},
     did_of,
+    prefix::ip_of,
     registry::Open,
     session::{Driver, SessionHandle},
     transport::dial_error,
@@ -40,7 +41,8 @@ impl SwarmTask {
     pub(super) fn connect(
         &mut self,
         peer: Option<PeerId>,
-        addresses: Vec<Multiaddr>,
+        mut addresses: Vec<Multiaddr>,
+        named: bool,
         reply: Reply<SessionHandle>,
     ) {
         if let Some(peer) = peer {
@@ -63,6 +65,18 @@ impl SwarmTask {
                 let _ = reply.send(Err(ConnectError::NoAddress { peer: did }));
                 return;
             }
+        }
+        let mut denied = None;
+        addresses.retain(|address| {
+            let permitted = match named {
+                true => self.vet.permits(address),
+                false => self.vet.access.address(address, ip_of(address)),
+            };
+            permitted.map_err(|why| denied = Some(why)).is_ok()
+        });
+        if let (true, Some(why)) = (addresses.is_empty(), denied) {
+            let _ = reply.send(Err(ConnectError::Denied(why)));
+            return;
         }
         // A port of its own: two peers that dial each other from their listening ports at once meet in one TCP connection
         // with two dialling ends, and its handshake fails.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 /// The largest [`Contact`] in bytes: four addresses, a key, and what names them.
-pub(super) const MAX_CONTACT: usize = 4 * 98 + 96;
+pub(super) const MAX_CONTACT: usize = Lease::MAX_ADDRS * (Lease::MAX_ADDR_BYTES + 2) + 96;
 /// The largest [`Offer`] in bytes.
 pub(super) const MAX_AD: usize = Descriptor::MAX_BYTES + Lease::MAX_BYTES + 64;
 /// The length of a registrar's ticket in bytes. What is in it is between the registrar and itself.
@@ -26,13 +26,14 @@ pub const MAX_STATEMENTS: usize = 128;
 pub struct Contact {
     /// Who.
     pub did: Did,
-    /// Multiaddrs without the peer id. At most 4, of 96 bytes each.
+    /// Multiaddrs without the peer id. At most 4, of 128 bytes each.
+    #[serde(deserialize_with = "super::at_most::<_, _, { Lease::MAX_ADDRS }>")]
     pub addrs: Vec<String>,
 }
 
 impl Contact {
     pub(super) fn fits(&self) -> bool {
-        self.addrs.len() <= 4 && self.addrs.iter().all(|a| a.len() <= 96)
+        self.addrs.len() <= Lease::MAX_ADDRS && self.addrs.iter().all(|a| a.len() <= Lease::MAX_ADDR_BYTES)
     }
 }
 

@@ -59,7 +59,7 @@ pub fn echo() -> Arc<dyn Handler> {
 pub fn echoed(request: Request) -> Response {
     match request {
         Request::Call { args, .. } => done(args),
-        Request::Resume { invocation } => done(invocation),
+        Request::Resume { invocation, .. } => done(invocation),
         Request::Manifest { manifest, .. } => Response::Manifest { bytes: manifest.digest().to_vec() },
         Request::Chunk { index, .. } => Response::Chunk { bytes: index.to_be_bytes().to_vec() },
         Request::Find { query } => Response::Page { page: query },
