@@ -12,7 +12,7 @@
 
 use actum_discovery::Term as Word;
 use actum_model::{descriptor::Offered, *};
-use actum_registry::{Registry, RegistryLimits};
+use actum_registry::{Probe, Registry, RegistryLimits};
 use rustix::time::{ClockId, clock_gettime};
 use serde_bytes::ByteArray;
 use std::{
@@ -325,8 +325,8 @@ fn serve(dir: &Path, count: usize) {
 
 fn probe(registry: &Registry, count: usize, each: usize) {
     for n in (0..count).step_by(each) {
-        let release = ReleaseId::of(&release(n).to_be_bytes());
-        assert!(registry.probe_result(&secret(n / PER_PROVIDER).did(), &release, true));
+        let signed = Signed::sign(descriptor(n), &secret(n / PER_PROVIDER));
+        assert!(registry.probe_result(&id::sha256(signed.bytes()), Probe::Answered, NOW));
         if n.is_multiple_of(50_000) {
             registry.commit().unwrap();
         }

@@ -3,11 +3,13 @@
 /// What a registry may hold, and how soon it makes it durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegistryLimits {
-    /// Providers. Default 200,000. A new provider beyond it is refused with `too-many-providers`. It bounds memory, some
-    /// 300 bytes each, and disk; it does not keep many false names out.
+    /// Providers. Default 200,000. Beyond it, one without an offer that answered a probe makes room for a new one; where
+    /// there is none, the new one is refused with `too-many-providers`. It bounds memory, some 300 bytes each, and disk; it
+    /// does not keep many false names out.
     pub providers: usize,
     /// Descriptors of all providers together. Default 1,000,000: some 300 bytes of memory each, and 1 to 4 KiB of disk.
-    /// One more is refused with `index-full`, until another expires.
+    /// Beyond it, one that did not answer a probe makes room, or else one never probed; where all answered, one more is
+    /// refused with `index-full`, until another expires.
     pub descriptors: usize,
     /// Descriptors of one provider, and tombstones likewise. Default 64. Those of the lowest sequence number make room; a
     /// lower one is refused with `too-many-descriptors`.
@@ -48,5 +50,20 @@ pub(crate) const CACHE_KIB: i64 = 8 << 10;
 /// How many more candidates than asked for the search brings: some may have changed since their words were indexed.
 pub(crate) const SPARE: usize = 14;
 
-/// How many slots one call of [`Registry::to_probe`](crate::Registry::to_probe) looks at.
+/// The seconds for which a provider that answered a probe is not asked again: 3,600. It may change its ways meanwhile, and an
+/// hour is what that hides.
+pub const PROBED_FOR: u64 = 3_600;
+
+/// The seconds after which an offer is probed again that did not answer for the first time: 60. Twice as many after each
+/// further time.
+pub const SILENT_FOR: u64 = 60;
+
+/// The most seconds after which an offer is probed again that did not answer: 3,600.
+pub const SILENT_AT_MOST: u64 = 3_600;
+
+/// How many times one after the other a provider that answered may say that it has no room now: 6, which take an hour. Then
+/// it counts as never probed.
+pub(crate) const BUSY_AT_MOST: u8 = 6;
+
+/// How many offers of each kind one call of [`Registry::to_probe`](crate::Registry::to_probe) looks at.
 pub(crate) const PROBE_SCAN: usize = 65_536;

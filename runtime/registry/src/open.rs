@@ -9,20 +9,17 @@ use crate::{
     recent::Recent,
     registry::io,
     rows,
-    state::{Buried, Ending, Entry, Place, Provider, State},
+    state::{Buried, Ending, Entry, Place, Provider, State, ip_of},
     store::{Batch, Meta, Store, Table, is_damage},
     words::Words,
 };
-use actum_model::Descriptor;
+use actum_model::{Descriptor, Lease};
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
     io::ErrorKind,
     path::Path,
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicU32, AtomicU64},
-    },
+    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
 };
 
 /// How many statements' vectors are written at once when all are made anew.
@@ -70,7 +67,7 @@ impl Registry {
         let (database, words_dir) = (dir.join("statements.db"), dir.join("words"));
         let mut damage = None;
         let read = Store::open(&database).map_err(Lost::from).and_then(|store| {
-            let (state, skipped) = load(&store, limits)?;
+            let (state, skipped) = load(&store, limits, now)?;
             Ok((store, state, skipped))
         });
         let (store, mut state, skipped) = match read {
@@ -127,7 +124,7 @@ impl Registry {
             snapshot,
             committer: Mutex::new(committer),
             epoch: AtomicU64::new(epoch),
-            probe_from: AtomicU32::new(0),
+            probe_from: Mutex::default(),
             recent: Mutex::new(Recent::default()),
             embedder,
             meaning: RwLock::new(Meaning::default()),
@@ -221,7 +218,7 @@ impl Meta {
 }
 
 /// Reads the state back, and says how many rows were damaged and left out.
-fn load(store: &Store, limits: RegistryLimits) -> Result<(State, usize), Lost> {
+fn load(store: &Store, limits: RegistryLimits, now: u64) -> Result<(State, usize), Lost> {
     if !store.is_ours()? {
         return Err(Lost::Damaged("the file is of another version".to_owned()));
     }
@@ -238,9 +235,22 @@ fn load(store: &Store, limits: RegistryLimits) -> Result<(State, usize), Lost> {
         }
         state.by_did.insert(did, place);
         let (offers, buried) = (Vec::new(), Vec::new());
-        state.providers.restore(place, Provider { did, generation, lease, offers, buried, ends: false });
+        let provider = Provider { did, generation, lease, offers, buried, ends: false, standing: None };
+        state.providers.restore(place, provider);
         Ok::<_, Lost>(())
     })?;
+    let reached = store.scan(Table::Leases, |key, bytes| {
+        if let Some(lease) = state.providers.get_mut(key as u32).and_then(|p| p.lease.as_mut()) {
+            lease.ip = payload_of::<Lease>(bytes).as_ref().and_then(ip_of);
+        }
+        Ok::<_, rusqlite::Error>(())
+    });
+    if let Err(e) = reached
+        && !is_damage(&e)
+    {
+        // A lease that is damaged is found out when it is asked for.
+        return Err(e.into());
+    }
     store.scan(Table::Tombstones, |key, row| {
         let key = key as u32;
         let held = Buried::read(key, row)
@@ -258,11 +268,13 @@ fn load(store: &Store, limits: RegistryLimits) -> Result<(State, usize), Lost> {
     store.scan(Table::Offers, |key, row| {
         let slot = key as u32;
         let held = Entry::read(row).and_then(|e| Some((state.providers.get_mut(e.provider)?, e)));
-        let Some((provider, entry)) = held else {
+        let Some((provider, mut entry)) = held else {
             skipped.push((Table::Offers, slot));
             return Ok(());
         };
+        entry.resume(slot, now);
         provider.offers.push(slot);
+        state.probes.note(slot, &entry);
         state.note_id(&entry.id, Place::Descriptor(slot));
         state.mark(slot, entry.probed == crate::state::Probed::Answers);
         state.end_at(entry.exp, Ending::Offer { slot, generation: entry.generation });
@@ -274,6 +286,7 @@ fn load(store: &Store, limits: RegistryLimits) -> Result<(State, usize), Lost> {
     state.offers.settle();
     for place in 0..state.providers.numbers() {
         state.provider_ends(place);
+        state.rank(place);
     }
     for (table, key) in &skipped {
         state.delete(*table, *key);

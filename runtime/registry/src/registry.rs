@@ -5,22 +5,25 @@ use crate::{
     commit::Committer,
     limits::PROBE_SCAN,
     meaning::Meaning,
+    probes::{Probe, Turn},
     recent::Recent,
-    state::{Digest, Probed, State, digest},
+    room::Room,
+    state::{Digest, Place, Probed, State, digest},
     store::Store,
     words::{Snapshot, Words},
 };
 use actum_discovery::{
     LiveOffer, Observed, Refused, alive,
-    reconcile::{Holdings, Item},
+    reconcile::{Holdings, Item, StatementDigest},
 };
 use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone};
 use std::{
     fs::File,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -51,8 +54,8 @@ pub struct Registry {
     pub(crate) committer: Mutex<Committer>,
     /// The epoch of the last commit.
     pub(crate) epoch: AtomicU64,
-    /// The slot at which [`Registry::to_probe`] goes on.
-    pub(crate) probe_from: AtomicU32,
+    /// After which turn [`Registry::to_probe`] goes on, for each kind.
+    pub(crate) probe_from: Mutex<[Turn; 3]>,
     pub(crate) recent: Mutex<Recent>,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     pub(crate) meaning: RwLock<Meaning>,
@@ -76,14 +79,31 @@ impl Registry {
     /// A lease counts at once; the words of a descriptor are found after the next commit. Commits when
     /// [`RegistryLimits::commit_after`] statements have come since the last.
     ///
+    /// Where the registry is full, what did not answer a probe makes room for a newcomer, or else what was never probed, the
+    /// oldest first.
+    ///
     /// # Errors
     /// [`RegistryError::Refused`] where the statement is; otherwise the commit failed, and will be tried again.
     pub fn observe(&self, bytes: &[u8], now: u64) -> Result<Observed, RegistryError> {
+        self.observe_in(bytes, Room::OfUnproven, now)
+    }
+
+    /// As [`Registry::observe`], of what another registry has: where this one is full, only what did not answer a probe makes
+    /// room for it.
+    ///
+    /// # Errors
+    /// As [`Registry::observe`].
+    pub fn observe_from_registry(&self, bytes: &[u8], now: u64) -> Result<Observed, RegistryError> {
+        self.observe_in(bytes, Room::OfSilent, now)
+    }
+
+    fn observe_in(&self, bytes: &[u8], room: Room, now: u64) -> Result<Observed, RegistryError> {
         let refused = |e: EnvelopeError| Refused::from(e);
         match Signed::<Descriptor>::verify(bytes) {
-            Ok(descriptor) => self.observe_descriptor(&descriptor, now),
+            Ok(descriptor) => self.taken(|state| state.take_descriptor(&descriptor, room, now, self)),
             Err(EnvelopeError::WrongTag { found, .. }) if found == Lease::TAG => {
-                self.observe_lease(&Signed::verify(bytes).map_err(refused)?, now)
+                let lease = Signed::<Lease>::verify(bytes).map_err(refused)?;
+                self.taken(|state| state.take_lease(&lease, room, now, self))
             }
             Err(EnvelopeError::WrongTag { found, .. }) if found == Tombstone::TAG => {
                 self.observe_tombstone(&Signed::verify(bytes).map_err(refused)?, now)
@@ -119,7 +139,7 @@ impl Registry {
         descriptor: &Signed<Descriptor>,
         now: u64,
     ) -> Result<Observed, RegistryError> {
-        self.taken(|state| state.take_descriptor(descriptor, now, self))
+        self.taken(|state| state.take_descriptor(descriptor, Room::OfUnproven, now, self))
     }
 
     /// Takes in a verified lease. No document changes.
@@ -127,7 +147,7 @@ impl Registry {
     /// # Errors
     /// As [`Registry::observe`].
     pub fn observe_lease(&self, lease: &Signed<Lease>, now: u64) -> Result<Observed, RegistryError> {
-        self.taken(|state| state.take_lease(lease, now, self))
+        self.taken(|state| state.take_lease(lease, Room::OfUnproven, now, self))
     }
 
     /// Takes in a verified tombstone: what it takes back is not found any more, from now on.
@@ -157,15 +177,16 @@ impl Registry {
         Ok(observed)
     }
 
-    /// Says whether the provider answered when it was asked for this release. An offer is found while it did or was never
-    /// asked; those that answered come first. Gives back whether there is such an offer.
-    pub fn probe_result(&self, provider: &Did, release: &ReleaseId, ok: bool) -> bool {
+    /// Says how a probe of the offer with this descriptor ended. An offer is found while its last was answered or there was
+    /// none; those that answered come first. Gives back whether there is such an offer still: what a provider answered for one
+    /// descriptor says nothing of another that came meanwhile.
+    pub fn probe_result(&self, descriptor: &StatementDigest, ended: Probe, now: u64) -> bool {
         let mut state = self.write();
-        let Some(slot) = state.offer_of(provider, &digest(release)).map(|(slot, _)| slot) else {
+        let Some(Place::Descriptor(slot)) = state.place_of(descriptor) else { return false };
+        if state.offers.get(slot).is_none_or(|entry| entry.id != *descriptor) {
             return false;
-        };
-        state.set_probed(slot, if ok { Probed::Answers } else { Probed::Silent });
-        state.put_offer(slot);
+        }
+        state.probe_ended(slot, ended, now);
         true
     }
 
@@ -178,29 +199,26 @@ impl Registry {
         }
     }
 
-    /// Up to `most` offers that can be called now and whose provider did not answer a probe yet, or not the last: going round
-    /// all of them, call by call. One call looks at some 65,000 offers at most, so fewer or none is not yet the end.
-    pub fn to_probe(&self, most: usize, now: u64) -> Vec<LiveOffer> {
-        let (mut offers, mut damaged) = (Vec::new(), Vec::new());
-        {
-            let state = self.read();
-            let slots = state.offers.numbers();
-            let mut from = self.probe_from.load(Ordering::Relaxed);
-            for _ in 0..slots.min(PROBE_SCAN as u32) {
-                if offers.len() >= most {
-                    break;
-                }
-                let slot = from % slots;
-                from = slot + 1;
-                let wanted = state.callable(slot, now).is_some_and(|(e, ..)| e.probed != Probed::Answers);
-                if wanted {
-                    offers.extend(self.offer_at(&state, slot, now, &mut damaged));
-                }
-            }
-            self.probe_from.store(from, Ordering::Relaxed);
-        }
+    /// An offer that can be called now and whose probe is due: one never probed, or else one that answered, or else one that did
+    /// not; each kind in the order in which they are due, call by call, and going round until a result is told.
+    /// `may` says whether this provider, at this IP address if its lease has any, may be probed now. One call looks at some
+    /// 65,000 offers of each kind at most, so none is not yet the end.
+    pub fn to_probe(&self, now: u64, may: impl Fn(&Did, Option<IpAddr>) -> bool) -> Option<LiveOffer> {
+        let mut damaged = Vec::new();
+        let offer = {
+            let (state, mut turns) = (self.read(), lock(&self.probe_from));
+            let kinds = [Probed::Never, Probed::Answers, Probed::Silent];
+            kinds.into_iter().zip(turns.iter_mut()).find_map(|(kind, last)| {
+                let mut due = state.probes.due(kind, *last, now).take(PROBE_SCAN);
+                due.find_map(|turn| {
+                    *last = turn;
+                    let (_, provider, lease) = state.callable(turn.1, now)?;
+                    may(&provider.did, lease.ip).then(|| self.offer_at(&state, turn.1, now, &mut damaged))?
+                })
+            })
+        };
         self.drop_damaged(&damaged);
-        offers
+        offer
     }
 
     /// One provider's offer of a release, if it can be called now, whatever a probe said.

@@ -75,6 +75,8 @@ impl Entry {
                 [2] => Probed::Silent,
                 _ => return None,
             },
+            probe_at: 0,
+            tries: 0,
         })
     }
 }
@@ -110,6 +112,7 @@ pub(crate) fn read_provider(row: &[u8]) -> Option<(Did, u32, Option<Leased>)> {
         descriptors_seq: f.u64()?,
         load: f.u32()?,
         capacity: f.u32()?,
+        ip: None,
     };
     Some((did, generation, Some(lease)))
 }
@@ -173,13 +176,24 @@ mod tests {
             taken: 8,
             said: 9,
             probed: Probed::Silent,
+            probe_at: 0,
+            tries: 0,
         }
     }
 
     #[test]
     fn rows_are_read_back_and_one_bit_wrong_is_noticed() {
         let did = SecretKey::from_seed(&[1; 32]).did();
-        let lease = Leased { id: [1; 32], seq: 2, nbf: 3, exp: 4, descriptors_seq: 5, load: 6, capacity: 7 };
+        let lease = Leased {
+            id: [1; 32],
+            seq: 2,
+            nbf: 3,
+            exp: 4,
+            descriptors_seq: 5,
+            load: 6,
+            capacity: 7,
+            ip: None,
+        };
         let buried = Buried { key: 9, of: Some([2; 32]), id: [3; 32], seq: 4, nbf: 5, exp: 6 };
         let rows = [entry().row(), provider(&did, 3, Some(&lease)), provider(&did, 3, None), buried.row(8)];
         let read = |row: &[u8]| {

@@ -5,13 +5,15 @@
 
 use crate::{
     RegistryLimits,
+    probes::Probes,
     slab::Slab,
     store::{Batch, Table},
 };
-use actum_discovery::{Readiness, alive};
-use actum_model::{Descriptor, Did, ReleaseId};
+use actum_discovery::{Readiness, advertise::Peer, alive};
+use actum_model::{Descriptor, Did, Lease, ReleaseId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -25,7 +27,9 @@ pub(crate) fn digest(release: &ReleaseId) -> Digest {
 }
 
 /// Whether the provider answered when it was last asked for this release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In the order in which they are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Probed {
     Never = 0,
     Answers = 1,
@@ -46,9 +50,13 @@ pub(crate) struct Entry {
     pub(crate) exp: u64,
     /// At which epoch it last said something else: later than the index's, and its document is to be made again.
     pub(crate) taken: u64,
-    /// A hash of all that is indexed of it.
+    /// A hash of all it says but its number and times.
     pub(crate) said: u64,
     pub(crate) probed: Probed,
+    /// When it is to be probed next. In memory only.
+    pub(crate) probe_at: u64,
+    /// Probes since the last that was answered. In memory only.
+    pub(crate) tries: u8,
 }
 
 /// A provider's lease.
@@ -61,6 +69,14 @@ pub(crate) struct Leased {
     pub(crate) descriptors_seq: u64,
     pub(crate) load: u32,
     pub(crate) capacity: u32,
+    /// The IP address that it counts by. In memory only.
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// The IP address that a provider counts by, of those its lease has: what [`Registry::to_probe`](crate::Registry::to_probe)
+/// asks by.
+pub fn ip_of(lease: &Lease) -> Option<IpAddr> {
+    Peer::named(lease.iss, lease.addrs.clone()).ok().map(|peer| peer.ip())
 }
 
 /// A tombstone, of one release or of the whole provider.
@@ -85,6 +101,8 @@ pub(crate) struct Provider {
     pub(crate) buried: Vec<Buried>,
     /// Whether it stands among the ends.
     pub(crate) ends: bool,
+    /// Where it stands among those that make room, once that is known.
+    pub(crate) standing: Option<Probed>,
 }
 
 /// Where a statement is.
@@ -146,6 +164,9 @@ pub(crate) struct State {
     /// one of his own statements from those who fetch by id.
     ids: HashMap<u64, Place>,
     pub(crate) ends: BTreeMap<u64, Vec<Ending>>,
+    /// How many those are.
+    pub(crate) endings: usize,
+    pub(crate) probes: Probes,
     /// The slots whose provider answered its last probe, a bit each: looked at for every match, so it has to be small.
     answering: Vec<u64>,
     /// How many those are.
@@ -194,12 +215,6 @@ impl State {
             && alive(lease.nbf, lease.exp, now).is_ok()
             && entry.seq >= lease.descriptors_seq;
         lives.then_some((entry, provider, lease))
-    }
-
-    pub(crate) fn set_probed(&mut self, slot: u32, probed: Probed) {
-        let Some(entry) = self.offers.get_mut(slot) else { return };
-        entry.probed = probed;
-        self.mark(slot, probed == Probed::Answers);
     }
 
     /// Marks a slot as one whose provider answers, or as one whose does not.
@@ -251,6 +266,7 @@ impl Leased {
     }
 }
 
-fn first(id: &Digest) -> u64 {
+/// The first bytes of a digest.
+pub(crate) fn first(id: &Digest) -> u64 {
     id.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
 }

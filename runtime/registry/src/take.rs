@@ -2,13 +2,15 @@
 //! `actum_discovery::Index`; the tests hold both to the same sequences.
 
 use crate::{
+    room::Room,
     rows,
-    state::{Buried, Digest, Ending, Entry, Leased, Place, Probed, Provider, State, digest, stamp},
+    state::{
+        Buried, Digest, Ending, Entry, Leased, Place, Probed, Provider, State, digest, first, ip_of, stamp,
+    },
     store::Table,
-    words,
 };
 use actum_discovery::{Observed, Refused, alive};
-use actum_model::{Descriptor, Did, Lease, Signed, Tombstone};
+use actum_model::{Descriptor, Did, Lease, Signed, Tombstone, codec, id::sha256};
 use std::sync::Arc;
 
 /// The bytes of the statement at a place, to compare two of one sequence number.
@@ -17,34 +19,18 @@ pub(crate) trait Fetch {
     fn bytes(&self, state: &State, place: Place) -> Option<Vec<u8>>;
 }
 
-/// A hash of all that an index holds of a descriptor: two alike need no new document.
+/// A hash of all that a descriptor says but its number and times: two alike need no new document, and what a probe found out of one
+/// is so of the other.
 pub(crate) fn said(d: &Descriptor) -> u64 {
-    let mut all = String::with_capacity(1 << 10);
-    let mut add = |text: &str| {
-        all.push_str(text);
-        // No field holds it, so that fields cannot run into one another.
-        all.push('\n');
-    };
-    add(d.name.as_str());
-    add(&d.version.to_string());
-    add(&d.intent);
-    d.tags.iter().for_each(|tag| add(tag));
-    for function in &d.functions {
-        add(&function.name.to_string());
-        add(&function.docs);
-        add(&function.signature);
-    }
-    add(d.region.as_ref().map_or("", |region| region.as_str()));
-    add(&format!("{} {}", d.price, words::bits(&d.permissions, &d.tiers)));
-    let mut all = all.into_bytes();
-    all.extend_from_slice(d.component.digest());
-    rows::fnv(&all)
+    let timeless = Descriptor { seq: 0, nbf: 0, exp: 0, ..d.clone() };
+    first(&sha256(&codec::encode(&timeless)))
 }
 
 impl State {
     pub(crate) fn take_descriptor(
         &mut self,
         descriptor: &Signed<Descriptor>,
+        room: Room,
         now: u64,
         fetch: &impl Fetch,
     ) -> Result<Observed, Refused> {
@@ -69,28 +55,42 @@ impl State {
                     old => return Ok(old),
                 }
                 self.forget_id(&known, Place::Descriptor(slot));
-                if let Some(entry) = self.offers.get_mut(slot) {
+                self.change_offer(slot, |entry| {
                     (entry.id, entry.seq, entry.nbf, entry.exp, entry.said) = (id, d.seq, d.nbf, d.exp, said);
                     if said != before {
                         entry.taken = taken;
+                        // What was found out was found out of something else.
+                        (entry.probed, entry.probe_at) = (Probed::Never, now);
                     }
-                }
+                });
                 if said != before {
                     self.pending.say.insert(slot, Some(Arc::new(d.clone())));
                 }
                 slot
             }
             None => {
-                self.make_room(&d.iss, (d.seq, release), now)?;
+                self.make_room(&d.iss, (d.seq, release), room, now)?;
                 let provider = self.place(&d.iss);
                 let generation = taken as u32;
-                let probed = Probed::Never;
-                let (seq, nbf, exp) = (d.seq, d.nbf, d.exp);
-                let entry = Entry { provider, generation, release, id, seq, nbf, exp, taken, said, probed };
+                let entry = Entry {
+                    provider,
+                    generation,
+                    release,
+                    id,
+                    seq: d.seq,
+                    nbf: d.nbf,
+                    exp: d.exp,
+                    taken,
+                    said,
+                    probed: Probed::Never,
+                    probe_at: now,
+                    tries: 0,
+                };
                 let slot = self.offers.insert(entry);
                 if let Some(provider) = self.providers.get_mut(provider) {
                     provider.offers.push(slot);
                 }
+                self.note_offer(slot);
                 self.end_at(d.exp, Ending::Offer { slot, generation });
                 self.pending.say.insert(slot, Some(Arc::new(d.clone())));
                 slot
@@ -106,6 +106,7 @@ impl State {
     pub(crate) fn take_lease(
         &mut self,
         lease: &Signed<Lease>,
+        room: Room,
         now: u64,
         fetch: &impl Fetch,
     ) -> Result<Observed, Refused> {
@@ -123,7 +124,7 @@ impl State {
                 old => return Ok(old),
             }
         } else {
-            self.admit(&l.iss, now)?;
+            self.admit(&l.iss, room, now)?;
         }
         let place = self.place(&l.iss);
         if let Some(provider) = self.providers.get_mut(place) {
@@ -135,6 +136,7 @@ impl State {
                 descriptors_seq: l.descriptors_seq,
                 load: l.load,
                 capacity: l.capacity,
+                ip: ip_of(l),
             });
         }
         self.note_id(&id, Place::Lease(place));
@@ -152,7 +154,8 @@ impl State {
     ) -> Result<Observed, Refused> {
         let t = tombstone.payload();
         alive(t.nbf, t.exp, now)?;
-        self.admit(&t.iss, now)?;
+        // There is nothing here to take back of one that is not known: nobody untried goes for it.
+        self.admit(&t.iss, Room::OfSilent, now)?;
         let of = t.release.as_ref().map(digest);
         let known = self.provider(&t.iss).and_then(|p| p.buried.iter().find(|b| b.of == of)).cloned();
         let limit = self.limits.descriptors_per_provider;
@@ -172,7 +175,7 @@ impl State {
             }
             None => self.graves.insert(()),
         };
-        let id = actum_model::id::sha256(tombstone.bytes());
+        let id = sha256(tombstone.bytes());
         let buried = Buried { key, of, id, seq: t.seq, nbf: t.nbf, exp: t.exp };
         let row = [buried.row(place), tombstone.bytes().to_vec()].concat();
         self.put(Table::Tombstones, key, row);
@@ -224,64 +227,31 @@ impl State {
     }
 
     /// The place of a provider that was admitted.
-    fn place(&mut self, did: &Did) -> u32 {
+    pub(crate) fn place(&mut self, did: &Did) -> u32 {
         if let Some(place) = self.by_did.get(did) {
             return *place;
         }
         let generation = (self.epoch + 1) as u32;
         let (offers, buried) = (Vec::new(), Vec::new());
-        let provider = Provider { did: *did, generation, lease: None, offers, buried, ends: false };
+        let provider =
+            Provider { did: *did, generation, lease: None, offers, buried, ends: false, standing: None };
         let place = self.providers.insert(provider);
         self.by_did.insert(*did, place);
+        self.rank(place);
         self.put_provider(place);
         place
-    }
-
-    /// Checks that there is room for this provider, if it is a new one.
-    fn admit(&mut self, provider: &Did, now: u64) -> Result<(), Refused> {
-        let limit = self.limits.providers;
-        let fits = |state: &Self| state.providers.len() < limit || state.by_did.contains_key(provider);
-        if !fits(self) {
-            self.expire(now);
-        }
-        if fits(self) { Ok(()) } else { Err(Refused::TooManyProviders { limit }) }
-    }
-
-    /// Makes room for an offer that is new. Where its provider has as many as it may, an expired one goes, else the one of
-    /// the lowest sequence number if that is lower than the newcomer's.
-    fn make_room(&mut self, did: &Did, newcomer: (u64, Digest), now: u64) -> Result<(), Refused> {
-        self.admit(did, now)?;
-        let limit = self.limits.descriptors_per_provider;
-        let held = |state: &Self| state.provider(did).map_or(0, |p| p.offers.len());
-        if held(self) >= limit {
-            self.expire_of(did, now);
-        }
-        if held(self) >= limit {
-            let offers = self.provider(did).into_iter().flat_map(|p| &p.offers);
-            let ages = offers.filter_map(|slot| self.offers.get(*slot).map(|e| (e.seq, e.release, *slot)));
-            return match ages.min() {
-                Some((seq, release, slot)) if (seq, release) < newcomer => {
-                    self.forget_offer(slot);
-                    Ok(())
-                }
-                _ => Err(Refused::TooManyDescriptors { provider: *did, limit }),
-            };
-        }
-        let limit = self.limits.descriptors;
-        if self.offers.len() >= limit {
-            self.expire(now);
-        }
-        if self.offers.len() < limit { Ok(()) } else { Err(Refused::Full { limit }) }
     }
 
     /// Forgets one offer. Its provider stays.
     pub(crate) fn forget_offer(&mut self, slot: u32) {
         self.mark(slot, false);
         let Some(entry) = self.offers.remove(slot) else { return };
+        self.probes.forget(slot, &entry);
         self.forget_id(&entry.id, Place::Descriptor(slot));
         if let Some(provider) = self.providers.get_mut(entry.provider) {
             provider.offers.retain(|held| *held != slot);
         }
+        self.rank(entry.provider);
         let doomed = stamp(slot, entry.generation);
         self.pending.doomed.insert(doomed);
         self.pending.batch.insert((Table::Doomed, doomed), Some(Vec::new()));

@@ -64,11 +64,30 @@ fn an_offer_of_two_providers() {
     assert_eq!(registry.stats(), Stats::default());
 }
 
+/// Tells how a probe of this descriptor's offer ended.
+fn probed(registry: &Registry, descriptor: &Signed<Descriptor>, ended: Probe) {
+    assert!(registry.probe_result(&id::sha256(descriptor.bytes()), ended, NOW));
+}
+
+/// Takes a descriptor in, and tells how its probe ended.
+fn take(registry: &Registry, descriptor: Descriptor, provider: u8, ended: Probe) {
+    let descriptor = sign(provider, descriptor);
+    registry.observe_descriptor(&descriptor, NOW).unwrap();
+    probed(registry, &descriptor, ended);
+}
+
+/// Whether a provider's offer of a name is held.
+fn holds(registry: &Registry, provider: u8, name: &str) -> bool {
+    registry.statements(&[id::sha256(sign(provider, plain(provider, name)).bytes())]).len() == 1
+}
+
 #[test]
-fn one_provider_more_than_fit_until_another_expires() {
+fn one_provider_more_than_fit_where_all_answered_until_another_expires() {
     let (_dir, registry) = with(RegistryLimits { providers: 2, ..RegistryLimits::default() });
     for provider in [1, 2] {
         registry.observe_lease(&sign(provider, plain_lease(provider)), NOW).unwrap();
+        let descriptor = Descriptor { exp: NOW + 600, ..plain(provider, "words") };
+        take(&registry, descriptor, provider, Probe::Answered);
     }
     assert_eq!(code(registry.observe_lease(&sign(3, plain_lease(3)), NOW)), "too-many-providers");
     assert_eq!(code(registry.observe_descriptor(&sign(3, plain(3, "words")), NOW)), "too-many-providers");
@@ -76,6 +95,38 @@ fn one_provider_more_than_fit_until_another_expires() {
     let later = Lease { nbf: NOW + 660, exp: NOW + 900, ..plain_lease(3) };
     registry.observe_lease(&sign(3, later), NOW + 660).unwrap();
     assert_eq!(registry.stats().providers, 1);
+}
+
+#[test]
+fn a_provider_that_never_answered_goes_for_one_that_announces_itself() {
+    let limits = RegistryLimits { providers: 3, ..RegistryLimits::default() };
+    let (dir, registry) = with(limits);
+    take(&registry, plain(1, "a"), 1, Probe::Answered);
+    // One that has a silent offer beside one never probed stands as the latter.
+    take(&registry, plain(2, "a"), 2, Probe::Silent);
+    registry.observe_descriptor(&sign(2, plain(2, "b")), NOW).unwrap();
+    take(&registry, plain(3, "a"), 3, Probe::Silent);
+    registry.observe_lease(&sign(3, plain_lease(3)), NOW).unwrap();
+    registry.commit().unwrap();
+    drop(registry);
+    let registry = Registry::open(dir.path(), limits, NOW).unwrap();
+    // The silent one, with all it said.
+    registry.observe_offer(&offer(4, plain(4, "a")), NOW).unwrap();
+    assert_eq!((registry.stats().providers, registry.stats().descriptors), (3, 4));
+    assert!(!holds(&registry, 3, "a") && holds(&registry, 2, "b"));
+    let lease = id::sha256(sign(3, plain_lease(3)).bytes());
+    assert!(registry.statements(&[lease]).is_empty());
+    // Then the oldest of those never probed; and one of which nothing is known but a tombstone pushes nobody out.
+    let tombstone = Tombstone { iss: key(6).did(), release: None, seq: 1, nbf: NOW, exp: NOW + 60 };
+    assert_eq!(code(registry.observe_tombstone(&sign(6, tombstone), NOW)), "too-many-providers");
+    registry.observe_lease(&sign(5, plain_lease(5)), NOW).unwrap();
+    assert!(!holds(&registry, 2, "a") && !holds(&registry, 2, "b") && holds(&registry, 4, "a"));
+    assert_eq!((registry.stats().providers, registry.stats().descriptors), (3, 2));
+    registry.commit().unwrap();
+    drop(registry);
+    let registry = Registry::open(dir.path(), limits, NOW).unwrap();
+    assert_eq!(registry.damage(), None);
+    assert_eq!((registry.stats().providers, registry.stats().descriptors), (3, 2));
 }
 
 #[test]
@@ -93,11 +144,10 @@ fn one_descriptor_more_than_a_provider_may_have_unless_it_is_newer() {
 }
 
 #[test]
-fn one_descriptor_more_than_fit_until_another_expires() {
+fn one_descriptor_more_than_fit_where_all_answered_until_another_expires() {
     let (_dir, registry) = with(RegistryLimits { descriptors: 3, ..RegistryLimits::default() });
     for (provider, name, exp) in [(1, "a", NOW + 60), (1, "b", NOW + 3_600), (2, "a", NOW + 3_600)] {
-        let descriptor = Descriptor { exp, ..plain(provider, name) };
-        registry.observe_descriptor(&sign(provider, descriptor), NOW).unwrap();
+        take(&registry, Descriptor { exp, ..plain(provider, name) }, provider, Probe::Answered);
     }
     assert_eq!(code(registry.observe_offer(&offer(3, plain(3, "c")), NOW)), "index-full");
     assert_eq!(registry.stats().providers, 2);
@@ -105,6 +155,51 @@ fn one_descriptor_more_than_fit_until_another_expires() {
     assert_eq!(registry.observe_descriptor(&sign(2, newer), NOW).unwrap(), Observed::Newer);
     registry.observe_offer(&offer(3, plain(3, "c")), NOW + 120).unwrap();
     assert_eq!(registry.stats().descriptors, 3);
+}
+
+#[test]
+fn the_silent_and_then_the_oldest_never_probed_go_for_an_offer_that_is_announced() {
+    let (_dir, registry) = with(RegistryLimits { descriptors: 4, ..RegistryLimits::default() });
+    for provider in [1, 2] {
+        registry.observe_descriptor(&sign(provider, plain(provider, "a")), NOW).unwrap();
+    }
+    take(&registry, plain(3, "a"), 3, Probe::Silent);
+    take(&registry, plain(4, "a"), 4, Probe::Answered);
+    let held = || (1..=8).filter(|n| holds(&registry, *n, "a")).collect::<Vec<_>>();
+    registry.observe_offer(&offer(5, plain(5, "a")), NOW).unwrap();
+    assert_eq!(held(), [1, 2, 4, 5]);
+    for (newcomer, left) in [(6, [2, 4, 5, 6]), (7, [4, 5, 6, 7])] {
+        registry.observe_offer(&offer(newcomer, plain(newcomer, "a")), NOW).unwrap();
+        assert_eq!(held(), left);
+    }
+    // They are found as anything else is, and what went is not.
+    let found = registry.search(&query("a"), NOW).unwrap();
+    assert!(found.is_empty(), "not committed");
+    assert_eq!(count(&registry, NOW), 3, "of one there is no lease");
+}
+
+#[test]
+fn what_another_registry_brings_takes_only_the_room_of_the_silent() {
+    let (_dir, registry) = with(RegistryLimits { descriptors: 3, providers: 3, ..RegistryLimits::default() });
+    registry.observe_descriptor(&sign(1, plain(1, "a")), NOW).unwrap();
+    take(&registry, plain(2, "a"), 2, Probe::Answered);
+    let from_registry = |n: u8| registry.observe_from_registry(sign(n, plain(n, "a")).bytes(), NOW);
+    // What is free is anybody's.
+    assert_eq!(from_registry(3).unwrap(), Observed::New);
+    assert_eq!(code(from_registry(4)), "index-full");
+    assert_eq!(
+        code(registry.observe_from_registry(sign(4, plain_lease(4)).bytes(), NOW)),
+        "too-many-providers"
+    );
+    probed(&registry, &sign(3, plain(3, "a")), Probe::Silent);
+    assert_eq!(from_registry(4).unwrap(), Observed::New);
+    let held = (1..=4).filter(|n| holds(&registry, *n, "a")).collect::<Vec<_>>();
+    assert_eq!(held, [1, 2, 4]);
+    // Of those that are known, what is newer is taken whoever brings it.
+    let newer = Descriptor { seq: 2, ..plain(1, "a") };
+    assert_eq!(registry.observe_from_registry(sign(1, newer).bytes(), NOW).unwrap(), Observed::Newer);
+    assert_eq!(code(from_registry(5)), "index-full");
+    assert_eq!(registry.observe_descriptor(&sign(5, plain(5, "a")), NOW).unwrap(), Observed::New);
 }
 
 #[test]

@@ -41,8 +41,10 @@ fn everything_committed_is_there_after_a_restart_and_the_epoch_goes_on() {
     let query_before = found(&registry, "count words in a text");
     assert_eq!(registry.epoch(), 20);
     let release = one_of_ten(7).release;
-    assert!(registry.probe_result(&key(8).did(), &release, true));
-    assert!(registry.probe_result(&key(9).did(), &one_of_ten(8).release, false));
+    for (n, ended) in [(7, Probe::Answered), (8, Probe::Silent)] {
+        let descriptor = sign(n + 1, one_of_ten(usize::from(n)));
+        assert!(registry.probe_result(&id::sha256(descriptor.bytes()), ended, NOW));
+    }
     registry.observe_lease(&sign(3, Lease { seq: 2, load: 9, ..plain_lease(3) }), NOW).unwrap();
     assert_eq!(registry.epoch(), 20, "what is not committed is not counted");
     registry.commit().unwrap();

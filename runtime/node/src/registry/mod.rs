@@ -21,8 +21,10 @@ use std::{
 const TICK: Duration = Duration::from_secs(2);
 /// How often offers are looked for that nobody has probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Offers probed at once.
+/// Offers probed at once, each of another provider.
 const PROBES: usize = 8;
+/// Of those, the most of one address prefix: whoever lets probes hang holds up no more than these.
+const PROBES_PER_PREFIX: usize = 2;
 /// How often another registry is asked what it has: soon after the start, then at leisure. What a provider announces lives
 /// for minutes at least.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
@@ -106,18 +108,26 @@ impl Keeping {
 pub(crate) async fn run(service: Arc<Service>, keeping: Arc<Keeping>, overlay: Overlay) {
     futures::join!(
         tidy(keeping.clone()),
-        probe::run(&service, &keeping.registry, &overlay),
-        reconcile::run(&service, &keeping.registry, &overlay),
+        probe::run(&service, &keeping, &overlay),
+        reconcile::run(&service, &keeping, &overlay),
     );
 }
 
 async fn tidy(keeping: Arc<Keeping>) {
     loop {
         tokio::time::sleep(TICK).await;
-        let ticking = keeping.clone();
-        let ticked = tokio::task::spawn_blocking(move || ticking.registry.tick(clock::now_secs())).await;
-        if let Ok(Err(error)) = ticked {
+        let ticked = blocking(&keeping, |registry| registry.tick(clock::now_secs())).await;
+        if let Some(Err(error)) = ticked {
             tracing::error!(%error, "the registry could not be written");
         }
     }
+}
+
+/// Does something with the registry where waiting for a disk is allowed. Nothing comes of it where it panicked.
+async fn blocking<T: Send + 'static>(
+    keeping: &Arc<Keeping>,
+    work: impl FnOnce(&Registry) -> T + Send + 'static,
+) -> Option<T> {
+    let keeping = keeping.clone();
+    tokio::task::spawn_blocking(move || work(&keeping.registry)).await.ok()
 }

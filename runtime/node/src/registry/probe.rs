@@ -1,71 +1,96 @@
 //! Canaries: before an offer is ranked, its provider is asked for one action whose answer is known, an example of the
 //! release's. Nothing about it says that it is one.
 
-use super::{PROBE_EVERY, PROBES};
+use super::{Keeping, PROBE_EVERY, PROBES, PROBES_PER_PREFIX, blocking};
 use crate::{
     clock,
     invoke::{self, Choices},
     node::Service,
     wallet::Calling,
 };
-use actum_discovery::{LiveOffer, agrees};
-use actum_model::{BlobId, Claim, Example, Receipt, Release, Signed};
+use actum_discovery::{
+    LiveOffer,
+    advertise::{LocalAddresses, Prefix},
+    agrees,
+};
+use actum_model::{BlobId, Claim, Did, Example, Receipt, Release, Signed, id::sha256};
 use actum_overlay::{Multiaddr, Overlay, RefusalCode, Request, Response, SessionHandle, fetch_release};
-use actum_registry::Registry;
+use actum_registry::{Probe, ip_of};
 use actum_trust::{Asked, consistency};
-use std::{collections::BTreeSet, time::Duration};
+use futures::{StreamExt, stream::FuturesUnordered};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 /// How long a probe may take in all.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Seconds that the invocation of a probe is good for.
 const LIFE: u64 = 60;
 
-/// What a probe found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probed {
-    /// The provider did what it offers.
-    Answers,
-    /// It did not.
-    Fails,
-    /// It had no room now: to be asked again.
-    Busy,
+/// Who is being probed, and at which address if its lease has one.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    provider: Did,
+    ip: Option<IpAddr>,
 }
 
-/// Probes what was not probed yet, a few at a time. Runs until it is dropped.
-pub(super) async fn run(service: &Service, registry: &Registry, overlay: &Overlay) {
-    let own = service.home.did();
+/// Probes what is due, a few at a time, the next as soon as one ends. Runs until it is dropped.
+pub(super) async fn run(service: &Service, keeping: &Arc<Keeping>, overlay: &Overlay) {
+    let local = service.plane.local();
+    let mut probing = FuturesUnordered::new();
+    let mut under_way: Vec<UnderWay> = Vec::new();
     loop {
-        tokio::time::sleep(PROBE_EVERY).await;
-        let offers = registry.to_probe(PROBES, clock::now_secs());
-        let probes = offers.iter().map(async |offer| {
-            let d = offer.descriptor().payload();
-            if d.iss == own {
-                registry.probe_result(&d.iss, &d.release, true);
-                return;
-            }
-            let probed = tokio::time::timeout(DEADLINE, probe(service, overlay, offer)).await;
-            let (probed, why) = match probed {
-                Ok(Ok(probed)) => (probed, String::new()),
-                Ok(Err(why)) => (Probed::Fails, why),
-                Err(_) => (Probed::Fails, format!("no answer in {} s", DEADLINE.as_secs())),
-            };
-            match probed {
-                Probed::Busy => {}
-                Probed::Answers => drop(registry.probe_result(&d.iss, &d.release, true)),
-                Probed::Fails => {
-                    tracing::info!(provider = %d.iss, name = %d.name, why, "a probe failed");
-                    registry.probe_result(&d.iss, &d.release, false);
-                }
-            }
-        });
-        futures::future::join_all(probes).await;
+        while under_way.len() < PROBES {
+            let Some(offer) = next(keeping, under_way.clone(), local).await else { break };
+            let lease = offer.lease().payload();
+            under_way.push(UnderWay { provider: lease.iss, ip: ip_of(lease) });
+            probing.push(probe_one(service, keeping, overlay, offer));
+        }
+        tokio::select! {
+            Some(ended) = probing.next() => under_way.retain(|other| other.provider != ended),
+            () = tokio::time::sleep(PROBE_EVERY) => {}
+        }
     }
 }
 
-async fn probe(service: &Service, overlay: &Overlay, offer: &LiveOffer) -> Result<Probed, String> {
+/// An offer that may be probed now.
+async fn next(keeping: &Arc<Keeping>, under_way: Vec<UnderWay>, local: LocalAddresses) -> Option<LiveOffer> {
+    let offer = blocking(keeping, move |registry| {
+        registry.to_probe(clock::now_secs(), |provider, ip| may_join(&under_way, local, provider, ip))
+    });
+    offer.await?
+}
+
+/// Whether a provider may be probed beside those. Leases without an IP address count as of one prefix: anybody can write such
+/// a lease.
+fn may_join(under_way: &[UnderWay], local: LocalAddresses, provider: &Did, ip: Option<IpAddr>) -> bool {
+    let prefix = |ip: Option<IpAddr>| ip.map(Prefix::of);
+    let of_its_prefix = under_way.iter().filter(|other| prefix(other.ip) == prefix(ip)).count();
+    let counts = ip.is_none_or(|ip| local.counts(ip));
+    let known = under_way.iter().any(|other| other.provider == *provider);
+    !known && (!counts || of_its_prefix < PROBES_PER_PREFIX)
+}
+
+/// Probes an offer, tells the registry how that ended, and gives its provider back.
+async fn probe_one(service: &Service, keeping: &Arc<Keeping>, overlay: &Overlay, offer: LiveOffer) -> Did {
+    let d = offer.descriptor().payload();
+    let probed = match d.iss == service.home.did() {
+        true => Ok(Probe::Answered),
+        false => tokio::time::timeout(DEADLINE, probe(service, overlay, &offer))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer in {} s", DEADLINE.as_secs()))),
+    };
+    let ended = probed.unwrap_or_else(|why| {
+        tracing::info!(provider = %d.iss, name = %d.name, why, "a probe failed");
+        Probe::Silent
+    });
+    let descriptor = sha256(offer.descriptor().bytes());
+    blocking(keeping, move |registry| registry.probe_result(&descriptor, ended, clock::now_secs())).await;
+    d.iss
+}
+
+async fn probe(service: &Service, overlay: &Overlay, offer: &LiveOffer) -> Result<Probe, String> {
     let (d, lease) = (offer.descriptor().payload(), offer.lease().payload());
     let addresses: Vec<Multiaddr> = lease.addrs.iter().filter_map(|a| a.parse().ok()).collect();
-    let session = overlay.connect_to(&d.iss, &addresses).await.map_err(|e| e.to_string())?;
+    let session = overlay.connect_named(&d.iss, &addresses).await.map_err(|e| e.to_string())?;
     let release = match service.home.store().release(&d.release).map_err(|e| e.to_string())? {
         Some(release) => release,
         None => fetch_release(&session, d.release).await.map_err(|e| e.to_string())?,
@@ -75,7 +100,7 @@ async fn probe(service: &Service, overlay: &Overlay, offer: &LiveOffer) -> Resul
     match smallest {
         // What only some may call, or has no example, has shown by its release that it is there.
         Some(example) if d.public => ask(service, &session, &release, example).await,
-        _ => Ok(Probed::Answers),
+        _ => Ok(Probe::Answered),
     }
 }
 
@@ -85,7 +110,7 @@ async fn ask(
     session: &SessionHandle,
     release: &Signed<Release>,
     example: &Example,
-) -> Result<Probed, String> {
+) -> Result<Probe, String> {
     let (provider, iat) = (session.peer(), clock::now_secs());
     let known = release.payload();
     let function = known.functions.iter().find(|f| f.name == example.function);
@@ -118,7 +143,7 @@ async fn ask(
         Response::Refused { refusal } => {
             use RefusalCode::{Busy, Exhausted, ShuttingDown};
             return match refusal.code {
-                Busy | Exhausted | ShuttingDown => Ok(Probed::Busy),
+                Busy | Exhausted | ShuttingDown => Ok(Probe::Busy),
                 _ => Err(refusal.to_string()),
             };
         }
@@ -139,7 +164,34 @@ async fn ask(
     consistency(receipt.payload(), &asked).map_err(|e| e.to_string())?;
     let answered = receipt.payload().outcome.output();
     match answered == Some(&BlobId::of(&example.output)) {
-        true => Ok(Probed::Answers),
+        true => Ok(Probe::Answered),
         false => Err(format!("it ended as {}, not as the example does", receipt.payload().outcome)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actum_model::SecretKey;
+
+    #[test]
+    fn one_at_a_time_of_a_provider_and_two_of_a_prefix() {
+        let did = |n| SecretKey::from_seed(&[n; 32]).did();
+        let ip = |ip: &str| Some(ip.parse::<IpAddr>().unwrap());
+        let at = |n, ip| UnderWay { provider: did(n), ip };
+        let under_way = [at(1, ip("192.0.2.1")), at(2, ip("192.0.2.2")), at(3, None), at(4, ip("127.0.0.1"))];
+        let may = |n, ip, local| may_join(&under_way, local, &did(n), ip);
+        let count = LocalAddresses::Count;
+        assert!(!may(1, ip("198.51.100.1"), count), "it is being probed");
+        assert!(!may(5, ip("192.0.2.3"), count), "two of 192.0.2.0/24 are");
+        assert!(!may(5, ip("::ffff:192.0.2.3"), count));
+        assert!(may(5, ip("192.0.3.3"), count) && may(5, ip("2001:db8::1"), count));
+        assert!(may(5, None, count));
+        let both = [at(3, None), at(4, None)];
+        assert!(!may_join(&both, count, &did(5), None), "without an address they are of one prefix");
+        let both = [at(3, ip("127.0.0.1")), at(4, ip("127.0.0.1"))];
+        assert!(!may_join(&both, count, &did(5), ip("127.0.0.2")));
+        assert!(may_join(&both, LocalAddresses::Exempt, &did(5), ip("127.0.0.2")));
+        assert!(!may_join(&both, LocalAddresses::Exempt, &did(4), ip("127.0.0.2")));
     }
 }
