@@ -1,6 +1,7 @@
 //! A hermetic stage for the command: homes of its own, ports of its own, an environment of its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 /// A directory in which commands run and homes lie. Removed when dropped.
 pub(crate) struct Stage {
     dir: TempDir,
+    /// The network namespaces that homes are in, those of this machine's own apart.
+    places: BTreeMap<String, String>,
 }
 
 /// What a command printed and how it ended.
@@ -50,7 +53,13 @@ impl Ran {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        Self { dir: TempDir::new().expect("a temporary directory") }
+        Self { dir: TempDir::new().expect("a temporary directory"), places: BTreeMap::new() }
+    }
+
+    /// Puts a home into a network namespace: what runs in it runs there.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn place(&mut self, home: &str, namespace: &str) {
+        self.places.insert(home.to_owned(), namespace.to_owned());
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -66,7 +75,16 @@ impl Stage {
 
     /// The command in a home of this stage, with nothing of the caller's environment but what finds programs.
     pub(crate) fn command(&self, home: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_actum"));
+        let actum = env!("CARGO_BIN_EXE_actum");
+        let mut command = match self.places.get(home) {
+            // Which becomes the command.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, actum]);
+                command
+            }
+            None => Command::new(actum),
+        };
         command.env_clear().current_dir(self.path()).env("ACTUM_HOME", self.path().join(home));
         for key in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "TMPDIR"] {
             if let Some(value) = std::env::var_os(key) {

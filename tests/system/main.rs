@@ -22,6 +22,8 @@ mod discovery;
 mod grants;
 mod guests;
 mod host;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod journal;
 mod keys;
 mod publish;
