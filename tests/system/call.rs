@@ -1,6 +1,7 @@
 //! A requester finds and calls: ranking, argument checking, every form of target and argument, and refusals.
 
 use crate::harness::{Stage, bytes};
+use std::{process::Stdio, time::Duration};
 
 #[test]
 fn plain_words_find_the_right_capability_first() {
@@ -156,6 +157,32 @@ fn a_full_node_says_busy_and_when_to_come_back() {
             .says("busy");
         first.join().expect("the caller ends").exits(6);
     });
+}
+
+/// Nothing is lost with the process that asked: the action goes on, and its answer is there for whoever comes back.
+#[test]
+fn an_interrupted_call_is_answered_later_and_runs_once() {
+    let stage = Stage::new();
+    stage.publish_guest("a", "endless", "[]");
+    let mut a = stage.node("a", &["--offer", "endless"]);
+    let mut call = stage.command("you");
+    call.args(["call", "endless", "spin", "--fuel", "3000000000", "--peer", a.address("tcp")]);
+    let mut call = call.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("actum starts");
+    a.wait_for("started");
+    // It is remembered as unanswered a moment after it was sent.
+    std::thread::sleep(Duration::from_millis(500));
+    call.kill().expect("it still waits");
+    call.wait().expect("it ends");
+    // It ran out of fuel, and the receipt says so.
+    let resumed = stage.actum("you", &["call", "--resume"]).exits(6);
+    let shown = stage.actum("you", &["receipt", "show", &resumed.receipt()]).exits(0);
+    assert!(shown.stdout.contains("out-of-fuel"), "{shown:?}");
+    stage.actum("you", &["replay", &resumed.receipt()]).exits(0);
+    stage.actum("you", &["call", "--resume"]).exits(5).says("no call waits for an answer here");
+    stage.actum("you", &["call", "--resume", "nonsense"]).exits(2);
+    stage.actum("you", &["call"]).exits(2);
+    let executed = stage.actum("a", &["receipt", "list"]).exits(0).stdout;
+    assert_eq!(executed.lines().filter(|line| line.contains("out-of-fuel")).count(), 1, "{executed}");
 }
 
 #[test]

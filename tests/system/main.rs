@@ -26,6 +26,7 @@ mod host;
 mod hosts;
 mod journal;
 mod keys;
+mod network;
 mod publish;
 mod readme;
 mod real_world;

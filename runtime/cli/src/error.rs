@@ -371,6 +371,11 @@ impl From<CallError> for CliError {
                     Self::of(Kind::Exhausted, &e).hint(hint)
                 }
                 CallError::Store(_) => Self::of(Kind::Internal, &e),
+                CallError::Unanswered { invocation, .. } => {
+                    let hint = format!("`actum call --resume {invocation}` asks for the answer again");
+                    Self::of(Kind::Network, &e).hint(hint)
+                }
+                CallError::NothingToResume { .. } => Self::of(Kind::NotFound, &e),
                 _ => Self::of(Kind::Network, &e),
             },
         }

@@ -11,7 +11,7 @@ use actum_discovery::{
     Conditions, Observed, Refused, RegistryCandidate, advertise::Peer, alive, descriptor_for,
 };
 use actum_model::{Descriptor, Did, Lease, SecretKey, Signed, Tier, Tombstone};
-use actum_overlay::{Overlay, Refusal, RefusalCode, Request, Response};
+use actum_overlay::{Multiaddr, Overlay, Refusal, RefusalCode, Request, Response};
 use serde_bytes::ByteBuf;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -336,8 +336,8 @@ impl Service {
         futures::future::join_all(told).await;
     }
 
-    /// Tells every connected peer that this node leaves, so that nobody waits for its lease to end. Those it does not reach
-    /// find out by that.
+    /// Tells every connected peer, and the registries it announced to, that this node leaves, so that nobody waits for its
+    /// lease to end. Those it does not reach find out by that.
     pub(crate) async fn leave(&self, overlay: &Overlay) {
         let Ok(key) = self.home.key() else { return };
         let taken_back = self.announcing().announcer.take_back(clock::now_secs());
@@ -349,8 +349,16 @@ impl Service {
             exp: taken_back.exp,
         };
         let request = Request::Withdraw { tombstone: Signed::sign(tombstone, key).bytes().to_vec() };
-        let peers: std::collections::BTreeSet<_> = overlay.peers().into_iter().map(|peer| peer.did).collect();
-        let told = peers.iter().map(|peer| overlay.request(peer, &request, LEAVE_DEADLINE));
+        let registries = self.announcing().registries.clone();
+        let mut peers: BTreeMap<Did, Vec<Multiaddr>> =
+            registries.iter().map(|peer| (*peer.did(), dialled(peer))).collect();
+        for peer in overlay.peers() {
+            peers.entry(peer.did).or_default();
+        }
+        let told = peers.iter().map(async |(peer, addresses)| {
+            let session = overlay.connect_named(peer, addresses).await.ok()?;
+            session.request(&request, LEAVE_DEADLINE).await.ok()
+        });
         let _ = tokio::time::timeout(LEAVE_DEADLINE, futures::future::join_all(told)).await;
     }
 

@@ -9,7 +9,7 @@ use actum_overlay::{
     download, fetch_manifest, fetch_release,
 };
 use actum_store::{Finished, Offence, Opened, Partial, StoreError};
-use futures::StreamExt;
+use futures::{StreamExt, stream::FuturesUnordered};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -197,34 +197,34 @@ pub(crate) async fn release_from(
     fetched
 }
 
-/// How many are asked for a manifest at once: one that is silent holds up nobody.
-const MANIFESTS_AT_ONCE: usize = 4;
+/// How long one that is asked for a manifest may be silent before the next is asked too.
+const MANIFEST_SILENCE: Duration = Duration::from_secs(2);
 
-/// The manifest a descriptor names, from the first of these that gives it.
-async fn manifest_from<'a>(
+/// The manifest a descriptor names, from the first of these that gives it. One that is silent holds up nobody for long.
+async fn manifest_from(
     home: &Arc<Home>,
     descriptor: &Descriptor,
-    sessions: impl Iterator<Item = &'a SessionHandle>,
+    mut sessions: impl Iterator<Item = &SessionHandle>,
 ) -> Result<Wanted, ObtainError> {
     let mut last = ObtainError::Nobody(descriptor.component);
-    let ask = |session: &SessionHandle| -> BoxFuture<'static, _> {
-        let (session, descriptor) = (session.clone(), descriptor.clone());
-        Box::pin(async move { fetch_manifest(&session, &descriptor).await })
-    };
-    let asking: Vec<_> = sessions.map(ask).collect();
-    let mut asking = futures::stream::iter(asking).buffer_unordered(MANIFESTS_AT_ONCE);
-    while let Some(answer) = asking.next().await {
-        match answer {
-            Ok(wanted) => return Ok(wanted),
-            Err(e) => {
+    let mut asking: FuturesUnordered<BoxFuture<'static, _>> = FuturesUnordered::new();
+    loop {
+        if let Some(session) = sessions.next() {
+            let (session, descriptor) = (session.clone(), descriptor.clone());
+            asking.push(Box::pin(async move { fetch_manifest(&session, &descriptor).await }));
+        }
+        match tokio::time::timeout(MANIFEST_SILENCE, asking.next()).await {
+            Ok(Some(Ok(wanted))) => return Ok(wanted),
+            Ok(Some(Err(e))) => {
                 if let FetchError::WrongManifest { peer, .. } = &e {
                     remember(home, *peer, Offence::WrongManifest);
                 }
                 last = e.into();
             }
+            Ok(None) => return Err(last),
+            Err(_) => {}
         }
     }
-    Err(last)
 }
 
 /// Those that were not caught lying lately, and those that were.

@@ -339,13 +339,13 @@ impl Requester {
 }
 
 /// The keys of what a query names exactly.
-fn exact_keys(text: &str, filters: &Filters) -> Vec<Key> {
+pub(crate) fn exact_keys(text: &str, filters: &Filters) -> Vec<Key> {
     let component = text.trim().parse::<ComponentId>().ok().map(|id| Key::component(&id));
     component.into_iter().chain(filters.interface.as_deref().map(Key::interface)).collect()
 }
 
 /// The keys that plain words may be tags of, the longest words first: they say most.
-fn word_keys(text: &str) -> Vec<Key> {
+pub(crate) fn word_keys(text: &str) -> Vec<Key> {
     let whole = text.split(|c: char| !c.is_alphanumeric() && c != '-');
     let parts = text.split(|c: char| !c.is_alphanumeric());
     let mut words: Vec<String> = whole.chain(parts).filter(|w| w.len() > 2).map(str::to_lowercase).collect();

@@ -23,8 +23,8 @@ use actum_discovery::{
 };
 use actum_model::{Did, Lease, Offer, Page, Query, Region, Release, ReleaseId, Signed};
 use actum_overlay::{
-    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, ProgressSender, RawProtocol, Refusal,
-    RefusalCode, Request, Response, SessionHandle,
+    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, Placed, ProgressSender, RawProtocol,
+    Refusal, RefusalCode, Request, Response, SessionHandle,
 };
 use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
 use actum_store::StoreError;
@@ -549,9 +549,22 @@ impl Handler for Answers {
                 Request::Register { key, descriptor, lease, ticket } => {
                     let offer = Offer { descriptor: descriptor.into(), lease: lease.into() };
                     let ticket = ticket.map(|ticket| Ticket::from_bytes(ticket.into_array()));
-                    let registration = Registration { key: Key::from_bytes(key.into_array()), offer, ticket };
                     let from = service.seen_at(&peer);
-                    return service.plane.register(&session, from, registration).await;
+                    let key = Key::from_bytes(key.into_array());
+                    let registration = Registration { key, offer: offer.clone(), ticket };
+                    let answer = service.plane.register(&session, from, registration).await;
+                    // A registry knows what it gives out as a registrar. A registry's own ad has no descriptor.
+                    let placed =
+                        matches!(&answer, Response::Registered { placed: Placed::Confirmed { .. }, .. });
+                    if let Some(registry) = service.registry.clone()
+                        && placed
+                        && !offer.descriptor.is_empty()
+                    {
+                        let observe = move || registry.observe(&offer.lease, &[offer.descriptor]);
+                        // What became of it shows in the registry.
+                        let _ = tokio::task::spawn_blocking(observe).await;
+                    }
+                    return answer;
                 }
                 Request::Renew { lease } => Ok(service.plane.renew(peer, service.seen_at(&peer), &lease)),
                 Request::Ads { key } => {

@@ -5,10 +5,11 @@ use crate::{
     error::{CliError, Kind},
     output::{self, Progress},
 };
-use actum_model::{Did, Filters, Judgement};
+use actum_model::{Did, Filters, InvocationId, Judgement};
 use actum_node::{
     Config, Home,
     audit::{self, ReplayOptions},
+    clock,
     invoke::Choices,
     requester::{CallError, CallProgress, CallRequest, Called, Requester},
 };
@@ -17,14 +18,27 @@ use std::{sync::Arc, time::Duration};
 /// Delegates an action to another peer, checks its receipt and keeps it.
 ///
 /// The result goes to stdout as JSON, the receipt's id to stderr.
+///
+/// A call that was interrupted, here or by the network, goes on at the provider; `--resume` gets its answer. Nothing is run
+/// twice.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A capability's name, a release or component id, or what it should do in plain words
-    target: String,
+    #[arg(required_unless_present = "resume")]
+    target: Option<String>,
     /// The function's name, or `namespace:package/interface#name`
-    function: String,
+    #[arg(required_unless_present = "resume")]
+    function: Option<String>,
     /// A JSON array in parameter order, an object by parameter name, one bare value, `@file`, or `-` for stdin
     args: Option<String>,
+    /// Ask for the answer to a call that was interrupted, by its invocation's id; without one, to the only one there is
+    #[arg(
+        long,
+        value_name = "INVOCATION",
+        num_args = 0..=1,
+        conflicts_with_all = ["target", "function", "args", "provider", "accept_less"],
+    )]
+    resume: Option<Option<String>>,
     /// A peer to ask, as a multiaddr; repeat for several. Those of config.toml and those met before are asked too
     #[arg(long, value_name = "ADDRESS")]
     peer: Vec<String>,
@@ -47,10 +61,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let home = Arc::new(global.open_home()?);
     let config = Config::read(&home.config_path(), false)?;
-    let progress = Progress::start(format!("looking for {}", args.target));
+    let lost = args.resume.as_ref().map(|id| unanswered(&home, id.as_deref())).transpose()?;
+    let progress = Progress::start(match &args.target {
+        Some(target) => format!("looking for {target}"),
+        None => "asking for the answer".to_owned(),
+    });
     let called = super::runtime()?.block_on(async {
         let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
-        let called = call(&home, &requester, &args, &progress).await;
+        let called = match &lost {
+            Some(id) => resume(&requester, id, &args, &progress).await,
+            None => call(&home, &requester, &args, &progress).await,
+        };
         let stopped = requester.stop().await;
         let called = called?;
         stopped.map(|()| called).map_err(CliError::from)
@@ -82,17 +103,87 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     printed
 }
 
+/// The call to resume: the one named, or the only one there is.
+fn unanswered(home: &Home, named: Option<&str>) -> Result<InvocationId, CliError> {
+    if let Some(named) = named {
+        return named.parse().map_err(|e| CliError::new(Kind::Usage, format!("{named:?}: {e}")));
+    }
+    let waiting = home.store().all_unanswered()?;
+    match waiting.as_slice() {
+        [] => Err(CliError::new(Kind::NotFound, "no call waits for an answer here")),
+        [one] => Ok(one.invocation.id()),
+        several => {
+            let mut text = format!("{} calls wait for an answer", several.len());
+            for one in several {
+                let minutes = clock::now_secs().saturating_sub(one.at) / 60;
+                let release = home.store().release(&one.release)?;
+                let name = release.map_or_else(
+                    || one.release.to_string(),
+                    |r| format!("{}@{}", r.payload().name, r.payload().version),
+                );
+                text += &format!("\n  {}  {name}, {minutes} min ago", one.invocation.id());
+            }
+            Err(CliError::new(Kind::Usage, text).hint("name one: `actum call --resume <INVOCATION>`"))
+        }
+    }
+}
+
+async fn resume(
+    requester: &Requester,
+    id: &InvocationId,
+    args: &Args,
+    progress: &Progress,
+) -> Result<Called, CliError> {
+    let deadline = Duration::from_secs(args.deadline);
+    let called = requester.resume(id, deadline, &mut |event| report(progress, event)).await?;
+    keep(requester, &called, progress).await?;
+    Ok(called)
+}
+
+/// Says how a call is coming along.
+fn report(progress: &Progress, event: CallProgress) {
+    match event {
+        CallProgress::Asking { provider } => progress.say(format!("asking {}", provider.short())),
+        CallProgress::Queued { ahead } => progress.say(format!("waiting for a turn, {ahead} ahead")),
+        CallProgress::Fetching { done, total } => {
+            progress.say(format!("the provider fetches the component, {done} of {total} chunks"));
+        }
+        CallProgress::Running => progress.say("running"),
+        CallProgress::Resuming { provider } => {
+            progress.say(format!("{} was lost; asking it for the answer again", provider.short()));
+        }
+        CallProgress::FellBack { provider, why } => {
+            output::talk(format!("{} could not: {}; asking the next", provider.short(), output::clean(&why)));
+        }
+    }
+}
+
+/// Keeps the component: what was asked can be run again later, offline, only if it is here too.
+async fn keep(requester: &Requester, called: &Called, progress: &Progress) -> Result<(), CliError> {
+    progress.say("keeping the component for replay");
+    match requester.keep_component(called).await {
+        Ok(()) => {}
+        Err(e @ CallError::Untrue { .. }) => return Err(e.into()),
+        Err(e) => output::talk(format!(
+            "the component could not be kept, so this receipt cannot be replayed offline yet: {e}"
+        )),
+    }
+    Ok(())
+}
+
 async fn call(
     home: &Home,
     requester: &Requester,
     args: &Args,
     progress: &Progress,
 ) -> Result<Called, CliError> {
-    let candidates = requester
-        .candidates(&args.target, &Filters { provider: args.provider, ..Filters::default() })
-        .await?;
+    let (Some(target), Some(function)) = (&args.target, &args.function) else {
+        return Err(CliError::new(Kind::Usage, "say what to call: a target and a function"));
+    };
+    let candidates =
+        requester.candidates(target, &Filters { provider: args.provider, ..Filters::default() }).await?;
     let json = |function: &_| invocation::read_args(function, args.args.as_deref());
-    let prepared = requester.prepare(&candidates, &args.function).await?;
+    let prepared = requester.prepare(&candidates, function).await?;
     let release = prepared.release.payload();
     let asks =
         Asks { who: format!("{}@{}", release.name, release.version), kinds: release.permissions.clone() };
@@ -103,29 +194,7 @@ async fn call(
         choices: Choices { partial: args.accept_less, ..args.options.choices(home, &asks)? },
         deadline: Duration::from_secs(args.deadline),
     };
-    let mut on_event = |event| match event {
-        CallProgress::Asking { provider } => progress.say(format!("asking {}", provider.short())),
-        CallProgress::Queued { ahead } => progress.say(format!("waiting for a turn, {ahead} ahead")),
-        CallProgress::Fetching { done, total } => {
-            progress.say(format!("the provider fetches the component, {done} of {total} chunks"))
-        }
-        CallProgress::Running => progress.say("running"),
-        CallProgress::Resuming { provider } => {
-            progress.say(format!("{} was lost; asking it for the answer again", provider.short()));
-        }
-        CallProgress::FellBack { provider, why } => {
-            output::talk(format!("{} could not: {}; asking the next", provider.short(), output::clean(&why)));
-        }
-    };
-    let called = requester.call(prepared, request, &mut on_event).await?;
-    // What was asked can be run again later, offline, only if the component is here too.
-    progress.say("keeping the component for replay");
-    match requester.keep_component(&called).await {
-        Ok(()) => {}
-        Err(e @ CallError::Untrue { .. }) => return Err(e.into()),
-        Err(e) => output::talk(format!(
-            "the component could not be kept, so this receipt cannot be replayed offline yet: {e}"
-        )),
-    }
+    let called = requester.call(prepared, request, &mut |event| report(progress, event)).await?;
+    keep(requester, &called, progress).await?;
     Ok(called)
 }

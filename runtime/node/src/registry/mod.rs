@@ -2,9 +2,15 @@
 //! with other registries.
 
 mod probe;
+mod pull;
 mod reconcile;
 
-use crate::{clock, home::Home, node::Service};
+use crate::{
+    clock,
+    find::{exact_keys, word_keys},
+    home::Home,
+    node::Service,
+};
 use actum_discovery::Found;
 use actum_model::{Query, Signed, Tombstone};
 use actum_overlay::Overlay;
@@ -13,7 +19,7 @@ use reconcile::Answering;
 use serde_bytes::ByteBuf;
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -51,6 +57,7 @@ pub enum RegistryStartError {
 pub(crate) struct Keeping {
     registry: Registry,
     answering: Mutex<Answering>,
+    wanted: Mutex<pull::Wanted>,
 }
 
 impl Keeping {
@@ -69,7 +76,7 @@ impl Keeping {
         if let Some(damage) = registry.damage() {
             tracing::warn!(?damage, "the registry was damaged, and is rebuilt");
         }
-        Ok(Self { registry, answering: Mutex::default() })
+        Ok(Self { registry, answering: Mutex::default(), wanted: Mutex::default() })
     }
 
     /// Takes an announcement in that was verified. What is refused here was refused in memory, too, or shows in the counts.
@@ -89,11 +96,17 @@ impl Keeping {
         }
     }
 
-    /// What answers a query, and at which epoch.
+    /// What answers a query, and at which epoch. Where that is less than was asked for, it is looked for on the advertise
+    /// plane, for whoever asks next.
     pub(crate) fn search(&self, query: &Query) -> Result<(Vec<Found>, u64), RegistryError> {
         // The epoch first: what comes in meanwhile is then no omission.
-        let epoch = self.registry.epoch();
-        Ok((self.registry.search(query, clock::now_secs())?, epoch))
+        let (epoch, now) = (self.registry.epoch(), clock::now_secs());
+        let found = self.registry.search(query, now)?;
+        if u32::try_from(found.len()).is_ok_and(|n| n < query.limit) {
+            let keys = exact_keys(&query.text, &query.filters).into_iter().chain(word_keys(&query.text));
+            self.wanted.lock().unwrap_or_else(PoisonError::into_inner).want(keys, now);
+        }
+        Ok((found, epoch))
     }
 
     /// Makes what was taken in durable.
@@ -104,12 +117,13 @@ impl Keeping {
     }
 }
 
-/// Tidies up, probes and reconciles. Runs until it is dropped.
+/// Tidies up, probes, reconciles and looks for what it lacks. Runs until it is dropped.
 pub(crate) async fn run(service: Arc<Service>, keeping: Arc<Keeping>, overlay: Overlay) {
     futures::join!(
         tidy(keeping.clone()),
         probe::run(&service, &keeping, &overlay),
         reconcile::run(&service, &keeping, &overlay),
+        pull::run(&service, &keeping, &overlay),
     );
 }
 

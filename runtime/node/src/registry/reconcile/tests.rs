@@ -41,7 +41,7 @@ fn registry(leases: u32) -> (TempDir, Arc<Keeping>) {
     for n in 0..leases {
         registry.observe_lease(&lease(n), now).unwrap();
     }
-    (dir, Arc::new(Keeping { registry, answering: Mutex::default() }))
+    (dir, Arc::new(Keeping { registry, answering: Mutex::default(), wanted: Mutex::default() }))
 }
 
 /// What an honest registry answers.

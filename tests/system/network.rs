@@ -1,0 +1,96 @@
+//! Twenty nodes, each a process of its own: a late joiner finds all that is live, after a restart and through churn.
+
+use crate::harness::{Node, Stage};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+/// One where all meet, which is told of no offer, registries, and providers of one capability.
+const REGISTRIES: usize = 3;
+const PROVIDERS: usize = 16;
+/// How long a network of nodes may take to tell one another.
+const SETTLES: Duration = Duration::from_secs(120);
+
+fn provider(stage: &Stage, name: &str, meeting: &Node) -> Node {
+    stage.publish(name, "text-stats");
+    stage.node(name, &["--offer", "text-stats", "--bootstrap", meeting.address("tcp")])
+}
+
+/// Who a peer that was never here before finds with its first question.
+fn late_joiner(stage: &Stage, name: &str, meeting: &Node) -> BTreeSet<String> {
+    let ask = ["--format", "json", "find", "count words", "--limit", "50", "--peer", meeting.address("tcp")];
+    let ran = stage.actum(name, &ask);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+    let found = found.as_array().cloned().unwrap_or_default();
+    found.iter().map(|f| f["provider"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Late joiners come until one of them finds all of these; says how long that took.
+fn until_found(stage: &Stage, name: &str, meeting: &Node, live: &BTreeSet<String>) -> Duration {
+    let began = Instant::now();
+    for n in 0.. {
+        let found = late_joiner(stage, &format!("{name}-{n}"), meeting);
+        if found.is_superset(live) {
+            break;
+        }
+        let recall = found.intersection(live).count();
+        assert!(began.elapsed() < SETTLES, "{name}: {recall} of {} after {SETTLES:?}", live.len());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    began.elapsed()
+}
+
+fn dids(nodes: &[Node]) -> BTreeSet<String> {
+    nodes.iter().map(|node| node.did().to_owned()).collect()
+}
+
+#[test]
+fn a_late_joiner_of_twenty_finds_all_that_is_live_after_a_restart_and_through_churn() {
+    let stage = Stage::new();
+    let meeting = stage.node("meeting", &[]);
+    let registry = |n: usize, meeting: &Node| {
+        stage.write(&format!("registry-{n}/config.toml"), "registry = true\n");
+        stage.node(&format!("registry-{n}"), &["--bootstrap", meeting.address("tcp")])
+    };
+    let mut registries: Vec<Node> = (0..REGISTRIES).map(|n| registry(n, &meeting)).collect();
+    let mut providers: Vec<Node> =
+        (0..PROVIDERS).map(|n| provider(&stage, &format!("provider-{n}"), &meeting)).collect();
+    let live = dids(&providers);
+    let took = until_found(&stage, "joiner", &meeting, &live);
+    println!("all {PROVIDERS} found {took:?} after the last of {} nodes started", 1 + REGISTRIES + PROVIDERS);
+    // From then on, everybody's first question has all of them.
+    for n in 0..3 {
+        assert_eq!(late_joiner(&stage, &format!("later-{n}"), &meeting), live);
+    }
+
+    // A third of the providers change: half of those that go say so, the others are just gone.
+    let mut left = BTreeSet::new();
+    for (n, node) in providers.drain(..PROVIDERS / 3).enumerate() {
+        if n % 2 == 0 {
+            left.insert(node.did().to_owned());
+            node.stop();
+        } else {
+            drop(node);
+        }
+    }
+    let came = (0..PROVIDERS / 3).map(|n| provider(&stage, &format!("newcomer-{n}"), &meeting));
+    providers.extend(came);
+    let live = dids(&providers);
+    let found = late_joiner(&stage, "churn", &meeting);
+    let recall = found.intersection(&live).count() * 100 / live.len();
+    println!("{recall} % of {} found at once after a third changed", live.len());
+    let took = until_found(&stage, "churned", &meeting, &live);
+    println!("all found {took:?} after that");
+    let found = late_joiner(&stage, "last", &meeting);
+    assert!(found.is_superset(&live));
+    assert!(found.is_disjoint(&left), "those that said that they leave are not found");
+
+    // The peer that all met at, and a registry, are gone and come back, elsewhere, with what they kept.
+    registries.remove(0).stop();
+    meeting.stop();
+    let meeting = stage.node("meeting", &[]);
+    registries.push(registry(0, &meeting));
+    let took = until_found(&stage, "restart", &meeting, &live);
+    println!("all found again {took:?} after the restart");
+}
