@@ -228,8 +228,10 @@ fn the_walk_completes_at_200_ms_and_with_2_percent_lost() {
     for transport in ["tcp", "udp"] {
         let meeting = registry.address(transport);
         let provider = node(&stage, "provider", 1, &["--offer", "text-stats", "--bootstrap", meeting]);
-        let by = || find(&stage, "you", &["count", "words", "--peer", meeting]);
-        until("found", Duration::from_secs(60), || found(&by()) == ["text-stats"]);
+        let by = |what: &[&str]| found(&find(&stage, "you", &[what, &["--peer", meeting]].concat()));
+        until("found", Duration::from_secs(60), || {
+            by(&["count", "words"]) == ["text-stats"] && by(&["text-stats"]) == ["text-stats"]
+        });
         let called = stage.actum(
             "you",
             &["call", "text-stats", "count-words", "[\"far away\"]", "--peer", meeting, "--replay"],

@@ -26,7 +26,7 @@ pub struct Allowance {
 impl Allowance {
     /// Announcements: a provider makes one in five minutes, and one more when something changes.
     pub const ANNOUNCEMENTS: Self =
-        Self { peer_burst: 16, peer_every_ms: 5_000, prefix_burst: 512, prefix_every_ms: 100 };
+        Self { peer_burst: 16, peer_every_ms: 5_000, prefix_burst: 64, prefix_every_ms: 1_000 };
     /// Queries: what a person types, and what an agent asks step by step.
     pub const QUERIES: Self =
         Self { peer_burst: 128, peer_every_ms: 100, prefix_burst: 1_024, prefix_every_ms: 10 };

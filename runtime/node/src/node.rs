@@ -527,7 +527,12 @@ impl Handler for Answers {
                     return Lingering::new(Box::pin(work), session, slot).await;
                 }
                 Request::Resume { invocation, leaves } => {
-                    service.provider.resume(peer, &invocation, leaves, &session, &progress).await
+                    match service.intakes.query(peer, service.seen_at(&peer)) {
+                        Ok(()) => {
+                            service.provider.resume(peer, &invocation, leaves, &session, &progress).await
+                        }
+                        Err(much) => Err(much),
+                    }
                 }
                 Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
                 Request::Find { query } => match service.intakes.query(peer, service.seen_at(&peer)) {

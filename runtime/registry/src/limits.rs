@@ -14,9 +14,9 @@ pub struct RegistryLimits {
     /// Descriptors of one provider, and tombstones likewise. Default 64. Those of the lowest sequence number make room; a
     /// lower one is refused with `too-many-descriptors`.
     pub descriptors_per_provider: usize,
-    /// The seconds after which [`Registry::tick`](crate::Registry::tick) commits what was taken in. Default 5: what a
-    /// killed process may lose, where the other bound is not reached before. What is lost was soft state, and is announced
-    /// again.
+    /// The seconds after which [`Registry::tick`](crate::Registry::tick) commits what was taken in. Default 1: how
+    /// soon it is found by its words, and what a killed process may lose, where the other bound is not reached before. What
+    /// is lost was soft state, and is announced again.
     pub commit_every: u64,
     /// The statements after which taking one in commits. Default 10,000: the other bound on what a killed process may
     /// lose, and at most some 80 MB of memory in between.
@@ -29,7 +29,7 @@ impl Default for RegistryLimits {
             providers: 200_000,
             descriptors: 1_000_000,
             descriptors_per_provider: 64,
-            commit_every: 5,
+            commit_every: 1,
             commit_after: 10_000,
         }
     }

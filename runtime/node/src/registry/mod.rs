@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 
-/// How often the registry tidies up, and commits what is due.
-const TICK: Duration = Duration::from_secs(2);
+/// How often the registry tidies up, and commits what is due: an offer is found a second or two after it was announced.
+const TICK: Duration = Duration::from_millis(500);
 /// How often offers are looked for that nobody has probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Offers probed at once, each of another provider.
