@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One where all meet, which is told of no offer, registries, and providers of one capability.
+/// One where all meet, registries, and providers of one capability.
 const REGISTRIES: usize = 3;
 const PROVIDERS: usize = 16;
 /// How long a network of nodes may take to tell one another.
@@ -17,10 +17,10 @@ fn provider(stage: &Stage, name: &str, meeting: &Node) -> Node {
     stage.node(name, &["--offer", "text-stats", "--bootstrap", meeting.address("tcp")])
 }
 
-/// Who a peer that was never here before finds with its first question.
+/// Who a peer that was never here before finds with its first question. It knows where all meet, and asks registries.
 fn late_joiner(stage: &Stage, name: &str, meeting: &Node) -> BTreeSet<String> {
-    let ask = ["--format", "json", "find", "count words", "--limit", "50", "--peer", meeting.address("tcp")];
-    let ran = stage.actum(name, &ask);
+    stage.write(&format!("{name}/config.toml"), format!("bootstrap = [\"{}\"]\n", meeting.address("tcp")));
+    let ran = stage.actum(name, &["--format", "json", "find", "count words", "--limit", "50"]);
     let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
     let found = found.as_array().cloned().unwrap_or_default();
     found.iter().map(|f| f["provider"].as_str().unwrap().to_owned()).collect()
@@ -86,10 +86,11 @@ fn a_late_joiner_of_twenty_finds_all_that_is_live_after_a_restart_and_through_ch
     assert!(found.is_superset(&live));
     assert!(found.is_disjoint(&left), "those that said that they leave are not found");
 
-    // The peer that all met at, and a registry, are gone and come back, elsewhere, with what they kept.
+    // The peer that all met at is gone for good, and one that knows nobody is in its place; a registry comes back there, with
+    // what it kept.
     registries.remove(0).stop();
     meeting.stop();
-    let meeting = stage.node("meeting", &[]);
+    let meeting = stage.node("another", &[]);
     registries.push(registry(0, &meeting));
     let took = until_found(&stage, "restart", &meeting, &live);
     println!("all found again {took:?} after the restart");

@@ -75,8 +75,14 @@ impl Intake {
         }
     }
 
-    /// Charges whoever sent what could not have been right at any time: 16 requests
-    /// ([`FAULT_COST`](crate::advertise::limits::FAULT_COST)).
+    /// Charges a peer that sent what could not have been right at any time: 16 requests
+    /// ([`FAULT_COST`](crate::advertise::limits::FAULT_COST)). Its prefix is charged nothing beyond the request itself: others
+    /// are there too.
+    pub fn charge_peer(&mut self, peer: Did) {
+        self.by_peer.charge(peer, FAULT_COST);
+    }
+
+    /// As [`charge_peer`](Self::charge_peer), and as much to its prefix: where requests are cheap and a new key is too.
     pub fn charge(&mut self, peer: Did, ip: IpAddr) {
         self.by_peer.charge(peer, FAULT_COST);
         if let Some(prefix) = self.local.prefix(ip.to_canonical()) {

@@ -187,8 +187,8 @@ impl Service {
                 }
             }
             if let Err(e) = index.observe_lease(lease.clone(), now) {
-                refused.push(e);
-                return (0, refused);
+                // Which is why none of them counts, whatever else is wrong with them.
+                return (0, vec![e]);
             }
         }
         let offers: Vec<_> = accepted.iter().map(|d| (d, &lease)).collect();
@@ -216,8 +216,10 @@ impl Service {
         let service = self.clone();
         let observed = tokio::task::spawn_blocking(move || service.observe(&lease, &descriptors)).await;
         let (accepted, refused) = observed.map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
-        let ip = self.seen_at(&peer);
-        refused.iter().for_each(|why| self.intakes.dropped(why.code(), why.is_fault().then_some((peer, ip))));
+        refused.iter().for_each(|why| self.intakes.dropped(why.code()));
+        if refused.iter().any(Refused::is_fault) {
+            self.intakes.fault(peer);
+        }
         let _ = self.events.send(NodeEvent::Announced { provider: peer, accepted });
         Ok(Response::Announced { accepted, refused: refused.iter().map(ToString::to_string).collect() })
     }
@@ -232,14 +234,14 @@ impl Service {
         }
         let Tombstone { nbf, exp, .. } = tombstone.payload();
         alive(*nbf, *exp, clock::now_secs()).map_err(|why| {
-            self.intakes.dropped(why.code(), None);
+            self.intakes.dropped(why.code());
             Refusal::new(RefusalCode::BadRequest, why.to_string())
         })?;
         match self.index().observe_tombstone(&tombstone, clock::now_secs()) {
             Ok(Observed::Same | Observed::Older) => return Ok(Response::Withdrawn {}),
             Ok(_) => {}
             // An index that is full forgets no sooner for it; the others are told all the same.
-            Err(why) => self.intakes.dropped(why.code(), None),
+            Err(why) => self.intakes.dropped(why.code()),
         }
         self.plane.left(tombstone.payload());
         if let Some(registry) = &self.registry {
@@ -253,7 +255,8 @@ impl Service {
 
     /// Counts what a peer sent that could not have been right at any time, and holds it against the peer.
     pub(crate) fn fault(&self, peer: Did, code: &'static str, what: impl ToString) -> Refusal {
-        self.intakes.dropped(code, Some((peer, self.seen_at(&peer))));
+        self.intakes.dropped(code);
+        self.intakes.fault(peer);
         Refusal::new(RefusalCode::BadRequest, what.to_string())
     }
 

@@ -142,7 +142,14 @@ pub(crate) async fn obtain(
         let digests = wanted.chunks().to_vec();
         let size = wanted.bytes();
         match blocking(home, move |home| home.store().partial(component, size, &digests)).await? {
-            Opened::Ours(partial) => break Kept(Some(partial)),
+            // Whoever had it may have ended a moment ago, and what was begun here is one too many.
+            Opened::Ours(partial) => match blocking(home, move |home| whole(home, &component)).await? {
+                None => break Kept(Some(partial)),
+                Some(bytes) => {
+                    blocking(home, move |_| partial.discard()).await?;
+                    return Ok(bytes);
+                }
+            },
             Opened::Taken => tokio::time::sleep(TAKEN_POLL).await,
         }
         if let Some(bytes) = blocking(home, move |home| whole(home, &component)).await? {

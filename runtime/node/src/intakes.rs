@@ -43,14 +43,16 @@ impl Intakes {
         asked.map_err(|much| inner.refuse(much))
     }
 
-    /// Counts something dropped, and holds it against whoever is at fault: it may send so much less.
-    pub(crate) fn dropped(&self, code: &'static str, at_fault: Option<(Did, IpAddr)>) {
+    /// Counts something dropped.
+    pub(crate) fn dropped(&self, code: &'static str) {
+        *self.lock().dropped.entry(code).or_default() += 1;
+    }
+
+    /// Holds a message that could not have been right at any time against who sent it: it may send so much less.
+    pub(crate) fn fault(&self, peer: Did) {
         let mut inner = self.lock();
-        *inner.dropped.entry(code).or_default() += 1;
-        if let Some((peer, ip)) = at_fault {
-            inner.announcements.charge(peer, ip);
-            inner.queries.charge(peer, ip);
-        }
+        inner.announcements.charge_peer(peer);
+        inner.queries.charge_peer(peer);
     }
 
     /// What was dropped, by code.

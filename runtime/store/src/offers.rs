@@ -124,23 +124,24 @@ impl Store {
     ///
     /// Refuses an address longer than [`MAX_ADDRESS_BYTES`].
     pub fn put_peer(&self, addr: &str, did: &Did, last_seen: u64) -> Result<(), StoreError> {
-        self.put_peers(&[(addr.to_owned(), *did)], last_seen)
-    }
-
-    /// As [`put_peer`](Self::put_peer), of several in one transaction: all or none.
-    pub fn put_peers(&self, peers: &[(String, Did)], last_seen: u64) -> Result<(), StoreError> {
-        if let Some((addr, _)) = peers.iter().find(|(addr, _)| addr.len() > MAX_ADDRESS_BYTES) {
+        if addr.len() > MAX_ADDRESS_BYTES {
             return Err(StoreError::TooLarge {
                 what: "address",
                 actual: addr.len(),
                 limit: MAX_ADDRESS_BYTES,
             });
         }
-        if peers.is_empty() {
+        self.put_peers(&[(addr.to_owned(), *did)], last_seen)
+    }
+
+    /// As [`put_peer`](Self::put_peer), of several in one transaction; those whose address is too long are left out.
+    pub fn put_peers(&self, peers: &[(String, Did)], last_seen: u64) -> Result<(), StoreError> {
+        let peers = || peers.iter().filter(|(addr, _)| addr.len() <= MAX_ADDRESS_BYTES);
+        if peers().next().is_none() {
             return Ok(());
         }
         self.write_soft(|tx| {
-            for (addr, did) in peers {
+            for (addr, did) in peers() {
                 tx.prepare_cached(
                     "INSERT INTO peers (did, addr, last_seen) VALUES (?1, ?2, ?3)
                      ON CONFLICT (did, addr) DO UPDATE SET last_seen = max(last_seen, excluded.last_seen)",

@@ -98,9 +98,9 @@ impl Peer {
         Self(Arc::new(Inner { place: Place::of(&did), did, addrs: addrs.into(), ip: ip.to_canonical() }))
     }
 
-    /// A peer that somebody named. It counts for the prefix of its first address beyond one machine, or else of its first;
-    /// those of other prefixes are left out, since whoever named it could have a peer counted in one place and met in
-    /// another.
+    /// A peer that somebody named. It counts for the prefix of its first public IPv4 address, or else of its first public
+    /// one, its first beyond one machine, its first; those of other prefixes are left out, since whoever named it could
+    /// have a peer counted in one place and met in another.
     ///
     /// # Errors
     /// [`PeerRefused`], when it has more addresses than a lease may, or none with an IP.
@@ -109,7 +109,9 @@ impl Peer {
             return Err(PeerRefused::TooLong);
         }
         let ips = || addrs.iter().filter_map(|a| ip_of(a)).map(|ip| ip.to_canonical());
-        let ip = ips().find(|ip| !ip.is_loopback()).or_else(|| ips().next()).ok_or(PeerRefused::NoIp)?;
+        let rank = |ip: &IpAddr| (ip.is_loopback(), is_local(*ip), ip.is_ipv6() && !is_local(*ip));
+        // The first of the best.
+        let ip = ips().min_by_key(rank).ok_or(PeerRefused::NoIp)?;
         let prefix = Some(Prefix::of(ip));
         let addrs = addrs.into_iter().filter(|a| ip_of(a).map(|ip| Prefix::of(ip.to_canonical())) == prefix);
         Ok(Self::observed(did, addrs.collect(), ip))
@@ -164,6 +166,9 @@ mod tests {
         let home = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/1"];
         assert_eq!(named(&home).unwrap().addrs(), [home[1]]);
         assert_eq!(named(&home[..1]).unwrap().addrs(), [home[0]]);
+        let both = ["/ip6/2001:4860::5/tcp/1", "/ip4/192.168.1.2/tcp/1", "/ip4/198.51.100.7/tcp/1"];
+        assert_eq!(named(&both).unwrap().addrs(), [both[2]]);
+        assert_eq!(named(&both[..2]).unwrap().addrs(), [both[0]]);
         assert_eq!(
             named(&["/ip6/::ffff:192.0.2.9/tcp/1"]).map(|p| Prefix::of(p.ip())),
             Ok(Prefix::V4([192, 0, 2]))

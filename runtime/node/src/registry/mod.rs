@@ -104,7 +104,7 @@ impl Keeping {
         let found = self.registry.search(query, now)?;
         if u32::try_from(found.len()).is_ok_and(|n| n < query.limit) {
             let keys = exact_keys(&query.text, &query.filters).into_iter().chain(word_keys(&query.text));
-            self.wanted.lock().unwrap_or_else(PoisonError::into_inner).want(keys, now);
+            self.wanted.lock().unwrap_or_else(PoisonError::into_inner).want(query.iss, keys, now);
         }
         Ok((found, epoch))
     }

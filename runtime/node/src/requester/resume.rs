@@ -152,8 +152,9 @@ impl Requester {
             Ok(_) => {
                 return Err(CallError::BadAnswer { provider, what: "another kind of message".to_owned() });
             }
-            // The peer was told to stop, and with it the action.
-            Err(source @ RequestError::TimedOut { .. }) if !leaves => {
+            // The peer was told to stop, and with it the action. Whether this request came to it or not, the call may have.
+            Err(RequestError::TimedOut { after, .. }) if !leaves => {
+                let source = RequestError::TimedOut { after, may_have_run: true };
                 return Err(CallError::Lost { provider, source });
             }
             Err(e) => return Ok(Resumed::Later(e.to_string(), None)),
@@ -174,10 +175,8 @@ impl Requester {
                 self.forget(invocation).await;
                 Err(CallError::Gone { provider, invocation })
             }
-            _ => {
-                self.forget(invocation).await;
-                Err(CallError::Refused { provider, refusal })
-            }
+            // It does not say what became of the call, which may have run: nobody else is asked.
+            _ => Err(CallError::Unanswered { provider, invocation, why: refusal.to_string() }),
         }
     }
 

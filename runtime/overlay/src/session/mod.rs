@@ -175,7 +175,8 @@ impl SessionHandle {
             let _slot = self.0.slots.acquire().await;
             let reply = sent.send(request, None)?;
             let answer = reply.await;
-            sent.id = None;
+            // Whatever the answer is, it was to the whole request.
+            (sent.id, sent.may_have_run) = (None, true);
             self.read(request.kind(), answer.unwrap_or_else(|_| Err(lost(&self.0)))?).await
         };
         let answer = tokio::time::timeout(deadline, answer).await;
@@ -201,7 +202,8 @@ impl SessionHandle {
                     answer = &mut reply => break answer,
                 }
             };
-            sent.id = None;
+            // Whatever the answer is, it was to the whole request.
+            (sent.id, sent.may_have_run) = (None, true);
             self.read(request.kind(), answer.unwrap_or_else(|_| Err(lost(&self.0)))?).await
         };
         let answer = tokio::time::timeout(deadline, answer).await;
@@ -278,8 +280,9 @@ impl Sent<'_> {
     fn cancel(&mut self) {
         if let Some(id) = self.id.take() {
             let mut inner = self.shared.lock();
+            // Of what a session that is over had sent, nobody knows any more.
+            self.may_have_run = inner.closed.is_some() || inner.core.cancel(id);
             if inner.closed.is_none() {
-                self.may_have_run = inner.core.cancel(id);
                 inner.write_now();
             }
         }
