@@ -3,7 +3,7 @@
 //! one; and what it leaves out is found out by comparing.
 
 use crate::{Found, Index, IndexLimits, LiveOffer, Record, Refused, Wanted, Why, order};
-use actum_model::{Descriptor, Did, Page, Query, ReleaseId, Signed};
+use actum_model::{Descriptor, Did, Offer, Page, Query, ReleaseId, Signed};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -136,16 +136,21 @@ impl Gathering {
         let (mut has, mut offers) = (BTreeSet::new(), Vec::new());
         let page = answer.page.payload();
         for offer in &page.offers {
-            match self.union.observe_offer(offer, now) {
-                Ok(_) => {
-                    has.extend(Signed::<Descriptor>::verify(&offer.descriptor).map(|d| what(d.payload())))
-                }
+            match self.take(offer, now) {
+                Ok(what) => has.extend([what]),
                 Err(why) => offers.push(why),
             }
         }
         let room = u32::try_from(page.offers.len()).is_ok_and(|n| n < answer.query.limit);
         self.pages.insert(answer.query.aud, (has, room));
         Taken { page: None, offers }
+    }
+
+    fn take(&mut self, offer: &Offer, now: u64) -> Result<What, Refused> {
+        let descriptor = Signed::<Descriptor>::verify(&offer.descriptor)?;
+        let (lease, what) = (Signed::verify(&offer.lease)?, what(descriptor.payload()));
+        self.union.observe_halves(descriptor, lease, now)?;
+        Ok(what)
     }
 
     /// How many indexes answered.

@@ -124,6 +124,16 @@ impl Index {
     pub fn observe_offer(&mut self, offer: &Offer, now: u64) -> Result<Observed, Refused> {
         let descriptor = Signed::<Descriptor>::verify(&offer.descriptor)?;
         let lease = Signed::<Lease>::verify(&offer.lease)?;
+        self.observe_halves(descriptor, lease, now)
+    }
+
+    /// The same, of halves that were verified.
+    pub(crate) fn observe_halves(
+        &mut self,
+        descriptor: Signed<Descriptor>,
+        lease: Signed<Lease>,
+        now: u64,
+    ) -> Result<Observed, Refused> {
         let (d, l) = (descriptor.payload(), lease.payload());
         if d.iss != l.iss {
             return Err(Refused::TwoProviders { descriptor: d.iss, lease: l.iss });

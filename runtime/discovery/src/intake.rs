@@ -84,7 +84,7 @@ impl Intake {
 
     /// As [`charge_peer`](Self::charge_peer), and as much to its prefix: where requests are cheap and a new key is too.
     pub fn charge(&mut self, peer: Did, ip: IpAddr) {
-        self.by_peer.charge(peer, FAULT_COST);
+        self.charge_peer(peer);
         if let Some(prefix) = self.local.prefix(ip.to_canonical()) {
             self.by_prefix.charge(prefix, FAULT_COST);
         }

@@ -6,7 +6,7 @@ use crate::{
     home::Home,
     node::without_peer_id,
     plane::{Seeker, dialled, peer_of},
-    requester::{FIND_DEADLINE, Requester, addresses},
+    requester::{FIND_DEADLINE, Requester, addresses, standings},
 };
 use actum_discovery::{
     Answer, Found, Gathering, LiveOffer, Omission, REGISTRIES, Record, RegistryCandidate,
@@ -16,7 +16,6 @@ use actum_discovery::{
 use actum_model::{ComponentId, Did, Filters, Outcome, Page, Query, Receipt, Signed};
 use actum_overlay::{Request, Response};
 use actum_store::{Offence, StoreError};
-use actum_trust::Standings;
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde_bytes::ByteArray;
 use std::{
@@ -63,15 +62,12 @@ impl Records {
     }
 
     fn read(&self, provider: &Did) -> Result<Record, StoreError> {
-        let mut standings = Standings::new([self.home.did()]);
-        for verdict in self.home.store().verdicts_about(provider)? {
-            standings.count(&verdict);
-        }
+        let refuted = standings(&self.home, [provider])?.of(provider).diverged;
         let receipts = self.home.store().receipts(None, RECEIPTS_READ, Some(provider))?;
         let well =
             |r: &&Signed<Receipt>| matches!(r.payload().outcome, Outcome::Ok(_) | Outcome::GuestError(_));
         let good = receipts.iter().filter(well).count() as u64;
-        Ok(Record { good, refuted: standings.of(provider).diverged })
+        Ok(Record { good, refuted })
     }
 }
 

@@ -514,79 +514,76 @@ impl Handler for Answers {
         session: SessionHandle,
         progress: ProgressSender,
     ) -> BoxFuture<'static, Response> {
-        let service = self.0.clone();
-        Box::pin(async move {
-            let answer = match request {
-                Request::Call { invocation, proofs, args } => {
-                    let call = Call { invocation, proofs, args };
-                    let slot = Arc::new(Slot::default());
-                    let work = {
-                        let (session, slot) = (session.clone(), slot.clone());
-                        async move { service.provider.call(peer, call, &session, &progress, &slot).await }
-                    };
-                    return Lingering::new(Box::pin(work), session, slot).await;
+        let answer = self.0.clone().answer(peer, request, session, progress);
+        Box::pin(async move { answer.await.unwrap_or_else(Response::from) })
+    }
+}
+
+impl Service {
+    async fn answer(
+        self: Arc<Self>,
+        peer: Did,
+        request: Request,
+        session: SessionHandle,
+        progress: ProgressSender,
+    ) -> Result<Response, Refusal> {
+        let metered = || self.intakes.query(peer, self.seen_at(&peer));
+        match request {
+            Request::Call { invocation, proofs, args } => {
+                let call = Call { invocation, proofs, args };
+                let slot = Arc::new(Slot::default());
+                let work = {
+                    let (session, slot) = (session.clone(), slot.clone());
+                    async move { self.provider.call(peer, call, &session, &progress, &slot).await }
+                };
+                Ok(Lingering::new(Box::pin(work), session, slot).await)
+            }
+            Request::Resume { invocation, leaves } => {
+                metered()?;
+                self.provider.resume(peer, &invocation, leaves, &session, &progress).await
+            }
+            Request::Announce { lease, descriptors } => self.announced(peer, lease, descriptors).await,
+            Request::Find { query } => {
+                metered()?;
+                apart(move || self.find(peer, &query)).await
+            }
+            Request::Withdraw { tombstone } => apart(move || self.withdrawn(peer, &tombstone)).await,
+            Request::Reconcile { message } => {
+                let registry = self.registry.clone().ok_or_else(no_registry)?;
+                apart(move || registry.reconcile(peer, &message)).await
+            }
+            Request::Statements { ids } => {
+                let registry = self.registry.clone().ok_or_else(no_registry)?;
+                metered()?;
+                apart(move || Ok(registry.statements(&ids))).await
+            }
+            Request::Register { key, descriptor, lease, ticket } => {
+                let offer = Offer { descriptor: descriptor.into(), lease: lease.into() };
+                let ticket = ticket.map(|ticket| Ticket::from_bytes(ticket.into_array()));
+                // A registry's own ad has no descriptor.
+                let to_keep = self.registry.clone().filter(|_| !offer.descriptor.is_empty());
+                let to_keep = to_keep.map(|registry| (registry, offer.clone()));
+                let registration = Registration { key: Key::from_bytes(key.into_array()), offer, ticket };
+                let answer = self.plane.register(&session, self.seen_at(&peer), registration).await;
+                let placed = matches!(&answer, Response::Registered { placed: Placed::Confirmed { .. }, .. });
+                // A registry knows what it gives out as a registrar.
+                if let Some((registry, offer)) = to_keep.filter(|_| placed) {
+                    let observe = move || registry.observe(&offer.lease, &[offer.descriptor]);
+                    // What became of it shows in the registry.
+                    let _ = tokio::task::spawn_blocking(observe).await;
                 }
-                Request::Resume { invocation, leaves } => {
-                    match service.intakes.query(peer, service.seen_at(&peer)) {
-                        Ok(()) => {
-                            service.provider.resume(peer, &invocation, leaves, &session, &progress).await
-                        }
-                        Err(much) => Err(much),
-                    }
-                }
-                Request::Announce { lease, descriptors } => service.announced(peer, lease, descriptors).await,
-                Request::Find { query } => match service.intakes.query(peer, service.seen_at(&peer)) {
-                    Ok(()) => apart(move || service.find(peer, &query)).await,
-                    Err(much) => Err(much),
-                },
-                Request::Withdraw { tombstone } => apart(move || service.withdrawn(peer, &tombstone)).await,
-                Request::Reconcile { message } => match service.registry.clone() {
-                    Some(registry) => apart(move || registry.reconcile(peer, &message)).await,
-                    None => Err(no_registry()),
-                },
-                Request::Statements { ids } => match service.registry.clone() {
-                    Some(registry) => match service.intakes.query(peer, service.seen_at(&peer)) {
-                        Ok(()) => apart(move || Ok(registry.statements(&ids))).await,
-                        Err(much) => Err(much),
-                    },
-                    None => Err(no_registry()),
-                },
-                Request::Register { key, descriptor, lease, ticket } => {
-                    let offer = Offer { descriptor: descriptor.into(), lease: lease.into() };
-                    let ticket = ticket.map(|ticket| Ticket::from_bytes(ticket.into_array()));
-                    let from = service.seen_at(&peer);
-                    let key = Key::from_bytes(key.into_array());
-                    let registration = Registration { key, offer: offer.clone(), ticket };
-                    let answer = service.plane.register(&session, from, registration).await;
-                    // A registry knows what it gives out as a registrar. A registry's own ad has no descriptor.
-                    let placed =
-                        matches!(&answer, Response::Registered { placed: Placed::Confirmed { .. }, .. });
-                    if let Some(registry) = service.registry.clone()
-                        && placed
-                        && !offer.descriptor.is_empty()
-                    {
-                        let observe = move || registry.observe(&offer.lease, &[offer.descriptor]);
-                        // What became of it shows in the registry.
-                        let _ = tokio::task::spawn_blocking(observe).await;
-                    }
-                    return answer;
-                }
-                Request::Renew { lease } => Ok(service.plane.renew(peer, service.seen_at(&peer), &lease)),
-                Request::Ads { key } => {
-                    service.plane.ads(service.seen_at(&peer), &Key::from_bytes(key.into_array()))
-                }
-                Request::Notify { notices } => service.spread.hear(peer, notices).await,
-                Request::Notices { after } => service.spread.answer(peer, after).await,
-                Request::Release { id } => apart(move || content::release(&service.home, &id)).await,
-                Request::Manifest { component, manifest } => {
-                    content::manifest_of(service.home.clone(), component, manifest).await
-                }
-                Request::Chunk { component, index } => {
-                    content::chunk(service.home.clone(), component, index).await
-                }
-            };
-            answer.unwrap_or_else(Response::from)
-        })
+                Ok(answer)
+            }
+            Request::Renew { lease } => Ok(self.plane.renew(peer, self.seen_at(&peer), &lease)),
+            Request::Ads { key } => self.plane.ads(self.seen_at(&peer), &Key::from_bytes(key.into_array())),
+            Request::Notify { notices } => self.spread.hear(peer, notices).await,
+            Request::Notices { after } => self.spread.answer(peer, after).await,
+            Request::Release { id } => apart(move || content::release(&self.home, &id)).await,
+            Request::Manifest { component, manifest } => {
+                content::manifest_of(self.home.clone(), component, manifest).await
+            }
+            Request::Chunk { component, index } => content::chunk(self.home.clone(), component, index).await,
+        }
     }
 }
 
@@ -600,6 +597,11 @@ async fn apart(
 
 fn no_registry() -> Refusal {
     Refusal::new(RefusalCode::NotOffered, "this node is no registry")
+}
+
+/// Addresses as statements carry them, as they are dialled; what is no multiaddr is left out.
+pub(crate) fn multiaddrs(addrs: &[String]) -> Vec<Multiaddr> {
+    addrs.iter().filter_map(|a| a.parse().ok()).collect()
 }
 
 /// A multiaddr without its final peer id, as leases carry it. One through a relay keeps the relay's.

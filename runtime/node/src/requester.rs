@@ -12,6 +12,7 @@ use crate::{
     home::Home,
     invoke::{self, Choices},
     keeper::{Keeper, Keeping, Kept},
+    node::multiaddrs,
     wallet::{self, Calling},
 };
 use actum_discovery::{LiveOffer, advertise::LocalAddresses, agrees};
@@ -195,7 +196,8 @@ impl Requester {
         let not_found = || CallError::NotFound { target: target.to_owned() };
         // A person who names a provider gets it; otherwise its record decides.
         if filters.provider.is_none() {
-            let standings = self.standings(&found)?;
+            let providers: BTreeSet<Did> = found.iter().map(|f| f.offer.descriptor().payload().iss).collect();
+            let standings = standings(&self.home, &providers)?;
             let candidates = found.into_iter().map(|item| {
                 let d = item.offer.descriptor().payload();
                 Candidate { provider: d.iss, release: d.release, item }
@@ -212,17 +214,6 @@ impl Requester {
         found.retain(|f| Some(f.offer.descriptor().payload().release) == first);
         found.truncate(CANDIDATES);
         if found.is_empty() { Err(not_found()) } else { Ok(found) }
-    }
-
-    fn standings(&self, found: &[Found]) -> Result<Standings, CallError> {
-        let mut standings = Standings::new([self.home.did()]);
-        let providers: BTreeSet<Did> = found.iter().map(|f| f.offer.descriptor().payload().iss).collect();
-        for provider in providers {
-            for verdict in self.home.store().verdicts_about(&provider)? {
-                standings.count(&verdict);
-            }
-        }
-        Ok(standings)
     }
 
     async fn session(&self, found: &Found) -> Result<SessionHandle, ConnectError> {
@@ -491,6 +482,20 @@ impl Requester {
     }
 }
 
+/// What this home's own verdicts hold of providers.
+pub(crate) fn standings<'a>(
+    home: &Home,
+    providers: impl IntoIterator<Item = &'a Did>,
+) -> Result<Standings, StoreError> {
+    let mut standings = Standings::new([home.did()]);
+    for provider in providers {
+        for verdict in home.store().verdicts_about(provider)? {
+            standings.count(&verdict);
+        }
+    }
+    Ok(standings)
+}
+
 /// What a provider answered to an invocation.
 struct Answered {
     invocation: Signed<Invocation>,
@@ -502,7 +507,7 @@ struct Answered {
 
 /// Where an offer's provider says it can be reached.
 pub(crate) fn addresses(offer: &LiveOffer) -> Vec<Multiaddr> {
-    offer.lease().payload().addrs.iter().filter_map(|a| a.parse().ok()).collect()
+    multiaddrs(&offer.lease().payload().addrs)
 }
 
 /// Whether another grant may do where this one was refused so.

@@ -1,6 +1,7 @@
 //! Registries of the advertise plane.
 
 use super::Seeker;
+use crate::node::multiaddrs;
 use actum_discovery::{
     RegistryCandidate,
     advertise::{Ad, Key, Peer},
@@ -43,5 +44,5 @@ impl Seeker<'_> {
 
 /// Where a peer says it can be reached, as it is dialled.
 pub(crate) fn dialled(peer: &Peer) -> Vec<Multiaddr> {
-    peer.addrs().iter().filter_map(|a| a.parse().ok()).collect()
+    multiaddrs(peer.addrs())
 }

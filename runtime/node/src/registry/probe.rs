@@ -6,6 +6,7 @@ use crate::{
     clock,
     invoke::{self, Choices},
     node::Service,
+    requester::addresses,
     wallet::Calling,
 };
 use actum_discovery::{
@@ -14,7 +15,7 @@ use actum_discovery::{
     agrees,
 };
 use actum_model::{BlobId, Claim, Did, Example, Receipt, Release, Signed, id::sha256};
-use actum_overlay::{Multiaddr, Overlay, RefusalCode, Request, Response, SessionHandle, fetch_release};
+use actum_overlay::{Overlay, RefusalCode, Request, Response, SessionHandle, fetch_release};
 use actum_registry::{Probe, ip_of};
 use actum_trust::{Asked, consistency};
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -88,9 +89,8 @@ async fn probe_one(service: &Service, keeping: &Arc<Keeping>, overlay: &Overlay,
 }
 
 async fn probe(service: &Service, overlay: &Overlay, offer: &LiveOffer) -> Result<Probe, String> {
-    let (d, lease) = (offer.descriptor().payload(), offer.lease().payload());
-    let addresses: Vec<Multiaddr> = lease.addrs.iter().filter_map(|a| a.parse().ok()).collect();
-    let session = overlay.connect_named(&d.iss, &addresses).await.map_err(|e| e.to_string())?;
+    let d = offer.descriptor().payload();
+    let session = overlay.connect_named(&d.iss, &addresses(offer)).await.map_err(|e| e.to_string())?;
     let release = match service.home.store().release(&d.release).map_err(|e| e.to_string())? {
         Some(release) => release,
         None => fetch_release(&session, d.release).await.map_err(|e| e.to_string())?,

@@ -2,7 +2,7 @@
 //! and asks nobody else unless that provider says that it never admitted the call.
 
 use super::{Answered, CallProgress, Called, Requester};
-use crate::{clock, failure::CallError, wallet::Calling};
+use crate::{clock, failure::CallError, node::multiaddrs, wallet::Calling};
 use actum_model::{Claim, Did, Invocation, InvocationId, Release, RunArgs, Signed, ucan::Proof};
 use actum_overlay::{
     ConnectError, Event, Multiaddr, Refusal, RefusalCode, Request, RequestError, Response, SessionHandle,
@@ -242,7 +242,7 @@ impl Requester {
         };
         let proofs = said.prf.iter().map(proof).collect::<Result<Vec<_>, _>>()?;
         let provider = said.aud.ok_or_else(nothing)?;
-        let addresses: Vec<_> = addrs.iter().filter_map(|a| a.parse().ok()).collect();
+        let addresses = multiaddrs(&addrs);
         let sent = Sent { invocation: &invocation, provider, addresses: &addresses };
         progress(CallProgress::Resuming { provider });
         let until = Instant::now() + deadline;

@@ -56,6 +56,14 @@ fn honest(there: &Keeping, request: &Request) -> Response {
     }
 }
 
+/// An answer, or none for ever.
+async fn or_never(answer: Option<Response>) -> Result<Response, String> {
+    match answer {
+        Some(answer) => Ok(answer),
+        None => std::future::pending().await,
+    }
+}
+
 fn now(answer: Response) -> Ready<Result<Response, String>> {
     ready(Ok(answer))
 }
@@ -121,12 +129,7 @@ async fn one_that_never_ends_naming_is_waited_for_no_longer_than_a_minute() {
         }
         let silent = messages.get() > 1 && matches!(request, Request::Reconcile { .. });
         let answer = (!silent).then(|| honest(&there, &request));
-        async move {
-            match answer {
-                Some(answer) => Ok::<_, String>(answer),
-                None => std::future::pending().await,
-            }
-        }
+        or_never(answer)
     };
     let began = Instant::now();
     let ran = with(&here, began, NEWS, &ask).await;
@@ -144,12 +147,7 @@ async fn one_that_never_ends_sending_is_waited_for_no_longer_than_two() {
             fetched.set(fetched.get() + 1);
         }
         let answer = (fetched.get() < 2).then(|| honest(&there, &request));
-        async move {
-            match answer {
-                Some(answer) => Ok::<_, String>(answer),
-                None => std::future::pending().await,
-            }
-        }
+        or_never(answer)
     };
     let began = Instant::now();
     let ran = with(&here, began, NEWS, &ask).await;
