@@ -292,7 +292,8 @@ fn after_a_partition_heals_both_sides_see_each_other() {
         has("left-user", "markdown", at_left)
             && has("left-user", "text-diff", at_left)
             && has("right-user", "text-stats", at_right)
+            // Found may still be what was known before; the withdrawal that came with the restart arrives apart.
+            && compare("left-user", at_left).code == 0
     });
     println!("{} s after the partition healed", took.as_secs());
-    compare("left-user", at_left).exits(0);
 }

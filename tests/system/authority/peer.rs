@@ -14,7 +14,10 @@ use actum_overlay::{
     BoxFuture, Handler, Notice, Overlay, OverlayConfig, ProgressSender, Refusal, Request, RequestError,
     Response, SessionHandle,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 /// How long a node may take over anything asked here.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -160,6 +163,9 @@ impl Wire {
     }
 }
 
+/// When every delegation of a run expires. Read once: a link made a second after the one above it would widen it.
+static EXPIRES: LazyLock<u64> = LazyLock::new(|| clock::now_secs() + 3_600);
+
 /// A delegation of `/actum/run`, of everything, for an hour.
 pub(super) fn delegation(from: &SecretKey, to: Did, sub: Option<Did>) -> Delegation {
     Delegation {
@@ -171,7 +177,7 @@ pub(super) fn delegation(from: &SecretKey, to: Did, sub: Option<Did>) -> Delegat
         nonce: clock::random::<12>().to_vec().into(),
         meta: None,
         nbf: None,
-        exp: Some(clock::now_secs() + 3_600),
+        exp: Some(*EXPIRES),
     }
 }
 
