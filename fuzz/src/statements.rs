@@ -4,8 +4,8 @@ use actum_model::bundle::Bundle;
 use actum_model::receipt::Stdio;
 use actum_model::ucan::{Args, Budget, Policy, container};
 use actum_model::{
-    Delegation, Descriptor, EnvelopeError, Invocation, Journal, Lease, Page, Profile, Query, Receipt,
-    Release, Rotation, SecretKey, Signed, Statement, Verdict, WitType, codec,
+    Attestation, Delegation, Descriptor, EnvelopeError, FraudProof, Invocation, Journal, Lease, Page,
+    Profile, Query, Receipt, Release, Rotation, SecretKey, Signed, Statement, Verdict, WitType, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -64,7 +64,13 @@ pub(crate) fn decode(data: &[u8]) {
         assert_eq!(container::read(&again).unwrap().len(), tokens.len(), "a container read, written");
         let _ = container::read_chain(data);
     }
+    if let Ok(attestation) = Attestation::read(data) {
+        assert_eq!(attestation.bytes(), data, "an attestation read, written");
+    }
     if let Ok(bundle) = Bundle::from_bytes(data) {
         assert_eq!(bundle.to_bytes(), data, "a bundle read, written");
+    }
+    if let Ok(proof) = FraudProof::from_bytes(data) {
+        assert_eq!(proof.to_bytes(true), data, "a fraud proof read, written");
     }
 }

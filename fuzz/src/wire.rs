@@ -3,16 +3,22 @@
 use actum_model::codec;
 use actum_overlay::{Event, Request, RequestKind, Response, fuzzing};
 
-const KINDS: [RequestKind; 9] = [
+const KINDS: [RequestKind; 15] = [
     RequestKind::Announce,
     RequestKind::Find,
     RequestKind::Call,
     RequestKind::Resume,
     RequestKind::Notify,
     RequestKind::Notices,
+    RequestKind::Verdicts,
+    RequestKind::Accuse,
+    RequestKind::Proof,
+    RequestKind::Accusations,
     RequestKind::Release,
     RequestKind::Manifest,
     RequestKind::Chunk,
+    RequestKind::Balance,
+    RequestKind::Entries,
 ];
 
 /// Any bytes, as each message: what decodes is within its size and encodes to the same bytes.

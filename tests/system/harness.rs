@@ -148,8 +148,13 @@ impl Stage {
 
     /// Starts a node and waits until it is ready.
     pub(crate) fn node(&self, home: &str, args: &[&str]) -> Node {
+        self.start_as(home, &[&["node"], args].concat())
+    }
+
+    /// Starts what runs as a node does, such as the demo's liar, and waits until it is ready.
+    pub(crate) fn start_as(&self, home: &str, args: &[&str]) -> Node {
         let mut command = self.command(home);
-        command.args(["--format", "json", "node"]).args(args);
+        command.args(["--format", "json"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("actum starts");
         let mut events = BufReader::new(child.stdout.take().expect("a pipe"));

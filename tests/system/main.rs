@@ -12,13 +12,19 @@
 mod harness;
 
 mod any_component;
+#[cfg(target_os = "linux")]
+mod attested;
 mod audit;
+mod audit_many;
 mod authority;
+mod balance;
 mod cache;
 mod call;
 mod capabilities;
 mod demo;
 mod discovery;
+mod flow;
+mod fraud;
 mod grants;
 mod guests;
 mod host;
@@ -30,4 +36,5 @@ mod network;
 mod publish;
 mod readme;
 mod real_world;
+mod risk;
 mod strangers;

@@ -96,6 +96,7 @@ fn the_command_reference_is_what_help_prints() {
         &["receipt", "show"],
         &["receipt", "export"],
         &["replay"],
+        &["audit"],
         &["grant"],
         &["grant", "new"],
         &["grant", "narrow"],

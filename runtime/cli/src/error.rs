@@ -1,10 +1,13 @@
 //! What went wrong, on which object, because of what, and what to do next: decided in this one place.
 
 use crate::output::{Format, clean, json_line, talk};
-use actum_model::key::KeyError;
+use actum_model::{Outcome, key::KeyError};
 use actum_node::{
     ConfigError, HomeError, RefusalCode,
     audit::AuditError,
+    balances::BalancesError,
+    flow::{PlanError, RecordError, StepError},
+    fraud::ProofError,
     grants::GrantError,
     invoke::ArgsError,
     manifest::ManifestError,
@@ -104,6 +107,17 @@ impl CliError {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same failure, of a part of what was done.
+    pub(crate) fn of_part(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
+        self
+    }
+
+    /// What failed and because of what, on one line.
+    pub(crate) fn words(&self) -> String {
+        std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
     }
 
     /// Prints to stderr, in the form asked for.
@@ -299,6 +313,8 @@ impl From<NodeError> for CliError {
             NodeError::Offer(e) => e.into(),
             e => match &e {
                 NodeError::BadAddress { .. } | NodeError::Limit { .. } => Self::of(Kind::Config, &e),
+                NodeError::Attest(_) => Self::of(Kind::Config, &e)
+                    .hint("`tpm2_readpublic -c <ak_context> -T <tcti>` shows what the TPM says; `attest` in config.toml"),
                 NodeError::Duplicate { .. } => Self::of(Kind::Config, &e).hint("offer it once"),
                 NodeError::AlreadyRunning => {
                     Self::of(Kind::Config, &e).hint("stop it, or use another home with --home")
@@ -361,6 +377,14 @@ impl From<CallError> for CliError {
                 CallError::NotFound { .. } => Self::of(Kind::NotFound, &e)
                     .hint("`actum find` with other words, or another peer with --peer; `actum run` for what is here"),
                 CallError::Inconsistent { .. } | CallError::Untrue { .. } => Self::of(Kind::Verification, &e),
+                CallError::Lied { receipt, .. } => Self::of(Kind::Verification, &e).hint(format!(
+                    "`actum receipt export {receipt} --proof -o proof.car` makes a file that proves it to anybody"
+                )),
+                CallError::Unverified { .. } => Self::of(Kind::Verification, &e)
+                    .hint("a lower --risk takes answers that were not checked; --explain says what is checked"),
+                CallError::Excluded { provider, .. } => Self::of(Kind::Verification, &e)
+                    .hint(format!("`actum peers show {provider}` says what it did; --provider asks it all the same")),
+                CallError::Risk(_) => Self::of(Kind::Usage, &e).hint("levels stand in config.toml, under [risk.level]"),
                 CallError::Refused { refusal, .. } if e.is_denial() => Self::of(Kind::Denied, &e).hint(denied(refusal.code)),
                 CallError::TooMuch { .. } => Self::of(Kind::Usage, &e).hint("ask for fewer permissions"),
                 CallError::Refused { .. } if e.is_exhaustion().is_some() => {
@@ -429,6 +453,59 @@ impl From<GrantError> for CliError {
     }
 }
 
+impl From<PlanError> for CliError {
+    fn from(e: PlanError) -> Self {
+        match &e {
+            PlanError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::of(Kind::NotFound, &e)
+            }
+            _ => Self::of(Kind::Usage, &e)
+                .hint("nothing was sent; `actum flow check <plan>` looks at a plan alone"),
+        }
+    }
+}
+
+impl From<StepError> for CliError {
+    fn from(e: StepError) -> Self {
+        match e {
+            StepError::Call(e) => e.into(),
+            StepError::Args(e) => e.into(),
+            StepError::Audit(e) => e.into(),
+            StepError::Store(e) => e.into(),
+            e => match &e {
+                StepError::Missing(_) | StepError::Grants(_) => Self::of(Kind::Usage, &e),
+                StepError::Outcome { outcome: Outcome::Denied(_) | Outcome::Withdrawn(_), .. } => {
+                    Self::of(Kind::Denied, &e)
+                }
+                StepError::Outcome { receipt, .. } => {
+                    let hint = format!("`actum receipt show {receipt}` shows it all");
+                    Self::of(Kind::Guest, &e).hint(hint)
+                }
+                StepError::Output(_) | StepError::Unchecked { .. } => Self::of(Kind::Verification, &e),
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
+impl From<RecordError> for CliError {
+    fn from(e: RecordError) -> Self {
+        match e {
+            RecordError::Home(e) => e.into(),
+            e => match &e {
+                RecordError::Step { source: AuditError::MissingComponent { .. }, .. } => {
+                    Self::of(Kind::NotFound, &e)
+                        .hint("the same command again, with the provider reachable, fetches it")
+                }
+                RecordError::TooLarge { .. } => Self::of(Kind::Usage, &e)
+                    .hint("`actum receipt export` writes a file of each step's receipt"),
+                RecordError::Wiring(_) => Self::of(Kind::Verification, &e),
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
 impl From<AuditError> for CliError {
     fn from(e: AuditError) -> Self {
         match e {
@@ -440,8 +517,48 @@ impl From<AuditError> for CliError {
                 AuditError::Ambiguous { .. } => Self::of(Kind::Usage, &e),
                 AuditError::MissingComponent { .. } => Self::of(Kind::NotFound, &e)
                     .hint("the provider has it: call it again with the peer reachable"),
-                AuditError::Bundle { .. } | AuditError::Evidence(_) => Self::of(Kind::Verification, &e),
+                AuditError::Bundle { .. } | AuditError::Archive { .. } | AuditError::Evidence(_) => {
+                    Self::of(Kind::Verification, &e)
+                }
+                AuditError::Several { .. } => {
+                    Self::of(Kind::Usage, &e).hint("`actum audit <file>` verifies all of it")
+                }
                 AuditError::Io { .. } => Self::of(Kind::Usage, &e),
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
+impl From<ProofError> for CliError {
+    fn from(e: ProofError) -> Self {
+        match e {
+            ProofError::Audit(e) => e.into(),
+            e => match &e {
+                ProofError::NotShown { receipt } => Self::of(Kind::NotFound, &e)
+                    .hint(format!("`actum replay {receipt}` tells whether it is true")),
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
+impl From<BalancesError> for CliError {
+    fn from(e: BalancesError) -> Self {
+        match e {
+            BalancesError::Home(e) => e.into(),
+            BalancesError::Audit(e) => e.into(),
+            e => match &e {
+                BalancesError::Nothing { .. } => Self::of(Kind::NotFound, &e)
+                    .hint("`actum peers balance` lists those with whom there are receipts"),
+                BalancesError::Connect { .. } | BalancesError::Request { .. } => Self::of(Kind::Network, &e)
+                    .hint("--peer <address> says where it is; --offline shows what is known here"),
+                BalancesError::Refused { .. } => Self::of(Kind::Network, &e),
+                BalancesError::BadAnswer { .. }
+                | BalancesError::Compare(_)
+                | BalancesError::File { .. }
+                | BalancesError::Unproven(_) => Self::of(Kind::Verification, &e),
+                BalancesError::Io { .. } => Self::of(Kind::Usage, &e),
                 _ => Self::of(Kind::Internal, &e),
             },
         }

@@ -2,12 +2,13 @@
 
 use crate::error::{CliError, Kind};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -139,6 +140,40 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// Several spinners on stderr, a line for each thing that is under way: drawn only on a terminal, gone when dropped.
+#[derive(Default)]
+pub(crate) struct Board {
+    all: MultiProgress,
+    lines: Mutex<BTreeMap<String, Progress>>,
+}
+
+impl Board {
+    /// What is to be said of one of them; it has a line from now on.
+    pub(crate) fn say(&self, name: &str, message: &str) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = format!("{name}: {message}");
+        match lines.get(name) {
+            Some(line) => line.say(message),
+            None => {
+                let line = Progress::start(message);
+                self.all.add(line.0.clone());
+                lines.insert(name.to_owned(), line);
+            }
+        }
+    }
+
+    /// One of them is over: its line goes, and this is said of it for good.
+    pub(crate) fn end(&self, name: &str, message: &str) {
+        drop(self.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(name));
+        self.talk(format!("{name}: {}", clean(message)));
+    }
+
+    /// A line of talk without the spinners in its way.
+    pub(crate) fn talk(&self, text: impl AsRef<str>) {
+        self.all.suspend(|| talk(text));
     }
 }
 

@@ -176,3 +176,7 @@ id!(
     /// A signed [`crate::Verdict`], signature included.
     VerdictId, DAG_CBOR
 );
+id!(
+    /// A plan run with certain inputs, whoever runs it: the pair of their ids.
+    FlowId, DAG_CBOR
+);

@@ -6,11 +6,16 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod archive;
+pub mod attestation;
+pub mod balance;
 pub mod bundle;
 pub mod codec;
 pub mod descriptor;
 pub mod envelope;
 pub mod explain;
+pub mod flow;
+pub mod fraud;
 pub mod grant;
 pub mod id;
 pub mod journal;
@@ -36,13 +41,17 @@ pub mod value;
 pub mod verdict;
 
 pub use action::{Action, Authority};
+pub use attestation::{Attestation, Tpm2Quote};
+pub use balance::Balance;
 pub use codec::DecodeError;
 pub use descriptor::{Descriptor, Lease, Region, Tier, Tombstone};
 pub use envelope::{EnvelopeError, Signed, Statement};
+pub use flow::{FlowBundle, FlowRecord};
+pub use fraud::FraudProof;
 pub use grant::Terms;
 pub use id::{
-    ActionId, BlobId, ComponentId, DelegationId, DescriptorId, InvocationId, JournalId, LeaseId, ProfileId,
-    ReceiptId, ReleaseId, RotationId, VerdictId,
+    ActionId, BlobId, ComponentId, DelegationId, DescriptorId, FlowId, InvocationId, JournalId, LeaseId,
+    ProfileId, ReceiptId, ReleaseId, RotationId, VerdictId,
 };
 pub use journal::{Bodies, Body, Journal, JournalEntry};
 pub use key::{Did, SecretKey};

@@ -184,6 +184,7 @@ fn message_sizes(called: &Called, args: &[u8]) -> (usize, usize) {
         journal: Journal::default().bytes(),
         bodies: vec![],
         stdio: None,
+        attestation: None,
     });
     (up.len(), down.len())
 }

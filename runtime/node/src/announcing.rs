@@ -266,10 +266,13 @@ impl Service {
             let peer = overlay.connect(address).await.map_err(|e| e.to_string())?;
             self.home.store().put_peer(address, &peer, clock::now_secs()).map_err(|e| e.to_string())?;
             self.tell(overlay, &peer).await?;
-            let (spread, overlay) = (self.spread.clone(), overlay.clone());
+            let (spread, accusing, overlay) = (self.spread.clone(), self.accusing.clone(), overlay.clone());
             tokio::spawn(async move {
                 if let Err(why) = spread.exchange(&overlay, peer).await {
                     tracing::debug!(%peer, why, "notices were not exchanged to the end");
+                }
+                if let Err(why) = accusing.exchange(&overlay, peer).await {
+                    tracing::debug!(%peer, why, "accusations were not exchanged to the end");
                 }
             });
             Ok(peer)

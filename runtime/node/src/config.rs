@@ -1,8 +1,9 @@
 //! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
 
-use crate::quota::QuotaConfig;
+use crate::{attest::AttestConfig, quota::QuotaConfig};
 use actum_model::{Did, Granted, Limits, Region};
 use actum_overlay::{Multiaddr, OverlayConfig, RawProtocol};
+use actum_trust::{Giving, RiskPolicy};
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{
     fs,
@@ -67,6 +68,12 @@ pub struct Config {
     pub clock_skew_seconds: ClockSkew,
     /// What one requester, and all together, may use.
     pub quota: QuotaConfig,
+    /// Who is served first where not everybody can be.
+    pub giving: Giving,
+    /// How much is checked of what others do for this home, by what it is. Default: as `docs/trust.md` has it.
+    pub risk: RiskPolicy,
+    /// Whether receipts made here are attested, and whose attestations are worth something here.
+    pub attest: AttestConfig,
 }
 
 /// Seconds by which clocks may differ.
@@ -114,6 +121,9 @@ impl Default for Config {
             deny: Vec::new(),
             clock_skew_seconds: ClockSkew::default(),
             quota: QuotaConfig::default(),
+            giving: Giving::default(),
+            risk: RiskPolicy::default(),
+            attest: AttestConfig::default(),
         }
     }
 }

@@ -2,13 +2,10 @@
 
 use actum_model::{Did, FunctionName, Outcome, ReceiptId};
 use actum_overlay::Refusal;
+use actum_store::ProofState;
 use std::fmt;
 
 /// What a node did, for its log.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an execution is what almost every event is; boxing it would cost each one"
-)]
 #[derive(Clone, Debug)]
 pub enum NodeEvent {
     /// An admitted action begins to run.
@@ -45,6 +42,28 @@ pub enum NodeEvent {
         /// Offers now indexed.
         accepted: u32,
     },
+    /// A peer accused a provider of a lie, and its proof was judged here.
+    Accused {
+        /// The peer that accused.
+        from: Did,
+        /// Whom.
+        provider: Did,
+        /// The receipt that was run again.
+        receipt: ReceiptId,
+        /// What came of it.
+        state: ProofState,
+    },
+    /// A peer accused a provider of a lie with what is no proof of it.
+    WrongProof {
+        /// The peer that accused.
+        from: Did,
+        /// Whom.
+        provider: Did,
+        /// The receipt that it was to be about.
+        receipt: ReceiptId,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A bootstrap peer took our announcement.
     Joined {
         /// The peer.
@@ -77,6 +96,14 @@ impl NodeEvent {
             Self::Announced { provider, accepted } => serde_json::json!({
                 "event": "announced", "provider": provider.to_string(), "accepted": accepted,
             }),
+            Self::Accused { from, provider, receipt, state } => serde_json::json!({
+                "event": "accused", "from": from.to_string(), "provider": provider.to_string(),
+                "receipt": receipt.to_string(), "state": state.name(),
+            }),
+            Self::WrongProof { from, provider, receipt, why } => serde_json::json!({
+                "event": "wrong-proof", "from": from.to_string(), "provider": provider.to_string(),
+                "receipt": receipt.to_string(), "why": why,
+            }),
             Self::Joined { peer } => serde_json::json!({"event": "joined", "peer": peer.to_string()}),
             Self::Unreachable { address, why } => {
                 serde_json::json!({"event": "unreachable", "address": address, "why": why})
@@ -96,6 +123,15 @@ impl fmt::Display for NodeEvent {
             }
             Self::Refused { requester, refusal } => write!(f, "refused {}: {refusal}", requester.short()),
             Self::Announced { provider, accepted } => write!(f, "{} offers {accepted}", provider.short()),
+            Self::Accused { from, provider, receipt, state } => write!(
+                f,
+                "{} accused {} of a lie: {state} by running receipt {receipt} again",
+                from.short(),
+                provider.short()
+            ),
+            Self::WrongProof { from, provider, why, .. } => {
+                write!(f, "{} accused {} with what is no proof: {why}", from.short(), provider.short())
+            }
             Self::Joined { peer } => write!(f, "announced to {}", peer.short()),
             Self::Unreachable { address, why } => write!(f, "cannot reach {address}: {why}"),
         }

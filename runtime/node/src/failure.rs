@@ -1,10 +1,10 @@
 //! Why finding and calling fail, each remedy its own variant.
 
 use crate::{home::HomeError, invoke::ArgsError};
-use actum_model::{Did, InvocationId, ReleaseId, release::FunctionLookupError};
-use actum_overlay::{OverlayError, Refusal, RefusalCode, RequestError};
+use actum_model::{Did, InvocationId, Judgement, ReceiptId, ReleaseId, release::FunctionLookupError};
+use actum_overlay::{ConnectError, OverlayError, Refusal, RefusalCode, RequestError};
 use actum_store::StoreError;
-use actum_trust::Inconsistency;
+use actum_trust::{Inconsistency, UnknownLevel};
 
 /// Why nothing could be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,44 @@ pub enum CallError {
         /// What is wrong.
         what: String,
     },
+    /// A candidate could not be reached.
+    #[error("{provider} could not be reached")]
+    Connect {
+        /// The provider.
+        provider: Did,
+        /// What happened.
+        source: ConnectError,
+    },
+    /// The provider's answer, or one of its answers to canaries, is not what the component does: the receipt proves it to
+    /// anybody. Nothing of it was taken.
+    #[error("{provider} lied: its receipt {receipt} {judgement}")]
+    Lied {
+        /// The provider.
+        provider: Did,
+        /// The receipt.
+        receipt: ReceiptId,
+        /// Where re-execution differs.
+        judgement: Box<Judgement>,
+    },
+    /// The level of risk wants the answer checked before it is believed, and it could not be.
+    #[error("the answer of {provider} could not be verified: {why}")]
+    Unverified {
+        /// The provider.
+        provider: Did,
+        /// Why.
+        why: String,
+    },
+    /// Everybody who offers it was left out for what they did.
+    #[error("nobody is left to ask: {provider} was left out: {why}")]
+    Excluded {
+        /// The first of them.
+        provider: Did,
+        /// What it did.
+        why: String,
+    },
+    /// No such level of risk.
+    #[error(transparent)]
+    Risk(#[from] UnknownLevel),
     /// The home failed.
     #[error(transparent)]
     Home(#[from] HomeError),

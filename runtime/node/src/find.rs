@@ -6,7 +6,8 @@ use crate::{
     home::Home,
     node::without_peer_id,
     plane::{Seeker, dialled, peer_of},
-    requester::{FIND_DEADLINE, Requester, addresses, standings},
+    records,
+    requester::{FIND_DEADLINE, Requester, addresses},
 };
 use actum_discovery::{
     Answer, Found, Gathering, LiveOffer, Omission, REGISTRIES, Record, RegistryCandidate,
@@ -62,7 +63,7 @@ impl Records {
     }
 
     fn read(&self, provider: &Did) -> Result<Record, StoreError> {
-        let refuted = standings(&self.home, [provider])?.of(provider).diverged;
+        let refuted = records::refuted(&self.home, provider)?;
         let receipts = self.home.store().receipts(None, RECEIPTS_READ, Some(provider))?;
         let well =
             |r: &&Signed<Receipt>| matches!(r.payload().outcome, Outcome::Ok(_) | Outcome::GuestError(_));

@@ -6,6 +6,8 @@
 //! config.toml    what `actum node` offers and to whom (optional)
 //! store/         blobs, components, receipts, names (see actum-store)
 //! cache/         compiled components, safe to delete
+//! sampling.key   the secret by which receipts are drawn for replay, readable by its owner only; safe to delete
+//! attest/        what the TPM's programs write while they attest; safe to delete
 //! cache.key      the secret that makes what lies in cache/ believable, readable by its owner only; safe to delete
 //! node.lock      held by the home's running node
 //! key.lock       held while the key is changed
@@ -260,9 +262,15 @@ impl Home {
         self.sandbox_from(SandboxConfig { engine, ..SandboxConfig::default() })
     }
 
+    /// The secret by which receipts are drawn for replay: whoever has it knows which of their lies would be found.
+    pub(crate) fn sampling_secret(&self) -> Result<[u8; 32], HomeError> {
+        open_secret(&self.root.join("sampling.key"))
+    }
+
     /// A sandbox as configured, with this home's compile cache.
     pub(crate) fn sandbox_from(&self, config: SandboxConfig) -> Result<Sandbox, HomeError> {
-        let cache = CompileCache::new(self.root.join("cache"), open_cache_key(&self.root.join("cache.key"))?);
+        let secret = open_secret(&self.root.join("cache.key"))?;
+        let cache = CompileCache::new(self.root.join("cache"), CacheKey::from(secret));
         Ok(Sandbox::new(SandboxConfig { cache: Some(cache), ..config })?)
     }
 }
@@ -290,12 +298,12 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), HomeError> {
     builder.create(path).map_err(io_error(path))
 }
 
-/// Reads the secret of the compile cache, or makes one. One that others could have read, or that is none, is replaced:
-/// nothing is lost by it but the time to compile again.
-fn open_cache_key(path: &Path) -> Result<CacheKey, HomeError> {
+/// Reads a secret that nothing depends on for long, or makes one. One that others could have read, or that is none, is
+/// replaced: of the compile cache's, nothing is lost by it but the time to compile again.
+fn open_secret(path: &Path) -> Result<[u8; 32], HomeError> {
     for _ in 0..2 {
         match fs::read(path).map(<[u8; 32]>::try_from) {
-            Ok(Ok(secret)) if mode(path)? & 0o077 == 0 => return Ok(CacheKey::from(secret)),
+            Ok(Ok(secret)) if mode(path)? & 0o077 == 0 => return Ok(secret),
             Ok(_) => fs::remove_file(path).map_err(io_error(path))?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io_error(path)(e)),

@@ -2,6 +2,7 @@
 //!
 //! - [`Home`]: one user's key, store and sandbox. [`keyring`]: what becomes of the key.
 //! - [`publish::publish`], [`run::run`], [`audit`]: what needs no network.
+//! - [`flow`]: several actions as one plan.
 //! - [`grants::Grants`]: what others may do here, and what this home may do elsewhere.
 //! - [`host::NodeHost`]: the real world behind what an action is granted.
 //! - [`node::Node`]: hosts. [`requester::Requester`]: finds and calls.
@@ -12,8 +13,11 @@
 #![forbid(unsafe_code)]
 
 mod announcing;
+pub mod attest;
 pub mod audit;
+mod auditor;
 pub mod authority;
+pub mod balances;
 pub mod clock;
 pub mod config;
 mod content;
@@ -21,6 +25,8 @@ pub mod events;
 mod failure;
 mod find;
 mod flights;
+pub mod flow;
+pub mod fraud;
 pub mod grants;
 pub mod home;
 pub mod host;
@@ -36,6 +42,7 @@ mod plane;
 pub mod provider;
 pub mod publish;
 pub mod quota;
+pub mod records;
 pub mod registry;
 pub mod requester;
 pub mod resolve;
@@ -43,6 +50,7 @@ pub mod run;
 mod spread;
 pub mod status;
 pub mod tree;
+mod turns;
 mod wallet;
 
 pub use actum_overlay::{Notice, RefusalCode};

@@ -2,18 +2,22 @@
 
 use crate::{
     announcing::{Announcing, refresh},
+    attest::AttestError,
+    auditor,
     authority::Gate,
-    clock,
+    balances, clock,
     config::{Config, OfferConfig},
     content::{self, Source},
     events::NodeEvent,
     flights::{Lingering, Slot},
+    fraud::Accusing,
     home::{Home, HomeError},
     intakes::Intakes,
     keeper::Keeping,
     plane::Plane,
     provider::{Call, CancelToken, Executor, Honest, LiveOffer, Provider, ProviderConfig, Unusable},
     registry::{self, RegistryStartError},
+    requester,
     resolve::{self, ResolveError},
     spread::Spread,
 };
@@ -23,8 +27,8 @@ use actum_discovery::{
 };
 use actum_model::{Did, Lease, Offer, Page, Query, Region, Release, ReleaseId, Signed};
 use actum_overlay::{
-    BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, Placed, ProgressSender, RawProtocol,
-    Refusal, RefusalCode, Request, Response, SessionHandle,
+    Accusation, BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, Placed, ProgressSender,
+    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle,
 };
 use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
 use actum_store::StoreError;
@@ -98,6 +102,9 @@ pub enum NodeError {
     /// The network could not be set up.
     #[error("the network could not be set up")]
     Overlay(#[from] OverlayError),
+    /// Its platform cannot attest receipts.
+    #[error("receipts cannot be attested")]
+    Attest(#[from] AttestError),
     /// It cannot be a registry.
     #[error("the registry cannot be opened")]
     Registry(#[from] RegistryStartError),
@@ -116,6 +123,7 @@ pub enum NodeError {
 pub(crate) struct Service {
     pub(crate) home: Arc<Home>,
     pub(crate) spread: Arc<Spread>,
+    pub(crate) accusing: Arc<Accusing>,
     pub(crate) plane: Arc<Plane>,
     pub(crate) intakes: Intakes,
     /// Set once it has started.
@@ -140,8 +148,10 @@ pub struct Node {
     drain: Duration,
     refresher: JoinHandle<()>,
     spreader: JoinHandle<()>,
+    accusing: JoinHandle<()>,
     advertising: JoinHandle<()>,
     standing: JoinHandle<()>,
+    auditing: JoinHandle<()>,
     registering: Option<JoinHandle<()>>,
     keeping: Keeping,
     /// Held for as long as the node runs: two nodes of one home would speak over each other with one key.
@@ -181,6 +191,9 @@ impl Node {
         if let Some((limit, asked, ceiling)) = config.limits.exceeds(&sandbox.ceiling()) {
             return Err(NodeError::Limit { limit, asked, ceiling });
         }
+        let (attest, at) = (config.attest.clone(), home.clone());
+        // The task does not panic and is not aborted, so it gives its result.
+        let attester = tokio::task::spawn_blocking(move || attest.attester(&at)).await.unwrap_or(Ok(None))?;
         let (events, _) = broadcast::channel(EVENTS);
         let gate = Arc::new(Gate::new(home.clone(), &config)?);
         let (provider, keeping) = Provider::new(
@@ -192,7 +205,9 @@ impl Node {
                 limits: config.limits.clone(),
                 parallel,
                 queue: config.queue,
+                giving: config.giving,
                 args_bytes: (config.args_bytes as usize).min(actum_store::MAX_BLOB_BYTES),
+                attester,
             },
             events.clone(),
         );
@@ -223,6 +238,7 @@ impl Node {
             overlay: OnceLock::new(),
             home: home.clone(),
             spread: Arc::new(Spread::new(gate)),
+            accusing: Arc::new(Accusing::new(home.clone(), events.clone())),
             provider,
             index: Mutex::new(index),
             limits: config.limits.clone(),
@@ -264,8 +280,11 @@ impl Node {
         let refresher =
             tokio::spawn(refresh(service.clone(), overlay.clone(), missed, config.bootstrap.clone()));
         let spreader = tokio::spawn(service.spread.clone().run(overlay.clone()));
+        let accusing = tokio::spawn(service.accusing.clone().run(overlay.clone()));
         let advertising = tokio::spawn(service.plane.clone().run(overlay.clone()));
         let standing = tokio::spawn(service.clone().keep_status(overlay.clone()));
+        let (owing, busy) = (service.home.clone(), service.clone());
+        let auditing = tokio::spawn(auditor::run(owing, move || busy.provider.running()));
         let registering =
             registry.map(|keeping| tokio::spawn(registry::run(service.clone(), keeping, overlay.clone())));
         let drain = config.drain();
@@ -275,8 +294,10 @@ impl Node {
             drain,
             refresher,
             spreader,
+            accusing,
             advertising,
             standing,
+            auditing,
             registering,
             keeping,
             _lock: lock,
@@ -324,11 +345,23 @@ impl Node {
     /// Ends the node: what still runs is cancelled, receipts are stored.
     pub async fn stop(self) {
         let Self {
-            service, overlay, refresher, spreader, advertising, standing, registering, keeping, ..
+            service,
+            overlay,
+            refresher,
+            spreader,
+            accusing,
+            advertising,
+            standing,
+            auditing,
+            registering,
+            keeping,
+            ..
         } = self;
         service.provider.stop_admitting();
         service.provider.cancel_all();
-        for task in [refresher, spreader, advertising, standing].into_iter().chain(registering) {
+        for task in
+            [refresher, spreader, accusing, advertising, standing, auditing].into_iter().chain(registering)
+        {
             task.abort();
             let _ = task.await;
         }
@@ -488,7 +521,10 @@ impl Service {
                 (index.search(&query, clock::now_secs()), index.epoch())
             }
         };
-        let mut offers: Vec<Offer> = found.into_iter().map(|f| f.offer.to_wire()).collect();
+        // Nobody is sent to a proven liar from here. Where that cannot be told, who asks has its own records.
+        let lied = |did: &Did| self.home.store().proven_liar(did).is_ok_and(|receipt| receipt.is_some());
+        let believed = found.into_iter().filter(|f| !lied(&f.offer.descriptor().payload().iss));
+        let mut offers: Vec<Offer> = believed.map(|f| f.offer.to_wire()).collect();
         let key = self.home.key().map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
         let page = |offers: &[Offer]| {
             let page =
@@ -578,6 +614,23 @@ impl Service {
             Request::Ads { key } => self.plane.ads(self.seen_at(&peer), &Key::from_bytes(key.into_array())),
             Request::Notify { notices } => self.spread.hear(peer, notices).await,
             Request::Notices { after } => self.spread.answer(peer, after).await,
+            Request::Accuse { receipt, provider, bytes } => {
+                self.accusing.hear(peer, Accusation { receipt, provider, bytes }).await
+            }
+            Request::Proof { receipt } => self.accusing.give(peer, receipt).await,
+            Request::Accusations { after } => self.accusing.answer(peer, after).await,
+            Request::Balance { balance } => {
+                metered()?;
+                apart(move || balances::answer(&self.home, peer, &balance)).await
+            }
+            Request::Entries { served, after } => {
+                metered()?;
+                apart(move || balances::entries(&self.home, peer, served, after)).await
+            }
+            Request::Verdicts { about } => {
+                metered()?;
+                apart(move || requester::tell(&self.home, &about)).await
+            }
             Request::Release { id } => apart(move || content::release(&self.home, &id)).await,
             Request::Manifest { component, manifest } => {
                 content::manifest_of(self.home.clone(), component, manifest).await

@@ -1,9 +1,9 @@
 //! The peers a home knows: where they were met, what they offer, how their receipts fared.
 
-use crate::{clock, home::Home};
+use crate::{clock, home::Home, records};
 use actum_model::Did;
 use actum_store::StoreError;
-use actum_trust::Standings;
+use actum_trust::Experience;
 use std::collections::BTreeMap;
 
 /// A peer this home knows.
@@ -15,7 +15,7 @@ pub struct KnownPeer {
     pub addresses: Vec<String>,
     /// What it offers now, as `name@version`.
     pub offers: Vec<String>,
-    /// Its receipts that replayed identically here.
+    /// Its receipts that were confirmed here, canaries' among them.
     pub identical: u64,
     /// Its receipts that did not.
     pub diverged: u64,
@@ -38,13 +38,11 @@ pub fn known_peers(home: &Home) -> Result<Vec<KnownPeer>, StoreError> {
     peers.remove(&home.did());
     let mut known = Vec::with_capacity(peers.len());
     for (did, mut peer) in peers {
-        let mut standings = Standings::new([home.did()]);
-        for verdict in home.store().verdicts_about(&did)? {
-            standings.count(&verdict);
-        }
-        let standing = standings.of(&did);
+        let events = records::events_with(home, &did)?;
+        let own = events.iter().filter(|event| event.verifier.is_none());
+        let count = |what: Experience| own.clone().filter(|event| event.what == what).count() as u64;
         peer.did = Some(did);
-        (peer.identical, peer.diverged) = (standing.identical, standing.diverged);
+        (peer.identical, peer.diverged) = (count(Experience::Identical), count(Experience::Diverged));
         known.push(peer);
     }
     Ok(known)

@@ -6,7 +6,9 @@
 mod resume;
 
 use crate::{
+    attest::{self, Attester},
     authority::{Gate, Offer, Tenure},
+    balances::{self, Claim},
     clock,
     content::{self, Source},
     events::NodeEvent,
@@ -16,6 +18,7 @@ use crate::{
     keeper::{Keeper, Keeping, Kept},
     lately::Recent,
     resolve,
+    turns::{Turn, Turns},
 };
 use actum_model::{
     Action, Authority, BlobId, ComponentId, Did, Granted, InvocationId, Limits, Outcome, ProfileId, Receipt,
@@ -24,6 +27,7 @@ use actum_model::{
 use actum_overlay::{Event, ProgressSender, Refusal, RefusalCode, Response, SessionHandle};
 use actum_sandbox::LoadError;
 pub use actum_sandbox::{CancelToken, ExecuteError, Execution, Loaded, Sandbox, Surroundings};
+use actum_trust::{Giving, Priority};
 use serde_bytes::ByteBuf;
 use std::{
     collections::BTreeMap,
@@ -109,6 +113,11 @@ impl From<Unusable> for Refusal {
     }
 }
 
+fn busy(places: u32) -> Refusal {
+    let text = format!("{places} actions are running or waiting");
+    Refusal::new(RefusalCode::Busy, text).retry_after_ms(BUSY_RETRY_MS)
+}
+
 fn stopping() -> Refusal {
     Refusal::new(RefusalCode::ShuttingDown, "this node is stopping")
 }
@@ -127,8 +136,12 @@ pub(crate) struct ProviderConfig {
     pub(crate) limits: Limits,
     pub(crate) parallel: NonZeroU32,
     pub(crate) queue: u32,
+    /// Who is served first.
+    pub(crate) giving: Giving,
     /// At most what the store keeps.
     pub(crate) args_bytes: usize,
+    /// What attests the receipts that are signed here.
+    pub(crate) attester: Option<Arc<dyn Attester>>,
 }
 
 /// What a peer sent.
@@ -153,7 +166,7 @@ pub(crate) struct Provider {
     executor: Arc<dyn Executor>,
     config: ProviderConfig,
     offers: RwLock<BTreeMap<ComponentId, Arc<LiveOffer>>>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     /// Components being fetched or compiled for an action: as many as there are turns.
     loads: Semaphore,
     /// Actions admitted and not yet answered, running or waiting, by arrival.
@@ -197,7 +210,7 @@ impl Provider {
             sandbox,
             executor,
             loads: Semaphore::new(config.parallel.get() as usize),
-            turns: Arc::new(Semaphore::new(config.parallel.get() as usize)),
+            turns: Turns::new(config.parallel),
             config,
             offers: RwLock::default(),
             admitted: Mutex::default(),
@@ -289,7 +302,8 @@ impl Provider {
         let asked = self.gate.read(&peer, &invocation, &proofs, now)?;
         let offer = self.offered(&asked.action, &args)?;
         let grounds = self.gate.grounds(&asked, &offer.as_asked(), &args, now)?;
-        let admitted = self.admit()?;
+        let claim = || self.claim(&peer, &grounds.authority, &asked.action);
+        let admitted = self.admit(|| claim().priority)?;
         // Before it counts as served: whoever asks what became of it finds it under way, or served, at every moment.
         slot.put(self.flights.begin(asked.invocation.id(), admitted.cancel.clone())?);
         let arrived = Instant::now();
@@ -299,13 +313,9 @@ impl Provider {
         // Before the turn, so that components that are slow to come or to compile hold up nobody whose own is here.
         let news = |event| slot.tell(progress, event);
         let loaded = self.load(&offer.release, &admitted.cancel, session, &news).await?;
-        let turn = match self.turns.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let ahead = self.running().saturating_sub(self.config.parallel.get()).saturating_sub(1);
-                news(Event::Queued { ahead });
-                self.turns.acquire().await.map_err(|_| stopping())?
-            }
+        let turn = match self.turns.try_take() {
+            Some(turn) => turn,
+            None => self.wait(claim(), &news).await?,
         };
         self.gate.still(&asked, &grounds, clock::now_secs())?;
         let action = &asked.action;
@@ -328,6 +338,7 @@ impl Provider {
         let fuel = kept.receipt.payload().fuel.saturating_add(host.delegated());
         reserved.settle(fuel, weight(kept.bytes().saturating_add(sent)));
         drop(turn);
+        let attestation = attest::made(&self.home, self.config.attester.as_ref(), &kept.receipt).await;
         drop(admitted);
         let response = Response::Done {
             receipt: kept.receipt.bytes().to_vec(),
@@ -335,6 +346,7 @@ impl Provider {
             journal: kept.journal.clone(),
             bodies: named.iter().filter_map(|id| kept.bodies.get(id)).cloned().map(ByteBuf::from).collect(),
             stdio: kept.stdio.clone(),
+            attestation,
         };
         let r = kept.receipt.payload();
         let took = u32::try_from(arrived.elapsed().as_millis()).unwrap_or(u32::MAX);
@@ -376,21 +388,47 @@ impl Provider {
         Ok(offer)
     }
 
-    /// Takes a place among the running and waiting, or says when to come back.
-    fn admit(&self) -> Result<Admitted<'_>, Refusal> {
+    /// Takes a place among the running and waiting, or says when to come back. Where all are taken, one that waits with less
+    /// of a claim makes room: `priority` is asked only then, for it reads from the disk.
+    fn admit(&self, priority: impl FnOnce() -> Priority) -> Result<Admitted<'_>, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(stopping());
         }
         let places = self.config.parallel.get().saturating_add(self.config.queue);
-        let mut admitted = self.admitted();
-        if admitted.len() >= places as usize {
-            let text = format!("{places} actions are running or waiting");
-            return Err(Refusal::new(RefusalCode::Busy, text).retry_after_ms(BUSY_RETRY_MS));
-        }
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let cancel = CancelToken::default();
-        admitted.insert(arrival, cancel.clone());
+        let full = {
+            let mut admitted = self.admitted();
+            let full = admitted.len() >= places as usize;
+            if !full {
+                admitted.insert(arrival, cancel.clone());
+            }
+            full
+        };
+        if full {
+            if !self.turns.displace(priority()) {
+                return Err(busy(places));
+            }
+            // The other is on its way out.
+            self.admitted().insert(arrival, cancel.clone());
+        }
         Ok(Admitted { provider: self, arrival, cancel })
+    }
+
+    /// What claim a requester has to be served before others.
+    fn claim(&self, peer: &Did, authority: &Authority, action: &Action) -> Claim {
+        let (giving, asked, now) = (&self.config.giving, action.most_fuel(), clock::now_secs());
+        balances::claim(&self.home, giving, peer, authority, asked, now)
+    }
+
+    /// Waits for a turn. Who has used up what strangers get waits only where nobody else does.
+    async fn wait(&self, claim: Claim, news: &(dyn Fn(Event) + Sync)) -> Result<Turn, Refusal> {
+        if let Some(refusal) = claim.refusal.filter(|_| self.turns.waiting() > 0) {
+            return Err(refusal);
+        }
+        news(Event::Queued { ahead: self.turns.ahead_of(claim.priority) });
+        let places = self.config.parallel.get().saturating_add(self.config.queue);
+        self.turns.take(claim.priority).await.map_err(|_| busy(places))
     }
 
     /// The compiled component, fetched from the requester where this home lacks it.

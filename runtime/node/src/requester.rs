@@ -3,21 +3,30 @@
 //! A requester only dials. It believes nothing an index says beyond what the providers signed, and nothing a provider
 //! says beyond what can be checked; running the action again is how it knows.
 
+mod checks;
+mod delegate;
+mod later;
+mod local;
 mod moves;
+mod opinions;
 mod resume;
 
 use crate::{
+    attest::{self, AttestConfig},
     authority::Ended,
-    clock, content,
+    balances::Exchanges,
+    clock, content, fraud,
     home::Home,
     invoke::{self, Choices},
     keeper::{Keeper, Keeping, Kept},
     node::multiaddrs,
+    records::Records,
     wallet::{self, Calling},
 };
 use actum_discovery::{LiveOffer, advertise::LocalAddresses, agrees};
 use actum_model::{
-    Claim, Did, Filters, Function, Invocation, Journal, Receipt, Release, Signed, codec,
+    Attestation, Bodies, Claim, ComponentId, Did, Filters, Function, Invocation, Journal, Receipt, Release,
+    Signed, codec,
     receipt::Stdio,
     run::MAX_INVOCATION_LIFE,
     ucan::{Chain, Proof},
@@ -27,13 +36,22 @@ use actum_overlay::{
     RequestError, Response, SessionHandle, Stream, StreamProtocol,
 };
 use actum_store::StoreError;
-use actum_trust::{Asked, Candidate, Standings, choose, consistency};
+use actum_trust::{Asked, RiskPolicy, Standing, consistency};
+use later::Later;
+use local::Local;
 use resume::Sent;
 use serde_bytes::ByteBuf;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 pub use crate::failure::{CallError, FindError};
 pub use actum_discovery::{Found, Why};
+pub use delegate::{Check, Checked, Delegated, Explained};
+pub(crate) use later::pay;
+pub(crate) use opinions::tell;
 
 /// How long reaching one peer may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -45,8 +63,8 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 const ASKED: usize = 8;
 /// The most notices in one message: together they stay below what one takes.
 const NOTICES_AT_ONCE: usize = 4;
-/// The most candidates tried for one call.
-const CANDIDATES: usize = 5;
+/// The most candidates for one call. How many of them are asked is the policy's.
+const CANDIDATES: usize = 16;
 
 /// How a call is coming along.
 #[derive(Clone, Debug)]
@@ -92,9 +110,18 @@ pub struct Prepared {
     /// The function called.
     pub function: Function,
     candidates: Vec<Found>,
+    insisted: bool,
+}
+
+impl Prepared {
+    /// Has the candidates asked whatever is held against them: somebody named them.
+    pub fn insist(self) -> Self {
+        Self { insisted: true, ..self }
+    }
 }
 
 /// What is asked for.
+#[derive(Clone)]
 pub struct CallRequest {
     /// The canonical encoding of the arguments.
     pub args: Vec<u8>,
@@ -105,7 +132,7 @@ pub struct CallRequest {
 }
 
 /// How a delegated action ended. The receipt is consistent, and stored by [`Requester::stop`] at the latest; whether it is true, replay tells.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Called {
     /// The receipt.
     pub receipt: Signed<Receipt>,
@@ -117,6 +144,18 @@ pub struct Called {
     pub output: Option<Vec<u8>>,
     /// What the guest wrote.
     pub stdio: Stdio,
+    evidence: Arc<CalledEvidence>,
+}
+
+/// What running a call again takes, besides its component.
+#[derive(Debug)]
+struct CalledEvidence {
+    args: Vec<u8>,
+    journal: Vec<u8>,
+    bodies: Bodies,
+    stdio: Option<Vec<u8>>,
+    /// What came beside it, if it is one at all.
+    attestation: Option<Attestation>,
 }
 
 /// A peer that asks. Several questions may be asked of it one after another.
@@ -131,6 +170,16 @@ pub struct Requester {
     pub(crate) tried: Vec<String>,
     keeper: Keeper,
     keeping: Keeping,
+    policy: RiskPolicy,
+    attest: AttestConfig,
+    records: Arc<Records>,
+    /// The secret by which receipts are drawn for replay.
+    sampling: [u8; 32],
+    locals: Mutex<Vec<(ComponentId, Arc<Local>)>>,
+    later: Mutex<Later>,
+    /// Of whom others were asked.
+    heard: Mutex<BTreeSet<Did>>,
+    exchanges: Exchanges,
 }
 
 impl Requester {
@@ -171,15 +220,47 @@ impl Requester {
             }
         }
         let (keeper, keeping) = Keeper::start(home.clone());
-        Ok(Self { home, overlay, asked, named: told, local, tried, keeper, keeping })
+        Ok(Self {
+            overlay,
+            asked,
+            named: told,
+            local,
+            tried,
+            keeper,
+            keeping,
+            policy: RiskPolicy::default(),
+            attest: AttestConfig::default(),
+            records: Arc::new(Records::new(home.clone())),
+            sampling: home.sampling_secret()?,
+            locals: Mutex::default(),
+            later: Mutex::new(Later::new()),
+            heard: Mutex::default(),
+            exchanges: Exchanges::default(),
+            home,
+        })
+    }
+
+    /// Delegates by this policy instead of the default one.
+    pub fn with_policy(self, policy: RiskPolicy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Trusts these attestations instead of none.
+    pub fn with_attest(self, attest: AttestConfig) -> Self {
+        Self { attest, ..self }
     }
 
     /// Leaves the network, and stores the receipts that are not stored yet.
     pub async fn stop(self) -> Result<(), StoreError> {
-        self.overlay.shutdown().await;
-        drop(self.keeper);
+        let (keeper, keeping) = (self.keeper, self.keeping);
+        drop(keeper);
         // The task does not panic and is not aborted, so it gives its result.
-        self.keeping.await.unwrap_or(Ok(()))
+        let kept = keeping.await.unwrap_or(Ok(()));
+        let settled = later::settle(&self.home, &self.records, &self.later).await;
+        // Others hear of the lies that this came upon, and get their proofs, before it leaves.
+        fraud::push(&self.home, &self.overlay, &self.asked).await;
+        self.overlay.shutdown().await;
+        kept.and(settled)
     }
 
     /// Opens a stream of another plane's protocol, on the connection there is with that peer.
@@ -187,8 +268,8 @@ impl Requester {
         self.overlay.open_raw(peer, protocol).await
     }
 
-    /// The providers that may be called for this, in the order of trust policy. A provider that `filters` name is taken
-    /// as it is.
+    /// The providers that may be called for this, best match first, without those that were proven to have lied. A provider that
+    /// `filters` name is taken as it is.
     pub async fn candidates(&self, target: &str, filters: &Filters) -> Result<Vec<Found>, CallError> {
         let mut found = self.find(target, filters, 50).await?;
         // What only registries say is meant is for people to judge, and called by name.
@@ -196,17 +277,15 @@ impl Requester {
         let not_found = || CallError::NotFound { target: target.to_owned() };
         // A person who names a provider gets it; otherwise its record decides.
         if filters.provider.is_none() {
-            let providers: BTreeSet<Did> = found.iter().map(|f| f.offer.descriptor().payload().iss).collect();
-            let standings = standings(&self.home, &providers)?;
-            let candidates = found.into_iter().map(|item| {
+            let mut believed = Vec::with_capacity(found.len());
+            for item in found {
                 let d = item.offer.descriptor().payload();
-                Candidate { provider: d.iss, release: d.release, item }
-            });
-            let choice = choose(candidates.collect(), &standings);
-            for (candidate, standing) in &choice.excluded {
-                tracing::warn!(provider = %candidate.provider, diverged = standing.diverged, "left out: it has lied");
+                match self.records.of(&d.iss, &d.component)?.standing() {
+                    Standing::Fraud => tracing::warn!(provider = %d.iss, "left out: it has lied"),
+                    _ => believed.push(item),
+                }
             }
-            found = choice.candidates.into_iter().map(|c| c.item).collect();
+            found = believed;
         }
         // One release, so that one set of arguments means the same to each: another author's release of the same
         // component may name its parameters otherwise.
@@ -244,7 +323,12 @@ impl Requester {
                 Ok(release) => {
                     self.home.store().put_release(&release)?;
                     let function = release.payload().function(function)?.clone();
-                    return Ok(Prepared { release, function, candidates: candidates.to_vec() });
+                    return Ok(Prepared {
+                        release,
+                        function,
+                        candidates: candidates.to_vec(),
+                        insisted: false,
+                    });
                 }
                 Err(why) => tried.push(format!("{}: {why}", d.iss)),
             }
@@ -259,7 +343,7 @@ impl Requester {
         request: CallRequest,
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Called, CallError> {
-        let Prepared { release, function, candidates } = prepared;
+        let Prepared { release, function, candidates, .. } = prepared;
         invoke::check_size(&function, &request.args)?;
         let (mut tried, mut refused) = (Vec::new(), None);
         // One that lost the call before it admitted it is asked once more: nothing is wrong with it.
@@ -406,7 +490,7 @@ impl Requester {
         let Answered { invocation, proofs, response, remembered } = answered;
         let (provider, action) = (calling.provider, calling.action);
         let bad = |what: String| CallError::BadAnswer { provider, what };
-        let Response::Done { receipt, output, journal, bodies: came, stdio } = response else {
+        let Response::Done { receipt, output, journal, bodies: came, stdio, attestation } = response else {
             return Err(bad("another kind of message".to_owned()));
         };
         let receipt = Signed::<Receipt>::verify(&receipt).map_err(|e| bad(e.to_string()))?;
@@ -430,11 +514,18 @@ impl Requester {
                 .map_err(|e| bad(e.to_string()))?
                 .bodies(),
         };
-        let bodies = named.into_iter().zip(came.into_iter().map(ByteBuf::into_vec)).collect();
+        let bodies: Bodies = named.into_iter().zip(came.into_iter().map(ByteBuf::into_vec)).collect();
         let captured = match &stdio {
             Some(bytes) => codec::decode(bytes, bytes.len()).map_err(|e| bad(e.to_string()))?,
             None => Stdio::default(),
         };
+        let evidence = Arc::new(CalledEvidence {
+            args: calling.args.to_vec(),
+            journal: journal.clone(),
+            bodies: bodies.clone(),
+            stdio: stdio.clone(),
+            attestation: attestation.as_deref().and_then(|bytes| Attestation::read(bytes).ok()),
+        });
         let kept = Kept {
             receipt: receipt.clone(),
             args: calling.args.to_vec(),
@@ -449,8 +540,11 @@ impl Requester {
         };
         // A keeper that has ended says why in `stop`.
         self.keeper.keep(kept).await;
+        if let Some(attestation) = attestation {
+            attest::keep(&self.home, &receipt, attestation).await;
+        }
         let (function, stdio) = (calling.function.clone(), captured);
-        Ok(Called { receipt, release: release.clone(), function, output, stdio })
+        Ok(Called { receipt, release: release.clone(), function, output, stdio, evidence })
     }
 
     /// Tells the peers that were reached what has ended; says of each how many of the notices were news to it, or why it
@@ -480,20 +574,6 @@ impl Requester {
     pub fn unreached(&self) -> &[String] {
         &self.tried
     }
-}
-
-/// What this home's own verdicts hold of providers.
-pub(crate) fn standings<'a>(
-    home: &Home,
-    providers: impl IntoIterator<Item = &'a Did>,
-) -> Result<Standings, StoreError> {
-    let mut standings = Standings::new([home.did()]);
-    for provider in providers {
-        for verdict in home.store().verdicts_about(provider)? {
-            standings.count(&verdict);
-        }
-    }
-    Ok(standings)
 }
 
 /// What a provider answered to an invocation.
@@ -551,7 +631,8 @@ fn falls_back(error: &CallError) -> bool {
     }
 }
 
-/// A requester gives the components it holds to those it delegates to, and nothing else to anyone.
+/// A requester gives the components it holds to those it delegates to, proofs of lies to those that want them, and nothing
+/// else to anyone.
 struct Serves(Arc<Home>);
 
 impl actum_overlay::Handler for Serves {
@@ -564,7 +645,9 @@ impl actum_overlay::Handler for Serves {
     ) -> actum_overlay::BoxFuture<'static, Response> {
         let home = self.0.clone();
         Box::pin(async move {
+            fraud::touched();
             let answer = match request {
+                Request::Proof { receipt } => fraud::give(home, receipt).await,
                 Request::Chunk { component, index } => content::chunk(home, component, index).await,
                 Request::Release { id } => content::release(&home, &id),
                 Request::Manifest { component, manifest } => {

@@ -98,6 +98,7 @@ impl Handler for Echo {
                     journal: Vec::new(),
                     bodies: Vec::new(),
                     stdio: None,
+                    attestation: None,
                 },
                 Request::Find { query } => Response::Page { page: query },
                 _ => panic!("not in this benchmark"),

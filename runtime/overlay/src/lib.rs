@@ -45,7 +45,7 @@ pub use routing::{AddPeerError, PeerAddrs, ROUTING_PROTOCOL, RoutingError, bucke
 pub use session::fuzzing;
 pub use session::{Handler, ProgressSender, SessionHandle, frame};
 pub use wire::{
-    Contact, Event, MAX_ADS, MAX_CLOSER, MAX_NOTICE_BYTES, MAX_NOTICES, MAX_RECONCILE, MAX_STATEMENTS,
-    Notice, Place, Placed, Refusal, RefusalCode, Request, RequestKind, Response, SESSION_PROTOCOL,
-    TICKET_BYTES,
+    Accusation, Contact, Event, MAX_ACCUSATIONS, MAX_ADS, MAX_CLOSER, MAX_ENTRIES, MAX_NOTICE_BYTES,
+    MAX_NOTICES, MAX_RECONCILE, MAX_STATEMENTS, MAX_VERDICTS, Notice, Place, Placed, Refusal, RefusalCode,
+    Request, RequestKind, Response, SESSION_PROTOCOL, TICKET_BYTES,
 };

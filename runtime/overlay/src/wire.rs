@@ -1,15 +1,20 @@
 //! The closed set of messages peers exchange, in strict DAG-CBOR. Framing is not theirs to know.
 
 mod ads;
+mod proofs;
 
 use actum_model::{
-    BlobId, Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Invocation, Lease, Offer,
-    Page, Query, Receipt, Release, ReleaseId, Rotation, Statement, Tombstone, codec,
+    Attestation, Balance, BlobId, Body, ComponentId, DecodeError as CodecError, Delegation, Descriptor, Did,
+    Invocation, Lease, Offer, Page, Query, Receipt, ReceiptId, Release, ReleaseId, Rotation, Statement,
+    Tombstone, Verdict, codec,
+    fraud::MAX_SPREAD_BYTES,
     release::{CHUNK_BYTES, MAX_COMPONENT_BYTES},
     ucan::MAX_CHAIN,
 };
 pub use ads::{Contact, MAX_ADS, MAX_CLOSER, MAX_RECONCILE, MAX_STATEMENTS, Placed, TICKET_BYTES};
 use ads::{MAX_AD, MAX_CONTACT};
+use proofs::MAX_ACCUSATION;
+pub use proofs::{Accusation, MAX_ACCUSATIONS};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, SeqAccess, Visitor},
@@ -37,6 +42,10 @@ pub const MAX_NOTICE_BYTES: usize = MIB;
 pub(crate) const MAX_REFUSAL_TEXT: usize = KIB;
 /// The largest manifest in bytes, 8 KiB: a digest of 32 bytes for each chunk of the largest component.
 pub(crate) const MAX_MANIFEST: usize = MAX_COMPONENT_BYTES.div_ceil(CHUNK_BYTES) * 32;
+/// The most verdicts in one answer.
+pub const MAX_VERDICTS: usize = 16;
+/// The most receipts that one answer names of those between two peers: 256, 9 KiB.
+pub const MAX_ENTRIES: usize = 256;
 /// The largest progress event in bytes.
 pub(crate) const MAX_EVENT: usize = 64;
 
@@ -100,6 +109,30 @@ pub enum Request {
         /// The place after which to begin; the default is the beginning.
         after: Place,
     },
+    /// I have a proof that a provider lied, and give it to whoever asks. Answered by [`Response::Heard`]. At most 1 KiB.
+    Accuse {
+        /// The receipt that is not what happens.
+        receipt: ReceiptId,
+        /// Whose receipt it is.
+        provider: Did,
+        /// How many bytes the proof has, without its component.
+        bytes: u32,
+    },
+    /// Send me the fraud proof about this receipt, without its component. Answered by [`Response::Proof`]. At most 1 KiB.
+    Proof {
+        /// Which receipt.
+        receipt: ReceiptId,
+    },
+    /// What do your own verdicts say of this provider? Answered by [`Response::Verdicts`]. At most 1 KiB.
+    Verdicts {
+        /// Whom.
+        about: Did,
+    },
+    /// Of whom do you have proofs? Answered by [`Response::Accusations`]. At most 1 KiB.
+    Accusations {
+        /// The place after which to begin, in that peer's own count; 0 is the beginning.
+        after: u64,
+    },
     /// Send me this release. Answered by [`Response::Release`]. At most 1 KiB.
     Release {
         /// Which.
@@ -162,6 +195,19 @@ pub enum Request {
         /// The signed [`Tombstone`].
         #[serde(with = "serde_bytes")]
         tombstone: Vec<u8>,
+    },
+    /// So I count what we two have served each other; and you? Answered by [`Response::Balance`]. At most 2 KiB.
+    Balance {
+        /// The signed [`Balance`] of the peer that sends it, with the one that is asked.
+        #[serde(with = "serde_bytes")]
+        balance: Vec<u8>,
+    },
+    /// Which receipts between us two do you count? Answered by [`Response::Entries`]. At most 1 KiB.
+    Entries {
+        /// Of what you ran for me; else of what I ran for you.
+        served: bool,
+        /// The place after which to begin, in that peer's own count; 0 is the beginning.
+        after: u64,
     },
 }
 
@@ -265,6 +311,9 @@ pub enum Response {
         /// The captured stdio's canonical bytes, where the guest wrote any.
         #[serde(with = "serde_bytes")]
         stdio: Option<Vec<u8>>,
+        /// The [`Attestation`] of the receipt, where the peer's platform makes one. At most 16 KiB.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+        attestation: Option<Vec<u8>>,
     },
     /// To notices. At most 73 KiB.
     Notified {
@@ -281,6 +330,31 @@ pub enum Response {
         notices: Vec<Notice>,
         /// The place after them. The same as asked for: there are no more.
         next: Place,
+    },
+    /// To a request for verdicts. At most 257 KiB.
+    Verdicts {
+        /// Signed [`Verdict`]s, the newest first. At most 16.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_VERDICTS>")]
+        verdicts: Vec<ByteBuf>,
+    },
+    /// To an accusation. At most 1 KiB.
+    Heard {
+        /// Whether the proof is wanted: it is going to be asked for.
+        wanted: bool,
+    },
+    /// To a request for a proof. At most 8 MiB and 1 KiB.
+    Proof {
+        /// The archive, as `actum_model::fraud` has it. At most 8 MiB.
+        #[serde(with = "serde_bytes")]
+        car: Vec<u8>,
+    },
+    /// To a request for accusations. At most 17 KiB.
+    Accusations {
+        /// At most 64.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_ACCUSATIONS>")]
+        list: Vec<Accusation>,
+        /// The place after them. The same as asked for: there are no more.
+        next: u64,
     },
     /// To a request for a release. At most 257 KiB.
     Release {
@@ -331,6 +405,20 @@ pub enum Response {
     },
     /// To a tombstone: it was heard. At most 1 KiB.
     Withdrawn {},
+    /// To a balance. At most 2 KiB.
+    Balance {
+        /// The signed [`Balance`] of the peer that was asked, with the one that asks.
+        #[serde(with = "serde_bytes")]
+        balance: Vec<u8>,
+    },
+    /// To a question for the receipts between two peers. At most 10 KiB.
+    Entries {
+        /// The digests in their ids. At most 256.
+        #[serde(deserialize_with = "at_most::<_, _, MAX_ENTRIES>")]
+        ids: Vec<ByteArray<32>>,
+        /// The place after them. The same as asked for: there are no more.
+        next: u64,
+    },
     /// No, and why. At most 2 KiB.
     Refused {
         /// Why.
@@ -531,6 +619,14 @@ pub enum RequestKind {
     Notify,
     /// [`Request::Notices`]
     Notices,
+    /// [`Request::Verdicts`]
+    Verdicts,
+    /// [`Request::Accuse`]
+    Accuse,
+    /// [`Request::Proof`]
+    Proof,
+    /// [`Request::Accusations`]
+    Accusations,
     /// [`Request::Release`]
     Release,
     /// [`Request::Manifest`]
@@ -549,6 +645,10 @@ pub enum RequestKind {
     Statements,
     /// [`Request::Withdraw`]
     Withdraw,
+    /// [`Request::Balance`]
+    Balance,
+    /// [`Request::Entries`]
+    Entries,
 }
 
 impl RequestKind {
@@ -560,6 +660,10 @@ impl RequestKind {
             b"resume" => Self::Resume,
             b"notify" => Self::Notify,
             b"notices" => Self::Notices,
+            b"verdicts" => Self::Verdicts,
+            b"accuse" => Self::Accuse,
+            b"proof" => Self::Proof,
+            b"accusations" => Self::Accusations,
             b"release" => Self::Release,
             b"manifest" => Self::Manifest,
             b"chunk" => Self::Chunk,
@@ -569,6 +673,8 @@ impl RequestKind {
             b"reconcile" => Self::Reconcile,
             b"statements" => Self::Statements,
             b"withdraw" => Self::Withdraw,
+            b"balance" => Self::Balance,
+            b"entries" => Self::Entries,
             _ => return None,
         })
     }
@@ -581,11 +687,14 @@ impl RequestKind {
             Self::Register => Descriptor::MAX_BYTES + Lease::MAX_BYTES + SLACK,
             Self::Renew => Lease::MAX_BYTES + SLACK,
             Self::Withdraw => Tombstone::MAX_BYTES + SLACK,
+            Self::Balance => Balance::MAX_BYTES + SLACK,
+            Self::Entries => SLACK,
             Self::Reconcile => MAX_RECONCILE + SLACK,
             Self::Statements => MAX_STATEMENTS * 36 + SLACK,
             Self::Call => MAX_BULK,
             Self::Notify => MAX_NOTICE_BYTES,
             Self::Resume => Invocation::MAX_BYTES + SLACK,
+            Self::Verdicts | Self::Accuse | Self::Proof | Self::Accusations => SLACK,
             Self::Notices | Self::Release | Self::Manifest | Self::Chunk | Self::Ads => SLACK,
         }
     }
@@ -598,7 +707,7 @@ impl RequestKind {
     /// Whether asking again later does no harm and gives the same: an answer to such a request need not be kept for a peer
     /// that is slow to take it.
     pub(crate) fn can_wait(self) -> bool {
-        matches!(self, Self::Resume | Self::Release | Self::Manifest | Self::Chunk)
+        matches!(self, Self::Resume | Self::Release | Self::Manifest | Self::Chunk | Self::Proof)
     }
 
     /// The tag of the one answer that is not a refusal, and its largest size in bytes.
@@ -609,12 +718,18 @@ impl RequestKind {
             Self::Call | Self::Resume => (b"done", MAX_BULK),
             Self::Notify => (b"notified", MAX_NOTICES * (MAX_REFUSAL_TEXT + 8) + SLACK),
             Self::Notices => (b"notices", MAX_NOTICE_BYTES),
+            Self::Verdicts => (b"verdicts", MAX_VERDICTS * Verdict::MAX_BYTES + SLACK),
+            Self::Accuse => (b"heard", SLACK),
+            Self::Proof => (b"proof", MAX_SPREAD_BYTES + SLACK),
+            Self::Accusations => (b"accusations", MAX_ACCUSATIONS * MAX_ACCUSATION + SLACK),
             Self::Release => (b"release", Release::MAX_BYTES + SLACK),
             Self::Manifest => (b"manifest", MAX_MANIFEST + SLACK),
             Self::Chunk => (b"chunk", CHUNK_BYTES + SLACK),
             Self::Register | Self::Renew => (b"registered", MAX_CLOSER * MAX_CONTACT + 2 * SLACK),
             Self::Ads => (b"ads", MAX_ADS * MAX_AD + MAX_CLOSER * MAX_CONTACT + SLACK),
             Self::Withdraw => (b"withdrawn", SLACK),
+            Self::Balance => (b"balance", Balance::MAX_BYTES + SLACK),
+            Self::Entries => (b"entries", MAX_ENTRIES * 36 + SLACK),
             Self::Reconcile => (b"reconciled", MAX_RECONCILE + SLACK),
             Self::Statements => (b"statements", MAX_STATEMENTS * (Descriptor::MAX_BYTES + 8) + SLACK),
         }
@@ -636,6 +751,10 @@ impl Request {
             Self::Resume { .. } => RequestKind::Resume,
             Self::Notify { .. } => RequestKind::Notify,
             Self::Notices { .. } => RequestKind::Notices,
+            Self::Verdicts { .. } => RequestKind::Verdicts,
+            Self::Accuse { .. } => RequestKind::Accuse,
+            Self::Proof { .. } => RequestKind::Proof,
+            Self::Accusations { .. } => RequestKind::Accusations,
             Self::Release { .. } => RequestKind::Release,
             Self::Manifest { .. } => RequestKind::Manifest,
             Self::Chunk { .. } => RequestKind::Chunk,
@@ -643,6 +762,8 @@ impl Request {
             Self::Renew { .. } => RequestKind::Renew,
             Self::Ads { .. } => RequestKind::Ads,
             Self::Withdraw { .. } => RequestKind::Withdraw,
+            Self::Balance { .. } => RequestKind::Balance,
+            Self::Entries { .. } => RequestKind::Entries,
             Self::Reconcile { .. } => RequestKind::Reconcile,
             Self::Statements { .. } => RequestKind::Statements,
         }
@@ -682,6 +803,9 @@ impl Request {
             Self::Statements { ids } if ids.len() > MAX_STATEMENTS => {
                 Err(CodecError::Invalid("too many statements asked for".to_owned()))
             }
+            Self::Balance { balance } if balance.len() > Balance::MAX_BYTES => {
+                Err(CodecError::Invalid("an oversized balance".to_owned()))
+            }
             Self::Withdraw { tombstone } if tombstone.len() > Tombstone::MAX_BYTES => {
                 Err(CodecError::Invalid("an oversized tombstone".to_owned()))
             }
@@ -710,7 +834,16 @@ impl Response {
                 refused.len() > MAX_NOTICES || refused.iter().any(|r| r.len() > MAX_REFUSAL_TEXT)
             }
             Self::Notices { notices, .. } => !notices_fit(notices),
-            Self::Done { receipt, .. } => receipt.len() > Receipt::MAX_BYTES,
+            Self::Heard { .. } => false,
+            Self::Proof { car } => car.len() > MAX_SPREAD_BYTES,
+            Self::Accusations { list, .. } => list.len() > MAX_ACCUSATIONS,
+            Self::Verdicts { verdicts } => {
+                verdicts.len() > MAX_VERDICTS || verdicts.iter().any(|v| v.len() > Verdict::MAX_BYTES)
+            }
+            Self::Done { receipt, attestation, .. } => {
+                receipt.len() > Receipt::MAX_BYTES
+                    || attestation.as_ref().is_some_and(|a| a.len() > Attestation::MAX_BYTES)
+            }
             Self::Release { release } => release.len() > Release::MAX_BYTES,
             Self::Manifest { bytes } => bytes.len() > MAX_MANIFEST,
             Self::Chunk { bytes } => bytes.len() > CHUNK_BYTES,
@@ -727,6 +860,8 @@ impl Response {
                     || statements.iter().any(|s| s.len() > Descriptor::MAX_BYTES)
             }
             Self::Withdrawn {} => false,
+            Self::Balance { balance } => balance.len() > Balance::MAX_BYTES,
+            Self::Entries { ids, .. } => ids.len() > MAX_ENTRIES,
             Self::Refused { refusal } => refusal.message.len() > MAX_REFUSAL_TEXT,
         };
         if oversized {
@@ -746,6 +881,7 @@ impl Response {
                 let bodies: usize = bodies.iter().map(|body| body.len()).sum();
                 optional(output) + journal.len() + bodies + optional(stdio)
             }
+            Self::Proof { car } => car.len(),
             // All others are small.
             _ => 0,
         }

@@ -10,10 +10,10 @@
 mod common;
 
 use actum_model::{
-    BlobId, ComponentId,
+    BlobId, ComponentId, ReceiptId,
     codec::{self, DecodeError},
 };
-use actum_overlay::{Event, Notice, Place, Refusal, RefusalCode, Request, RequestKind, Response};
+use actum_overlay::{Accusation, Event, Notice, Place, Refusal, RefusalCode, Request, RequestKind, Response};
 use common::*;
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
@@ -31,9 +31,15 @@ fn requests() -> Vec<Request> {
         Request::Resume { invocation: vec![6; 32 << 10], leaves: true },
         Request::Notify { notices: vec![revocation(), Notice::Rotation { rotation: vec![3; 64 << 10] }] },
         Request::Notices { after: Place { revocations: u64::MAX >> 1, rotations: 0 } },
+        Request::Verdicts { about: key(2).did() },
+        Request::Accuse { receipt: ReceiptId::of(b"r"), provider: key(2).did(), bytes: u32::MAX },
+        Request::Proof { receipt: ReceiptId::of(b"r") },
+        Request::Accusations { after: u64::MAX >> 1 },
         release(),
         Request::Manifest { component: ComponentId::of(b"c"), manifest: BlobId::of(b"m") },
         chunk(u32::MAX),
+        Request::Balance { balance: vec![9; 1 << 10] },
+        Request::Entries { served: true, after: u64::MAX >> 1 },
     ]
 }
 
@@ -44,12 +50,22 @@ fn responses() -> Vec<(RequestKind, Response)> {
         (RequestKind::Find, Response::Page { page: vec![1; 256 << 10] }),
         (RequestKind::Call, done(vec![2; 1 << 20])),
         (RequestKind::Call, told(vec![vec![5; 1025], vec![6; 1 << 20]])),
+        (RequestKind::Call, attested(16 << 10)),
         (RequestKind::Notify, Response::Notified { news: 1, refused: vec!["z".repeat(1024); 64] }),
         (RequestKind::Notices, Response::Notices { notices: vec![revocation()], next: Place::default() }),
+        (RequestKind::Verdicts, Response::Verdicts { verdicts: vec![ByteBuf::from([7; 9])] }),
+        (RequestKind::Accuse, Response::Heard { wanted: true }),
+        (RequestKind::Proof, Response::Proof { car: vec![8; 8 << 20] }),
+        (
+            RequestKind::Accusations,
+            Response::Accusations { list: vec![accusation(); 64], next: u64::MAX >> 1 },
+        ),
         (RequestKind::Release, Response::Release { release: vec![3; 256 << 10] }),
         (RequestKind::Resume, told(vec![vec![5; 1025]])),
         (RequestKind::Manifest, Response::Manifest { bytes: vec![7; 8 << 10] }),
         (RequestKind::Chunk, Response::Chunk { bytes: vec![4; 256 << 10] }),
+        (RequestKind::Balance, Response::Balance { balance: vec![9; 1 << 10] }),
+        (RequestKind::Entries, Response::Entries { ids: vec![[7; 32].into(); 256], next: u64::MAX >> 1 }),
         (RequestKind::Chunk, refusal.into()),
     ]
 }
@@ -58,9 +74,45 @@ fn revocation() -> Notice {
     Notice::Revocation { revocation: vec![1; 32 << 10], witness: vec![vec![2; 16 << 10].into(); 8] }
 }
 
+fn accusation() -> Accusation {
+    Accusation { receipt: ReceiptId::of(b"r"), provider: key(2).did(), bytes: u32::MAX }
+}
+
 fn told(bodies: Vec<Vec<u8>>) -> Response {
     let bodies = bodies.into_iter().map(ByteBuf::from).collect();
-    Response::Done { receipt: vec![1], output: None, journal: vec![2], bodies, stdio: None }
+    Response::Done {
+        receipt: vec![1],
+        output: None,
+        journal: vec![2],
+        bodies,
+        stdio: None,
+        attestation: None,
+    }
+}
+
+fn attested(bytes: usize) -> Response {
+    let attestation = Some(vec![8; bytes]);
+    Response::Done {
+        receipt: vec![1],
+        output: None,
+        journal: vec![2],
+        bodies: vec![],
+        stdio: None,
+        attestation,
+    }
+}
+
+#[test]
+fn an_attestation_may_be_there_and_is_bounded() {
+    // One of none is written as no attestation.
+    let none = codec::encode(&told(vec![]));
+    assert!(!none.windows(11).any(|w| w == b"attestation"));
+    let mut null =
+        b"\xa1\x64done\xa5\x65stdio\xf6\x66output\xf6\x67journal\x41\x02\x67receipt\x41\x01".to_vec();
+    null.extend(b"\x6battestation\xf6");
+    assert!(Response::decode(&null, RequestKind::Call).is_err());
+    let refused = Response::decode(&codec::encode(&attested((16 << 10) + 1)), RequestKind::Call).unwrap_err();
+    assert!(matches!(refused, DecodeError::Invalid(_)), "{refused}");
 }
 
 #[test]
@@ -171,6 +223,14 @@ fn oversized_messages_are_refused_unparsed() {
     assert!(matches!(Response::decode(&manifest, RequestKind::Manifest), Err(DecodeError::Invalid(_))));
     let manifest = codec::encode(&Response::Manifest { bytes: vec![0; 16 << 10] });
     assert!(matches!(Response::decode(&manifest, RequestKind::Manifest), Err(DecodeError::TooLarge { .. })));
+    let car = Response::Proof { car: vec![0; (8 << 20) + 1] };
+    assert!(matches!(
+        Response::decode(&codec::encode(&car), RequestKind::Proof),
+        Err(DecodeError::Invalid(_))
+    ));
+    let many = Response::Accusations { list: vec![accusation(); 65], next: 1 };
+    let refused = Response::decode(&codec::encode(&many), RequestKind::Accusations).unwrap_err();
+    assert!(matches!(refused, DecodeError::Malformed(_)), "{refused}");
     let many = Request::Announce { lease: vec![], descriptors: vec![ByteBuf::new(); 129] };
     assert!(matches!(Request::decode(&codec::encode(&many)), Err(DecodeError::Malformed(_))));
     let small = |n: usize| vec![ByteBuf::from(vec![1]); n];
@@ -186,6 +246,22 @@ fn oversized_messages_are_refused_unparsed() {
         let refused = Request::decode(&codec::encode(&oversized)).unwrap_err();
         assert!(matches!(refused, DecodeError::Invalid(_) | DecodeError::Malformed(_)), "{refused}");
     }
+}
+
+#[test]
+fn balances_and_entries_are_bounded() {
+    let refused = Request::decode(&codec::encode(&Request::Balance { balance: vec![0; (1 << 10) + 1] }));
+    assert!(matches!(refused, Err(DecodeError::Invalid(_))), "{refused:?}");
+    let large = codec::encode(&Response::Balance { balance: vec![0; (1 << 10) + 1] });
+    assert!(matches!(Response::decode(&large, RequestKind::Balance), Err(DecodeError::Invalid(_))));
+    let many = codec::encode(&Response::Entries { ids: vec![[7; 32].into(); 257], next: 1 });
+    assert!(matches!(Response::decode(&many, RequestKind::Entries), Err(DecodeError::Malformed(_))));
+    // A digest has 32 bytes.
+    assert!(
+        Response::decode(b"\xa1\x67entries\xa2\x63ids\x81\x41\x07\x64next\x01", RequestKind::Entries)
+            .is_err()
+    );
+    assert!(Response::decode(b"\xa1\x67entries\xa2\x63ids\x80\x64next\x01", RequestKind::Entries).is_ok());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use crate::engine::Sandbox;
 use crate::error::{ExecuteError, LoadError};
 use crate::execute::{Execution, Replayed};
+use crate::load::Loaded;
 use crate::real::Source;
 use actum_model::explain::{Explained, Width, text};
 use actum_model::receipt::Stdio;
@@ -118,8 +119,46 @@ const STACK: &str = "the native stack ran out; how deep that is depends on the m
 /// [`ReplayError`] when the evidence is not what the receipt names, or this host failed.
 pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, ReplayError> {
     evidence.check_inputs()?;
-    let again = match run(sandbox, evidence) {
-        Ok(again) => again,
+    if let Some(untried) = untried(sandbox, evidence.receipt) {
+        evidence.check_output()?;
+        return Ok(untried);
+    }
+    let component = evidence.receipt.action.component;
+    let loaded = sandbox.load_named(component, evidence.component, None, None);
+    again(sandbox, loaded.as_deref(), evidence)
+}
+
+/// As [`replay`], with what loading the component gave: for who replays many receipts of one component, and neither reads
+/// nor hashes it for each.
+///
+/// `evidence.component` is not looked at, and may be empty. That the other blocks are those the receipt names, the caller
+/// has checked, or had from whoever checks what it reads; else a divergence may be the evidence's, not the receipt's.
+///
+/// # Errors
+/// As [`replay`]; also where the component that was loaded is not the receipt's.
+pub fn replay_loaded(
+    sandbox: &Sandbox,
+    loaded: Result<&Loaded, &LoadError>,
+    evidence: &Evidence<'_>,
+) -> Result<Judgement, ReplayError> {
+    match untried(sandbox, evidence.receipt) {
+        Some(untried) => Ok(untried),
+        None => again(sandbox, loaded, evidence),
+    }
+}
+
+/// Runs the receipt's action again and compares, where it can be tried.
+fn again(
+    sandbox: &Sandbox,
+    loaded: Result<&Loaded, &LoadError>,
+    evidence: &Evidence<'_>,
+) -> Result<Judgement, ReplayError> {
+    let run = match loaded {
+        Ok(loaded) => run(sandbox, loaded, evidence).map(|again| (loaded, again)),
+        Err(why) => Err(refused(evidence.receipt, why)),
+    };
+    let (loaded, again) = match run {
+        Ok(run) => run,
         Err(untried) => {
             evidence.check_output()?;
             return untried;
@@ -139,43 +178,51 @@ pub fn replay(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Judgement, R
     if !same || again.outcome.output() != evidence.receipt.outcome.output() {
         evidence.check_output()?;
     }
-    let action = &evidence.receipt.action;
-    let loaded = sandbox.loaded(&action.component);
-    let result = loaded.as_ref().and_then(|l| l.function(&action.function)).and_then(|f| f.result.as_ref());
-    Ok(judge(evidence, &again, result))
+    let function = loaded.function(&evidence.receipt.action.function);
+    Ok(judge(evidence, &again, function.and_then(|f| f.result.as_ref())))
 }
 
-/// Runs the receipt's action again, or says without running it what the judgement is.
-fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Judgement, ReplayError>> {
-    let receipt = evidence.receipt;
-    let untried = |why: String| Err(Ok(Judgement::NotReplayable(why)));
+/// Why a receipt cannot be tried in this sandbox, whatever its component.
+fn untried(sandbox: &Sandbox, receipt: &Receipt) -> Option<Judgement> {
     if receipt.profile != sandbox.profile_id() {
         let ours = sandbox.profile();
-        return untried(format!(
+        return Some(Judgement::NotReplayable(format!(
             "the receipt needs profile {}; this is {} of {}, {}. An Actum whose `actum doctor` shows the receipt's \
              profile replays it",
             receipt.profile,
             ours.name,
             ours.engine,
             sandbox.profile_id(),
-        ));
+        )));
     }
-    if receipt.outcome == Outcome::TimedOut {
-        return untried(
+    (receipt.outcome == Outcome::TimedOut).then(|| {
+        Judgement::NotReplayable(
             "the provider's wall-clock protection ended it; another machine may be faster".to_owned(),
-        );
-    }
-    let loaded = match sandbox.load_named(receipt.action.component, evidence.component, None, None) {
-        Ok(loaded) => loaded,
+        )
+    })
+}
+
+/// What it says of a receipt that its component cannot be loaded here.
+fn refused(receipt: &Receipt, why: &LoadError) -> Result<Judgement, ReplayError> {
+    match why {
         // What a host can hold is not in the profile; everything else about a component is.
-        Err(LoadError::Invalid { reason }) => {
-            return untried(format!("this engine refuses the component: {reason}"));
+        LoadError::Invalid { reason } => {
+            Ok(Judgement::NotReplayable(format!("this engine refuses the component: {reason}")))
         }
-        Err(failure) if failure.is_of_the_host() => {
-            return Err(Err(ReplayError::Host(ExecuteError::Host { reason: failure.to_string() })));
+        failure if failure.is_of_the_host() => {
+            Err(ReplayError::Host(ExecuteError::Host { reason: failure.to_string() }))
         }
-        Err(refusal) => return Err(Ok(at("outcome", &receipt.outcome, format!("refused: {refusal}")))),
-    };
+        refusal => Ok(at("outcome", &receipt.outcome, format!("refused: {refusal}"))),
+    }
+}
+
+/// Runs the receipt's action again, or says what the judgement is where that is refused.
+fn run(
+    sandbox: &Sandbox,
+    loaded: &Loaded,
+    evidence: &Evidence<'_>,
+) -> Result<Replayed, Result<Judgement, ReplayError>> {
+    let receipt = evidence.receipt;
     let source = Source::Recorded {
         entries: evidence.journal.entries.clone().into_iter(),
         bodies: Arc::new(evidence.bodies.clone()),
@@ -185,17 +232,18 @@ fn run(sandbox: &Sandbox, evidence: &Evidence<'_>) -> Result<Replayed, Result<Ju
             _ => None,
         },
     };
-    let again = sandbox.execute_recorded(&loaded, receipt, evidence.args, source);
-    again.or_else(|error| match error {
+    let again = sandbox.execute_recorded(loaded, receipt, evidence.args, source);
+    again.map_err(|error| match error {
         ExecuteError::LimitTooHigh { limit, asked, ceiling } => {
-            untried(format!("it needs {limit} of {asked}; this sandbox has {ceiling}"))
+            let why = format!("it needs {limit} of {asked}; this sandbox has {ceiling}");
+            Ok(Judgement::NotReplayable(why))
         }
         refusal @ (ExecuteError::Args(_)
         | ExecuteError::NoSuchFunction { .. }
         | ExecuteError::Withheld { .. }) => {
-            Err(Ok(at("outcome", &receipt.outcome, format!("refused: {}", chain(&refusal)))))
+            Ok(at("outcome", &receipt.outcome, format!("refused: {}", chain(&refusal))))
         }
-        failure => Err(Err(ReplayError::Host(failure))),
+        failure => Err(ReplayError::Host(failure)),
     })
 }
 

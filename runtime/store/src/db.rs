@@ -16,10 +16,16 @@ use std::{
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema of `actum.db` that this build reads and writes.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// What `actum.db` is.
-const FORMAT: Format = Format { application_id: 0x4163_746d, steps: &[SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_4] };
+const FORMAT: Format =
+    Format { application_id: 0x4163_746d, steps: &[SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5], fill };
+
+/// Schema 5 counts what was only kept before.
+fn fill(tx: &Connection, found: i64) -> rusqlite::Result<()> {
+    if found < 5 { crate::entries::enter_all(tx) } else { Ok(()) }
+}
 
 /// What a database file is: whose, and how its tables came to be.
 pub(crate) struct Format {
@@ -27,6 +33,8 @@ pub(crate) struct Format {
     pub(crate) application_id: i64,
     /// What brings a file to version 1, to version 2, and so on to this build's.
     pub(crate) steps: &'static [&'static str],
+    /// Fills new tables from what a file of the version found has, in the same transaction.
+    pub(crate) fill: fn(&Connection, i64) -> rusqlite::Result<()>,
 }
 
 /// How often a held `open.lock` is tried again.
@@ -103,6 +111,47 @@ CREATE INDEX offences_by_peer ON offences (did, at);
 CREATE TABLE unanswered (
     n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, release TEXT NOT NULL, addrs TEXT NOT NULL,
     at INTEGER NOT NULL, bytes BLOB NOT NULL
+) STRICT;
+";
+
+/// What schema 5 has and schema 4 has not: what each provider's actions showed, replays that are owed, proofs of lies,
+/// attestations, who served whom how much, and how far flows came.
+const SCHEMA_5: &str = "
+CREATE TABLE experiences (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, provider TEXT NOT NULL, component TEXT NOT NULL, at INTEGER NOT NULL,
+    kind TEXT NOT NULL, millis INTEGER NOT NULL, receipt TEXT, verifier TEXT NOT NULL, lasts INTEGER NOT NULL
+) STRICT;
+CREATE INDEX experiences_by_provider ON experiences (provider, lasts, n);
+CREATE UNIQUE INDEX experiences_once ON experiences (receipt, kind, verifier) WHERE receipt IS NOT NULL;
+CREATE TABLE due (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, receipt TEXT NOT NULL UNIQUE, at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE proofs (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, receipt TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, at INTEGER NOT NULL,
+    state TEXT NOT NULL, bytes BLOB NOT NULL
+) STRICT;
+CREATE INDEX proofs_by_provider ON proofs (provider);
+CREATE TABLE attestations (receipt TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE entries (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, receipt TEXT NOT NULL UNIQUE, invocation TEXT NOT NULL UNIQUE,
+    provider TEXT NOT NULL, requester TEXT NOT NULL, fuel INTEGER NOT NULL, void INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX entries_by_pair ON entries (provider, requester, n);
+CREATE TABLE accounts (
+    provider TEXT NOT NULL, requester TEXT NOT NULL, receipts INTEGER NOT NULL, fuel INTEGER NOT NULL, sum BLOB NOT NULL,
+    PRIMARY KEY (provider, requester)
+) STRICT;
+CREATE INDEX accounts_by_requester ON accounts (requester);
+CREATE TABLE served (
+    provider TEXT NOT NULL, requester TEXT NOT NULL, hour INTEGER NOT NULL, fuel INTEGER NOT NULL,
+    PRIMARY KEY (provider, requester, hour)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE balances (
+    iss TEXT NOT NULL, peer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (iss, peer)
+) STRICT;
+CREATE TABLE flow_steps (
+    flow TEXT NOT NULL, step TEXT NOT NULL, receipt TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (flow, step)
 ) STRICT;
 ";
 
@@ -288,6 +337,7 @@ pub(crate) fn prepare_schema(path: &Path, db: &mut Connection, format: &Format) 
             for step in format.steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
                 tx.execute_batch(step)?;
             }
+            (format.fill)(&tx, found)?;
             tx.pragma_update(None, "application_id", format.application_id)?;
             tx.pragma_update(None, "user_version", known)?;
             tx.commit()

@@ -35,10 +35,18 @@
 //! | `descriptors` | provider, release | the signed envelope of the highest `seq` seen |
 //! | `leases` | provider | the signed envelope of the highest `seq` seen |
 //! | `verdicts` | verdict id | the signed envelope |
+//! | `attestations` | receipt id | the attestation of that receipt |
 //! | `delegations` | delegation id | the signed envelope |
 //! | `names` | name | – ; which key is called so |
 //! | `offences` | – | – ; what a peer was caught at, and when |
 //! | `unanswered` | invocation id | the signed invocation whose answer was lost |
+//! | `experiences` | – | – ; what an action with a provider showed, and when |
+//! | `due` | receipt id | – ; whose replay is owed |
+//! | `flow_steps` | flow id, step | – ; the step's receipt |
+//! | `proofs` | receipt id | a fraud proof that holds, without its component; of others only what came of them |
+//! | `entries` | receipt id | – ; who served whom, and how much |
+//! | `accounts`, `served` | provider, requester, and by hours | – ; what entries add up to |
+//! | `balances` | issuer, peer | the signed envelope of the highest `seq` seen |
 //! | `peers` | DID, address | – |
 //! | `buckets` | requester, capability, name | – ; how many keys and bytes it holds |
 //! | `bucket_keys` | bucket, key | what a guest keeps between actions |
@@ -52,7 +60,7 @@
 //! committed; a commit of receipts, releases or verdicts syncs the log (`synchronous = FULL`). So what was acknowledged survives a killed
 //! process and a power cut, and no row lacks its blobs; a crash may leave a file without a row, which is harmless.
 //! Offers and peers are soft state: their commits survive a killed process, and a power cut may undo the newest. So are
-//! buckets, offences and unanswered calls until the next receipt is committed, which syncs what came before it too.
+//! buckets, offences, experiences that need not last and unanswered calls until the next receipt is committed, which syncs what came before it too.
 //!
 //! Assumed of the medium: a sync that returned is on it, a rename within one file system is atomic, and the file
 //! system is local (SQLite's WAL needs shared memory, which network file systems lack). Not assumed: that bytes stay
@@ -62,17 +70,22 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod attestations;
 mod blobs;
 mod content;
 mod db;
 mod delegations;
+mod entries;
 mod error;
+mod experiences;
+mod flows;
 mod keyvalue;
 pub mod ledger;
 mod names;
 mod offences;
 mod offers;
 mod partial;
+mod proofs;
 mod receipts;
 mod releases;
 mod unanswered;
@@ -83,7 +96,10 @@ pub use blobs::{INLINE_BYTES, MAX_BLOB_BYTES};
 pub use content::ContentId;
 pub use db::{BUSY_TIMEOUT, SCHEMA_VERSION, Store};
 pub use delegations::{MAX_LINKS_SEARCHED, MAX_LINKS_SEARCHED_PER_KEY, MAX_SUBJECTS};
+pub use entries::{KeptBalance, ListedEntry, MAX_ENTRIES_LISTED, MAX_PARTNERS};
 pub use error::StoreError;
+pub use experiences::{Experienced, MAX_EXPERIENCES, MAX_KIND_BYTES, MAX_OWED};
+pub use flows::{FlowState, MAX_FLOW_STEPS};
 pub use keyvalue::{
     Bucket, KEYS_PER_PAGE, KeyvalueError, MAX_ANSWER_BYTES, MAX_BUCKET_BYTES, MAX_BUCKETS, MAX_BUCKETS_BYTES,
     MAX_KEYS_PER_BUCKET, MAX_VALUE_BYTES,
@@ -95,5 +111,7 @@ pub use offers::{
     MAX_ADDRESS_BYTES, MAX_OFFERS, MAX_OFFERS_PER_PROVIDER, MAX_PEERS, PeerRecord, StoredOffer,
 };
 pub use partial::{Finished, MAX_PARTIAL_BYTES, MAX_PARTIALS, Opened, PARTIAL_STALE_SECONDS, Partial};
-pub use receipts::{Evidence, NewReceipt};
+pub use proofs::{MAX_PROOFS, MAX_PROOFS_BYTES, ProofRecord, ProofState, UNDECIDED_KEPT_SECONDS};
+pub use receipts::{Evidence, ListedReceipt, NewReceipt};
 pub use unanswered::{MAX_UNANSWERED, UNANSWERED_KEPT_SECONDS, Unanswered};
+pub use verdicts::VERDICTS_AT_ONCE;

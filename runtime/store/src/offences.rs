@@ -25,12 +25,20 @@ pub enum Offence {
     WrongPage,
     /// It left out of an answer what it had room for and time to hear of.
     Omission,
+    /// It accused a provider of a lie that was none, or with what is no proof.
+    WrongProof,
 }
 
 impl Offence {
     /// Every offence.
-    pub const ALL: [Self; 5] =
-        [Self::WrongChunk, Self::WrongManifest, Self::WrongRelease, Self::WrongPage, Self::Omission];
+    pub const ALL: [Self; 6] = [
+        Self::WrongChunk,
+        Self::WrongManifest,
+        Self::WrongRelease,
+        Self::WrongPage,
+        Self::Omission,
+        Self::WrongProof,
+    ];
 
     /// Whether it is a registry's: it bears on whom to ask, not on whom to have things done by.
     pub fn is_of_a_registry(self) -> bool {
@@ -45,6 +53,7 @@ impl Offence {
             Self::WrongRelease => "wrong-release",
             Self::WrongPage => "wrong-page",
             Self::Omission => "omission",
+            Self::WrongProof => "wrong-proof",
         }
     }
 }

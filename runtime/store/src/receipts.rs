@@ -5,6 +5,7 @@ use crate::{
     blobs::{is_row, put_row},
     content::Shelf,
     db::{column, envelope},
+    entries::enter,
 };
 use actum_model::{
     BlobId, Bodies, DecodeError, Did, Invocation, InvocationId, Journal, Receipt, ReceiptId, Release, Signed,
@@ -57,6 +58,17 @@ pub struct Evidence {
     pub component: Option<Vec<u8>>,
     /// The release of that component, when it is in this store; as [`Store::release_of_component`].
     pub release: Option<Signed<Release>>,
+}
+
+/// A receipt's place in the store, as the index has it and nobody verified it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedReceipt {
+    /// Its id.
+    pub id: String,
+    /// Its provider's did:key.
+    pub provider: String,
+    /// Whether there is a verdict on it, whoever's.
+    pub judged: bool,
 }
 
 type Part<'a> = (&'static str, String, &'a [u8]);
@@ -153,17 +165,19 @@ impl Store {
             let mut insert = tx.prepare_cached(
                 "INSERT OR IGNORE INTO receipts (id, provider, iat, bytes, invocation) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
+            let mut news = Vec::with_capacity(receipts.len());
             for new in receipts {
                 let payload = new.receipt.payload();
-                insert.execute(params![
+                let inserted = insert.execute(params![
                     new.receipt.id().to_string(),
                     payload.iss.to_string(),
                     column(payload.iat),
                     new.receipt.bytes(),
                     new.invocation.map(|bytes| InvocationId::of(bytes).to_string())
                 ])?;
+                news.extend((inserted > 0).then_some(new.receipt));
             }
-            Ok(())
+            enter(tx, news)
         })
     }
 
@@ -207,6 +221,18 @@ impl Store {
     ///
     /// A part that the receipt names and the store lost is [`StoreError::Corrupt`].
     pub fn evidence(&self, id: &ReceiptId) -> Result<Option<Evidence>, StoreError> {
+        let Some(mut evidence) = self.evidence_without_component(id)? else {
+            return Ok(None);
+        };
+        let component = evidence.receipt.payload().action.component;
+        evidence.component = self.component(&component)?;
+        evidence.release = self.release_of_component(&component)?;
+        Ok(Some(evidence))
+    }
+
+    /// As [`Self::evidence`], without looking for the component and its release: for who has many receipts of one
+    /// component, and reads that once.
+    pub fn evidence_without_component(&self, id: &ReceiptId) -> Result<Option<Evidence>, StoreError> {
         let Some(receipt) = self.receipt(id)? else {
             return Ok(None);
         };
@@ -223,8 +249,8 @@ impl Store {
             bodies,
             stdio,
             invocation,
-            component: self.component(&payload.action.component)?,
-            release: self.release_of_component(&payload.action.component)?,
+            component: None,
+            release: None,
             receipt,
         }))
     }
@@ -290,6 +316,30 @@ impl Store {
                 .collect()
         })?;
         rows.iter().map(|(id, bytes)| envelope("receipt", id, bytes)).collect()
+    }
+
+    /// Which receipts there are, newest first by the time they claim: issued at `since` or later, by `provider` alone when
+    /// given, at most `limit`. Nothing of them is read, so that a damaged one is listed too.
+    pub fn listed_receipts(
+        &self,
+        since: Option<u64>,
+        limit: usize,
+        provider: Option<&Did>,
+    ) -> Result<Vec<ListedReceipt>, StoreError> {
+        let provider = provider.map(Did::to_string);
+        let filter = if provider.is_some() { "provider = ?1" } else { "?1 IS NULL" };
+        let sql = format!(
+            "SELECT id, provider, EXISTS(SELECT 1 FROM verdicts WHERE receipt = receipts.id) FROM receipts
+             WHERE {filter} AND iat >= ?2 ORDER BY iat DESC, n DESC LIMIT ?3"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|db| {
+            db.prepare_cached(&sql)?
+                .query_map(params![provider, since.map_or(0, column), limit], |row| {
+                    Ok(ListedReceipt { id: row.get(0)?, provider: row.get(1)?, judged: row.get(2)? })
+                })?
+                .collect()
+        })
     }
 
     /// The receipt whose id begins or ends so, for people who type a short one; `None` when none does.

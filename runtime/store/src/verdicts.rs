@@ -4,21 +4,35 @@ use crate::{Store, StoreError, db::envelope};
 use actum_model::{Did, ReceiptId, Signed, Verdict};
 use rusqlite::params;
 
+/// The most verdicts that one transaction keeps: 256. They share its sync of the disk, and nobody else waits long for it.
+pub const VERDICTS_AT_ONCE: usize = 256;
+
 impl Store {
     /// Keeps a verdict. Keeping it again changes nothing.
     pub fn put_verdict(&self, verdict: &Signed<Verdict>) -> Result<(), StoreError> {
-        let payload = verdict.payload();
-        self.write(|tx| {
-            tx.prepare_cached(
-                "INSERT OR IGNORE INTO verdicts (id, receipt, provider, bytes) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![
-                verdict.id().to_string(),
-                payload.receipt.to_string(),
-                payload.provider.to_string(),
-                verdict.bytes()
-            ])
-        })?;
+        self.put_verdicts(std::slice::from_ref(verdict))
+    }
+
+    /// Keeps verdicts, [`VERDICTS_AT_ONCE`] a transaction: those of one transaction all or none. Keeping one again
+    /// changes nothing.
+    pub fn put_verdicts(&self, verdicts: &[Signed<Verdict>]) -> Result<(), StoreError> {
+        for together in verdicts.chunks(VERDICTS_AT_ONCE) {
+            self.write(|tx| {
+                let mut insert = tx.prepare_cached(
+                    "INSERT OR IGNORE INTO verdicts (id, receipt, provider, bytes) VALUES (?1, ?2, ?3, ?4)",
+                )?;
+                for verdict in together {
+                    let payload = verdict.payload();
+                    insert.execute(params![
+                        verdict.id().to_string(),
+                        payload.receipt.to_string(),
+                        payload.provider.to_string(),
+                        verdict.bytes()
+                    ])?;
+                }
+                Ok(())
+            })?;
+        }
         Ok(())
     }
 

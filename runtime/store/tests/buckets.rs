@@ -189,6 +189,7 @@ fn a_store_of_schema_1_is_upgraded_and_keeps_what_it_had() {
     let made = Made::new(1, 1, 10);
     Store::open(home.path()).unwrap().put_receipts(&[made.parts()]).unwrap();
     let db = rusqlite::Connection::open(home.path().join("store/actum.db")).unwrap();
+    db.execute_batch(common::SCHEMA_5_GONE).unwrap();
     db.execute_batch(common::SCHEMA_3_GONE).unwrap();
     db.execute_batch("DROP TABLE buckets; DROP TABLE bucket_keys; PRAGMA user_version = 1").unwrap();
     drop(db);

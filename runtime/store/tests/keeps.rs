@@ -208,6 +208,40 @@ fn verdicts_by_receipt_and_provider() {
 }
 
 #[test]
+fn more_verdicts_than_one_transaction_takes_are_all_kept() {
+    let (_home, store) = open();
+    let about = |n: u32| verdict(1, 2, ReceiptId::of(&n.to_be_bytes()), Judgement::Identical);
+    let many: Vec<_> = (0..2 * VERDICTS_AT_ONCE as u32 + 3).map(about).collect();
+    store.put_verdicts(&many).unwrap();
+    store.put_verdicts(&many).unwrap();
+    store.put_verdicts(&[]).unwrap();
+    assert_eq!(store.verdicts_about(&key(2).did()).unwrap(), many);
+}
+
+#[test]
+fn receipts_are_listed_with_whether_anyone_judged_them() {
+    let (_home, store) = open();
+    let made: Vec<_> = (0..6).map(|n| Made::new(1 + (n % 2) as u8, n, 8)).collect();
+    store.put_receipts(&made.iter().map(Made::parts).collect::<Vec<_>>()).unwrap();
+    store.put_verdict(&verdict(9, 1, made[2].receipt.id(), Judgement::Identical)).unwrap();
+    let listed = |since, limit, provider: Option<u8>| {
+        let provider = provider.map(|n| key(n).did());
+        let listed = store.listed_receipts(since, limit, provider.as_ref()).unwrap();
+        let place = |l: &ListedReceipt| made.iter().position(|m| m.receipt.id().to_string() == l.id).unwrap();
+        for one in &listed {
+            assert_eq!(one.provider, made[place(one)].receipt.payload().iss.to_string());
+        }
+        listed.iter().map(|one| (place(one), one.judged)).collect::<Vec<_>>()
+    };
+    let judged = |n: usize| (n, n == 2);
+    assert_eq!(listed(None, 100, None), [5, 4, 3, 2, 1, 0].map(judged));
+    assert_eq!(listed(Some(2), 100, Some(1)), [4, 2].map(judged));
+    assert_eq!(listed(None, 2, None), [5, 4].map(judged));
+    let evidence = store.evidence_without_component(&made[1].receipt.id()).unwrap().unwrap();
+    assert_eq!((evidence.receipt, evidence.args), (made[1].receipt.clone(), made[1].args.clone()));
+}
+
+#[test]
 fn an_offer_lives_until_it_expires_is_replaced_or_is_withdrawn() {
     let (_home, store) = open();
     let first = descriptor(1, "words", 5, 100, 1_000);
@@ -251,4 +285,23 @@ fn peers_are_bounded_and_the_last_seen_come_first() {
     assert_eq!(peers.len(), MAX_PEERS);
     assert_eq!(peers[0].last_seen, MAX_PEERS as u64 + 4);
     assert_eq!(peers[MAX_PEERS - 1].last_seen, 5);
+}
+
+#[test]
+fn an_attestation_is_found_by_its_receipt_and_the_first_one_stays() {
+    let (home, store) = open();
+    let id = ReceiptId::of(b"a receipt");
+    assert_eq!(store.attestation_of(&id).unwrap(), None);
+    let first = Attestation::new(id, Tpm2Quote::FORMAT, vec![1; 400]).unwrap();
+    store.put_attestation(&first).unwrap();
+    store.put_attestation(&Attestation::new(id, "other@1", vec![2]).unwrap()).unwrap();
+    assert_eq!(store.attestation_of(&id).unwrap(), Some(first.clone()));
+    assert_eq!(store.attestation_of(&ReceiptId::of(b"another")).unwrap(), None);
+    // One that lies at another receipt's place is damage.
+    let other = ReceiptId::of(b"another");
+    let db = rusqlite::Connection::open(home.path().join("store/actum.db")).unwrap();
+    db.execute("UPDATE attestations SET receipt = ?1", [other.to_string()]).unwrap();
+    assert_eq!(store.attestation_of(&id).unwrap(), None);
+    let damaged = store.attestation_of(&other).unwrap_err().to_string();
+    assert!(damaged.contains("it is of receipt"), "{damaged}");
 }

@@ -278,12 +278,13 @@ pub fn authority(receipt: &Receipt, at_hand: &AtHand<'_>) -> Result<Proven, Auth
 }
 
 /// What the request says, where it is the one that the receipt answers.
-struct Request<'a> {
+pub(crate) struct Request<'a> {
     invocation: &'a Invocation,
     claim: Claim,
 }
 
-fn request<'a>(
+/// Reads the request at hand, where it is the one that the receipt answers, for the provider and the action that it says.
+pub(crate) fn request<'a>(
     receipt: &Receipt,
     named: &InvocationId,
     given: &'a Signed<Invocation>,

@@ -1,6 +1,6 @@
 //! Whom to ask, and whom next if that fails.
 
-use crate::{Standing, Standings};
+use crate::{Level, Record, Score, Standing};
 use actum_model::{Did, ReleaseId};
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -19,36 +19,149 @@ pub struct Candidate<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice<T> {
     /// Whom to ask: the first, and if that fails the next.
-    pub candidates: Vec<Candidate<T>>,
-    /// Whom not to ask, and the standing that says so.
-    pub excluded: Vec<(Candidate<T>, Standing)>,
+    pub candidates: Vec<Chosen<T>>,
+    /// Whom not to ask, and the record that says so.
+    pub excluded: Vec<(Candidate<T>, Record)>,
 }
 
-/// Orders ranked candidates, best match first, by what is held of their providers.
+/// Someone to ask, with what is held of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen<T> {
+    /// Who.
+    pub candidate: Candidate<T>,
+    /// What is held for and against them.
+    pub record: Record,
+    /// Why they stand where they do.
+    pub why: Why,
+}
+
+/// Why a candidate stands where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// Known, and past the level's probation.
+    Proven,
+    /// Some of its receipts were confirmed.
+    Known,
+    /// Nothing is known of it.
+    Newcomer,
+    /// A newcomer asked first, so that newcomers become known.
+    Explored,
+    /// Something speaks against it: it comes after all others.
+    Suspect,
+}
+
+impl Why {
+    /// The stable name, as JSON has it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Known => "known",
+            Self::Newcomer => "newcomer",
+            Self::Explored => "explored",
+            Self::Suspect => "suspect",
+        }
+    }
+
+    fn of(record: &Record, level: &Level) -> Self {
+        match record.standing() {
+            Standing::Suspect | Standing::Fraud => Self::Suspect,
+            Standing::Unknown => Self::Newcomer,
+            Standing::Known => {
+                let past = record.proven() >= u64::from(level.probation)
+                    && record.proven_here() >= u64::from(level.probation_here);
+                if past { Self::Proven } else { Self::Known }
+            }
+        }
+    }
+}
+
+/// By what candidates of one release are ordered, the least first. All of it is coarse: equals share the work.
+type Rank = (bool, bool, Reverse<u32>, Reverse<u8>, u8);
+
+fn rank(record: &Record) -> Rank {
+    let standing = record.standing();
+    (
+        standing == Standing::Suspect,
+        standing != Standing::Known,
+        // Half of it for honesty at all, half for honesty in this capability. Nothing where most cannot be tried.
+        Reverse(if record.opaque { 0 } else { record.honesty.doublings() + record.here.doublings() }),
+        Reverse(answers(&record.service)),
+        pace(record.millis),
+    )
+}
+
+/// Whether a provider answers: 2 where it nearly always does, 1 where nothing is known, 0 where it often does not.
+fn answers(service: &Score) -> u8 {
+    match service.mean_permille() {
+        0..=399 => 0,
+        400..=799 => 1,
+        _ => 2,
+    }
+}
+
+/// How slow it is, by factors of eight: 0 up to 63 ms, 1 up to half a second or where nothing is known, 2 up to four
+/// seconds, 3 beyond.
+fn pace(millis: Option<u32>) -> u8 {
+    match millis {
+        Some(0..=63) => 0,
+        None | Some(64..=511) => 1,
+        Some(512..=4_095) => 2,
+        Some(_) => 3,
+    }
+}
+
+/// One more number from a draw, unlike the draw itself: the finaliser of SplitMix64.
+fn again(draw: u64) -> u64 {
+    let a = (draw ^ (draw >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let b = (a ^ (a >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    b ^ (b >> 31)
+}
+
+/// Orders ranked candidates, best match first, by what is held of their providers. `draw` is a random number.
 ///
 /// How well a release answers the query comes first: releases keep the order in which they first appear. Among the
-/// providers of one release, those with more confirmed receipts come first, by powers of two up to 128 so that one more
-/// receipt does not draw all the work to one provider; equals keep their rank. Excluded providers are set aside.
-pub fn choose<T>(ranked: Vec<Candidate<T>>, standings: &Standings) -> Choice<T> {
+/// providers of one release, suspects come last, known ones before newcomers, then the surer and the better served, all
+/// of it coarsely; those who are then equal keep the order of their rank, begun at one of them by `draw`, so that work
+/// spreads. One time in [`Level::explore_one_in`] the first newcomer of the first release comes before all, unless the
+/// level has none of them first. Frauds are set aside.
+pub fn choose<T>(
+    ranked: Vec<Candidate<T>>,
+    mut record_of: impl FnMut(&Did) -> Record,
+    policy: &Level,
+    draw: u64,
+) -> Choice<T> {
     let mut releases: BTreeMap<ReleaseId, usize> = BTreeMap::new();
     let mut asked = Vec::with_capacity(ranked.len());
     let mut excluded = Vec::new();
     for candidate in ranked {
-        let standing = standings.of(&candidate.provider);
-        if standing.excluded() {
-            excluded.push((candidate, standing));
+        let record = record_of(&candidate.provider);
+        if record.standing().excluded() {
+            excluded.push((candidate, record));
             continue;
         }
         let next = releases.len();
         let place = *releases.entry(candidate.release).or_insert(next);
-        asked.push((place, Reverse(proven(&standing)), candidate));
+        let why = Why::of(&record, policy);
+        asked.push(((place, rank(&record)), Chosen { candidate, record, why }));
     }
     // Stable: equals keep their rank.
-    asked.sort_by_key(|(place, proven, _)| (*place, *proven));
-    Choice { candidates: asked.into_iter().map(|(_, _, candidate)| candidate).collect(), excluded }
-}
-
-/// 0 for none, then one more for each doubling of confirmed receipts, up to 8.
-fn proven(standing: &Standing) -> u32 {
-    standing.identical.checked_ilog2().map_or(0, |log| (log + 1).min(8))
+    asked.sort_by_key(|(key, _)| *key);
+    for equals in asked.chunk_by_mut(|(a, _), (b, _)| a == b) {
+        let first = u64::try_from(equals.len()).ok().and_then(|n| draw.checked_rem(n));
+        equals.rotate_left(first.and_then(|n| usize::try_from(n).ok()).unwrap_or(0));
+    }
+    if policy.newcomers && again(draw).is_multiple_of(u64::from(policy.explore_one_in.get())) {
+        let newcomer = asked.iter().position(|((place, _), c)| *place == 0 && c.why == Why::Newcomer);
+        if let Some(n) = newcomer
+            && let Some(before) = asked.get_mut(..=n)
+        {
+            before.rotate_right(1);
+            if n > 0
+                && let Some((_, first)) = before.first_mut()
+            {
+                first.why = Why::Explored;
+            }
+        }
+    }
+    Choice { candidates: asked.into_iter().map(|(_, chosen)| chosen).collect(), excluded }
 }

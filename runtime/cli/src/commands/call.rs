@@ -11,7 +11,7 @@ use actum_node::{
     audit::{self, ReplayOptions},
     clock,
     invoke::Choices,
-    requester::{CallError, CallProgress, CallRequest, Called, Requester},
+    requester::{CallError, CallProgress, CallRequest, Called, Checked, Delegated, Explained, Requester},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -48,6 +48,13 @@ pub(crate) struct Args {
     /// Seconds to wait for the result
     #[arg(long, default_value_t = 120)]
     deadline: u64,
+    /// How much is at stake: `low`, `medium`, `high`, or a level of config.toml [default: by what the action may touch, as
+    /// config.toml's `[risk]` says]
+    #[arg(long, value_name = "LEVEL", conflicts_with = "resume")]
+    risk: Option<String>,
+    /// Say why this provider was asked, what was checked, and what that cost
+    #[arg(long, conflicts_with = "resume")]
+    explain: bool,
     /// Run the action again here, at once, and fail unless it is identical
     #[arg(long)]
     replay: bool,
@@ -66,17 +73,21 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         Some(target) => format!("looking for {target}"),
         None => "asking for the answer".to_owned(),
     });
-    let called = super::runtime()?.block_on(async {
+    let (called, explained) = super::runtime()?.block_on(async {
         let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
+        let requester = requester.with_policy(config.risk.clone()).with_attest(config.attest.clone());
         let called = match &lost {
-            Some(id) => resume(&requester, id, &args, &progress).await,
-            None => call(&home, &requester, &args, &progress).await,
+            Some(id) => resume(&requester, id, &args, &progress).await.map(|called| (called, None)),
+            None => call(&home, &requester, &args, &progress).await.map(|d| (d.called, Some(d.explained))),
         };
         let stopped = requester.stop().await;
         let called = called?;
         stopped.map(|()| called).map_err(CliError::from)
     })?;
     drop(progress);
+    if let Some(explained) = explained.filter(|_| args.explain) {
+        explain(&explained);
+    }
     let ended = invocation::Ended {
         function: &called.function,
         receipt: &called.receipt,
@@ -176,7 +187,7 @@ async fn call(
     requester: &Requester,
     args: &Args,
     progress: &Progress,
-) -> Result<Called, CliError> {
+) -> Result<Delegated, CliError> {
     let (Some(target), Some(function)) = (&args.target, &args.function) else {
         return Err(CliError::new(Kind::Usage, "say what to call: a target and a function"));
     };
@@ -194,7 +205,40 @@ async fn call(
         choices: Choices { partial: args.accept_less, ..args.options.choices(home, &asks)? },
         deadline: Duration::from_secs(args.deadline),
     };
-    let called = requester.call(prepared, request, &mut |event| report(progress, event)).await?;
-    keep(requester, &called, progress).await?;
-    Ok(called)
+    let prepared = match args.provider {
+        Some(_) => prepared.insist(),
+        None => prepared,
+    };
+    let report = &mut |event| report(progress, event);
+    let delegated = requester.delegate(prepared, request, args.risk.as_deref(), report).await?;
+    keep(requester, &delegated.called, progress).await?;
+    Ok(delegated)
+}
+
+/// Says why an action went where it went, what was checked, and what that cost.
+pub(super) fn explain(explained: &Explained) {
+    let say = |text: String| output::talk(output::clean(&text));
+    say(format!("risk: {}, because {}", explained.level, explained.because));
+    for (provider, why) in &explained.left_out {
+        say(format!("left out: {}: {why}", provider.short()));
+    }
+    for (provider, why) in &explained.fell_back {
+        say(format!("tried before: {}: {why}", provider.short()));
+    }
+    say(format!("asked: {}", explained.provider));
+    for line in &explained.why {
+        say(format!("  {line}"));
+    }
+    for Checked { check, provider, found, fuel, .. } in &explained.checks {
+        let cost = match fuel {
+            0 => String::new(),
+            fuel => format!(" ({} fuel)", output::thousands(*fuel)),
+        };
+        say(format!("checked: {} of {}: {found}{cost}", check.name(), provider.short()));
+    }
+    say(format!(
+        "cost beyond the action's own: {} fuel, {} moved",
+        output::thousands(explained.extra_fuel),
+        output::bytes(explained.extra_bytes)
+    ));
 }

@@ -16,6 +16,7 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
     let profile = home.sandbox()?.profile().clone();
     let target = wasm_target();
     let status = actum_node::status::of_running_node(&home);
+    let [proven, refuted, undecided] = home.store().proof_counts()?;
     if global.format == Format::Json {
         output::json(&serde_json::json!({
             "home": home.root().display().to_string(),
@@ -25,6 +26,7 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
             },
             "wasm32_wasip2": target,
             "node": status,
+            "proofs": {"proven": proven, "refuted": refuted, "undecided": undecided},
         }));
         return Ok(());
     }
@@ -48,6 +50,11 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
             }
         }
         None => output::line("node     does not run here: `actum node --offer <name>` starts one"),
+    }
+    if proven > 0 || refuted > 0 || undecided > 0 {
+        output::line(format!(
+            "proofs   of lies: {proven} hold, {refuted} were false, {undecided} could not be judged here"
+        ));
     }
     output::line(format!("profile  {} on {}", profile.name, profile.engine));
     output::line(format!("         {}", profile.id()));

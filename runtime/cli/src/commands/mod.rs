@@ -1,5 +1,7 @@
 //! The verbs. Each file parses its own options and calls the library.
 
+mod attested;
+mod audit;
 mod authority;
 mod build;
 mod call;
@@ -7,6 +9,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod find;
+mod flow;
 mod grant;
 mod invocation;
 mod journal;
@@ -103,12 +106,16 @@ enum Verb {
     Find(find::Args),
     /// Delegate an action to another peer
     Call(call::Args),
+    /// Run several actions as one plan, and prove the whole
+    Flow(flow::Args),
     /// Let others run things here, within bounds
     Grant(grant::Args),
     /// List, show and export receipts
     Receipt(receipt::Args),
     /// Run a receipt's action again and say whether it was true
     Replay(replay::Args),
+    /// Run the actions of many receipts again and say what was found
+    Audit(audit::Args),
     /// Show who this home is, and keep its key
     Key(key::Args),
     /// List the peers this home knows
@@ -130,9 +137,11 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), CliError> {
         Verb::Node(args) => node::run(args, global),
         Verb::Find(args) => find::run(args, global),
         Verb::Call(args) => call::run(args, global),
+        Verb::Flow(args) => flow::run(args, global),
         Verb::Grant(args) => grant::run(args, global),
         Verb::Receipt(args) => receipt::run(args, global),
         Verb::Replay(args) => replay::run(args, global),
+        Verb::Audit(args) => audit::run(args, global),
         Verb::Key(args) => key::run(args, global),
         Verb::Peers(args) => peers::run(args, global),
         Verb::Doctor(args) => doctor::run(args, global),

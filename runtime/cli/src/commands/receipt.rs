@@ -1,12 +1,12 @@
 //! `actum receipt`: what was done, signed.
 
-use super::{Global, authority, journal};
+use super::{Global, attested, authority, journal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format},
 };
 use actum_model::{Did, Granted, Receipt, ReceiptId, Signed, explain::Width};
-use actum_node::{Home, audit};
+use actum_node::{Home, audit, fraud};
 use std::{
     collections::BTreeSet,
     fs,
@@ -43,6 +43,12 @@ enum Verb {
         /// Where to write
         #[arg(short, long, value_name = "PATH")]
         output: PathBuf,
+        /// Write a proof that the receipt is false, which a replay here must have shown: anyone can check it
+        #[arg(long)]
+        proof: bool,
+        /// Only name the component in the proof: whoever checks it must have it
+        #[arg(long, requires = "proof")]
+        without_component: bool,
     },
 }
 
@@ -55,6 +61,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         Verb::Show { id } => {
             let shown = audit::show(&home, &id)?;
             let calls = audit::calls(&home, &shown.receipt, &shown.journal)?;
+            let judged = attested::judge(global, shown.attestation.as_ref(), &shown.receipt)?;
             let json = to_json(&shown.receipt);
             match global.format {
                 Format::Json => {
@@ -64,6 +71,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
                         ("output", shown.output),
                         ("journal_entries", Some(entries)),
                         ("proof", Some(authority::found(shown.receipt.payload(), &shown.claimed))),
+                        ("attested", Some(attested::to_json(judged.as_ref()))),
                         ("refused", Some(authority::refusals_to_json(&shown.journal, &shown.bodies))),
                         ("calls", Some(calls.iter().map(call_to_json).collect())),
                     ];
@@ -72,13 +80,16 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
                     output::json(&fields.into_iter().chain(values).collect());
                 }
                 Format::Text => {
-                    show(&shown, |did| authority::name(&home, did));
+                    show(&shown, attested::line(judged.as_ref()), |did| authority::name(&home, did));
                     calls.iter().for_each(show_call);
                 }
             }
         }
-        Verb::Export { id, output: path } => {
-            let (id, bytes) = export(&home, &id, &path)?;
+        Verb::Export { id, output: path, proof, without_component } => {
+            let (id, bytes) = match proof {
+                true => export_proof(&home, &id, &path, !without_component)?,
+                false => export(&home, &id, &path)?,
+            };
             if global.format == Format::Json {
                 output::json(&serde_json::json!({"receipt": id.to_string(), "path": path, "bytes": bytes}));
             }
@@ -91,10 +102,32 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
 pub(super) fn export(home: &Home, id: &str, path: &Path) -> Result<(ReceiptId, usize), CliError> {
     let bundle = audit::bundle(home, id)?;
     let bytes = bundle.to_bytes();
-    fs::write(path, &bytes)
+    write(path, &bytes)?;
+    Ok((bundle.receipt.id(), bytes.len()))
+}
+
+/// Writes the proof that a receipt is false, over what is there; gives the receipt's id and the proof's size in bytes.
+fn export_proof(
+    home: &Home,
+    id: &str,
+    path: &Path,
+    with_component: bool,
+) -> Result<(ReceiptId, usize), CliError> {
+    let proof = fraud::proof(home, id)?;
+    if with_component && proof.bundle.component.is_none() {
+        let text = "the component is not in this home, so the proof can only name it";
+        return Err(CliError::new(Kind::NotFound, text).hint("add --without-component"));
+    }
+    let bytes = proof.to_bytes(with_component);
+    write(path, &bytes)?;
+    Ok((proof.bundle.receipt.id(), bytes.len()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    fs::write(path, bytes)
         .map_err(|e| CliError::new(Kind::Usage, format!("cannot write {}: {e}", path.display())))?;
     output::talk(format!("{}: {}", path.display(), output::bytes(bytes.len() as u64)));
-    Ok((bundle.receipt.id(), bytes.len()))
+    Ok(())
 }
 
 fn to_json(receipt: &Signed<Receipt>) -> serde_json::Value {
@@ -172,7 +205,7 @@ pub(super) fn granted(permissions: &BTreeSet<Granted>) -> String {
     if permissions.is_empty() { "nothing".to_owned() } else { permissions.join(", ") }
 }
 
-fn show(shown: &audit::Shown, name: impl Fn(&Did) -> String) {
+fn show(shown: &audit::Shown, attested: Option<(&'static str, String)>, name: impl Fn(&Did) -> String) {
     let r = shown.receipt.payload();
     let excerpt = |json: &Option<serde_json::Value>| match json {
         None => "-".to_owned(),
@@ -208,6 +241,7 @@ fn show(shown: &audit::Shown, name: impl Fn(&Did) -> String) {
     lines
         .into_iter()
         .chain(authority)
+        .chain(attested)
         .chain(after)
         .chain(refusals)
         .for_each(|line| output::line(authority::line(line)));

@@ -1,12 +1,12 @@
 //! `actum replay`: was the receipt true?
 
-use super::{Global, authority, journal};
+use super::{Global, attested, authority, journal};
 use crate::{
     error::{CliError, Kind},
     output::{self, Format, Progress},
 };
-use actum_model::{Did, Judgement, explain::Width};
-use actum_node::audit::{self, ReplayOptions};
+use actum_model::{Did, Judgement, Verdict, explain::Width};
+use actum_node::audit::{self, AuditError, ReplayOptions, Replayed};
 use clap::ValueEnum;
 use std::{path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use std::{path::Path, time::Duration};
 /// `not-replayable …` with the reason. It also says by what authority the action ran, and how much of that is proven.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A receipt's id in this home, or a bundle that `actum receipt export` wrote
+    /// A receipt's id in this home, or a bundle or fraud proof that `actum receipt export` wrote
     target: String,
     /// The engine to run on; pulley is an independent, slower one
     #[arg(long, value_enum, default_value_t)]
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Engine {
+pub(super) enum Engine {
     #[default]
     Cranelift,
     Pulley,
@@ -44,6 +44,33 @@ impl From<Engine> for actum_node::EngineKind {
     }
 }
 
+/// Replays a file's receipt. A fraud proof may only name its component, which is then taken from the home, where there is one.
+fn replay_file(path: &Path, options: ReplayOptions, global: &Global) -> Result<Replayed, CliError> {
+    let replayed = match audit::replay_file(path, options) {
+        Err(AuditError::MissingComponent { .. }) if global.home_path()?.exists() => {
+            audit::replay_file_at(&global.open_locked_home()?, path, options)
+        }
+        other => other,
+    };
+    replayed.map_err(|e| match e {
+        AuditError::MissingComponent { component, .. } => {
+            let text = format!("the proof only names its component {component}, and it is not in this home");
+            CliError::new(Kind::NotFound, text)
+                .hint("have the proof made again without --without-component, or call or run the component here once")
+        }
+        e => e.into(),
+    })
+}
+
+/// Whose claim it is that a receipt is false, and whether it is the place where it differs here.
+fn claim(verdict: &Verdict, here: &Judgement) -> (String, bool) {
+    match (&verdict.judgement, here) {
+        (Judgement::Diverged(claimed), Judgement::Diverged(d)) => (claimed.at.clone(), claimed.at == d.at),
+        (Judgement::Diverged(claimed), _) => (claimed.at.clone(), false),
+        (other, _) => (other.to_string(), false),
+    }
+}
+
 pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let progress = Progress::start("running it again");
     let path = Path::new(&args.target);
@@ -51,12 +78,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let options = ReplayOptions { engine: args.engine.into(), wall_clock };
     let home = if path.exists() { None } else { Some(global.open_home()?) };
     let replayed = match &home {
-        None => audit::replay_file(path, options)?,
+        None => replay_file(path, options, global)?,
         Some(home) => audit::replay(home, &args.target, options)?,
     };
     drop(progress);
     let r = replayed.receipt.payload();
     let judgement = &replayed.judgement;
+    let judged = attested::judge(global, replayed.attestation.as_ref(), &replayed.receipt)?;
     if global.format == Format::Json {
         let mut json = serde_json::json!({
             "receipt": replayed.receipt.id().to_string(),
@@ -65,9 +93,18 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             "outcome": r.outcome.code(),
             "detail": r.outcome.to_string(),
             "proof": authority::found(r, &replayed.claimed),
+            "attested": attested::to_json(judged.as_ref()),
             "refused": authority::refusals_to_json(&replayed.journal, &replayed.bodies),
         });
         if let Some(fields) = json.as_object_mut() {
+            if let Some(accusation) = &replayed.accusation {
+                let said = accusation.payload();
+                let (place, agrees) = claim(said, judgement);
+                let claim = serde_json::json!({
+                    "verifier": said.iss.to_string(), "at": said.iat, "place": place, "agrees": agrees,
+                });
+                fields.insert("claim".to_owned(), claim);
+            }
             fields.extend(authority::said(r).map(|(name, value)| (name.to_owned(), value)));
             if args.explain {
                 let entries = journal::json(&replayed.journal, &replayed.bodies, Width::FULL);
@@ -97,9 +134,24 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         let name = |did: &Did| home.as_ref().map_or_else(|| did.short(), |home| authority::name(home, did));
         let authority = authority::lines(r, &replayed.claimed, name);
         let refusals = authority::refusals(&replayed.journal, &replayed.bodies);
-        authority.into_iter().chain(refusals).for_each(|line| output::talk(authority::line(line)));
+        let attested = attested::line(judged.as_ref());
+        authority
+            .into_iter()
+            .chain(attested)
+            .chain(refusals)
+            .for_each(|line| output::talk(authority::line(line)));
+    }
+    if let Some(accusation) = replayed.accusation.as_ref().filter(|_| global.format == Format::Text) {
+        let said = accusation.payload();
+        let (place, agrees) = claim(said, judgement);
+        let here = if agrees { "and so it does here" } else { "which is not what was found here" };
+        let text = format!("{} says that it differs at {place}, {here}", said.iss);
+        output::talk(authority::line(("claim", text)));
     }
     let result = match judgement {
+        Judgement::Identical if replayed.accusation.is_some() => {
+            Some("the proof is false: the receipt is what happens")
+        }
         Judgement::Identical => None,
         Judgement::Diverged(_) => Some("the receipt is not what happens"),
         Judgement::NotReplayable(_) => Some("the receipt could not be checked here"),

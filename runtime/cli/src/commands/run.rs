@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
 }
 
 /// A token that Ctrl-C cancels: the action then ends by itself, and says so. A second Ctrl-C ends the process.
-fn until_ctrl_c() -> CancelToken {
+pub(super) fn until_ctrl_c() -> CancelToken {
     let cancel = CancelToken::default();
     let token = cancel.clone();
     let listen = move || {

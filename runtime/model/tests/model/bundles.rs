@@ -2,12 +2,12 @@
 
 use crate::samples::{self, COMPONENT, author, provider, requester};
 use actum_model::{
-    Authority, BlobId, Bodies, Journal, JournalEntry, Outcome, Proof, Receipt, Signed,
+    Attestation, Authority, BlobId, Bodies, Journal, JournalEntry, Outcome, Proof, Receipt, Signed,
     bundle::{BlockKind, Bundle, BundleError},
     id::{DAG_CBOR, RAW, cid_of},
 };
 
-fn bundle() -> Bundle {
+pub(crate) fn bundle() -> Bundle {
     Bundle {
         receipt: Signed::sign(samples::receipt(), &provider()),
         release: Some(Signed::sign(samples::release(), &author())),
@@ -19,6 +19,7 @@ fn bundle() -> Bundle {
         stdio: Some(samples::stdio()),
         invocation: None,
         proofs: vec![],
+        attestation: None,
     }
 }
 
@@ -43,7 +44,7 @@ fn told(bodies: &[&[u8]]) -> Bundle {
 }
 
 /// The header and the sections of a bundle, each with its length in front.
-fn sections(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn sections(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = bytes;
     let mut sections = Vec::new();
     while !rest.is_empty() {
@@ -55,7 +56,7 @@ fn sections(bytes: &[u8]) -> Vec<Vec<u8>> {
     sections
 }
 
-fn section(codec: u64, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn section(codec: u64, bytes: &[u8]) -> Vec<u8> {
     let cid = cid_of(codec, bytes).to_bytes();
     let mut buffer = unsigned_varint::encode::usize_buffer();
     let length = unsigned_varint::encode::usize(cid.len() + bytes.len(), &mut buffer);
@@ -394,4 +395,80 @@ fn a_journal_or_stdio_of_another_form() {
     let bundle = Bundle { stdio: Some(bytes), ..with_receipt(Receipt { stdio, ..samples::receipt() }) };
     let error = refused(&bundle.to_bytes());
     assert!(matches!(error, BundleError::Block { kind: BlockKind::Stdio, .. }), "{error}");
+}
+
+/// A bundle with its receipt's attestation behind the release.
+fn attested() -> Bundle {
+    let bundle = bundle();
+    let attestation = Attestation::new(bundle.receipt.id(), "tpm2-quote@1", vec![7; 300]).unwrap();
+    Bundle { attestation: Some(attestation), ..bundle }
+}
+
+#[test]
+fn an_attestation_comes_last_with_a_release_or_without() {
+    for bundle in [attested(), Bundle { release: None, ..attested() }] {
+        let bytes = bundle.to_bytes();
+        let last = section(DAG_CBOR, bundle.attestation.as_ref().unwrap().bytes());
+        assert_eq!(sections(&bytes).last(), Some(&last));
+        assert_eq!(Bundle::from_bytes(&bytes).unwrap(), bundle);
+        let bare = Bundle { attestation: None, ..bundle }.to_bytes();
+        assert_eq!(bytes, [bare, last].concat());
+        for i in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[i] ^= 1;
+            assert!(Bundle::from_bytes(&changed).is_err(), "byte {i}");
+        }
+    }
+}
+
+#[test]
+fn an_attestation_out_of_its_place_or_twice() {
+    let all = sections(&attested().to_bytes());
+    let last = all.len() - 1;
+    for at in 2..last {
+        let mut moved = all.clone();
+        let attestation = moved.pop().unwrap();
+        moved.insert(at, attestation);
+        let error = refused(&moved.concat());
+        assert!(matches!(error, BundleError::Stranger { .. }), "at {at}: {error}");
+    }
+    let other = Attestation::new(attested().receipt.id(), "tpm2-quote@1", vec![8; 300]).unwrap();
+    let more = [all.concat(), section(DAG_CBOR, other.bytes())].concat();
+    assert!(matches!(refused(&more), BundleError::Stranger { block, .. } if block == last + 1));
+    let mut instead = all;
+    instead[last - 1] = section(DAG_CBOR, other.bytes());
+    assert!(matches!(refused(&instead.concat()), BundleError::Release(_)));
+}
+
+#[test]
+fn an_attestation_of_another_receipt_or_malformed() {
+    let attestation = Attestation::new(samples::verdict().receipt, "tpm2-quote@1", vec![7]).unwrap();
+    let other = Receipt { fuel: 1, ..samples::receipt() };
+    let error = refused(&Bundle { attestation: Some(attestation), ..with_receipt(other) }.to_bytes());
+    assert!(matches!(error, BundleError::OtherReceipt { .. }), "{error}");
+
+    let bare = bundle().to_bytes();
+    let attested = attested();
+    let bytes = attested.attestation.as_ref().unwrap().bytes();
+    for end in 21..bytes.len() {
+        let error = refused(&[&bare[..], &section(DAG_CBOR, &bytes[..end])].concat());
+        assert!(matches!(error, BundleError::Block { kind: BlockKind::Attestation, .. }), "{end}: {error}");
+    }
+    // As uninterpreted bytes it is none.
+    let error = refused(&[&bare[..], &section(RAW, bytes)].concat());
+    assert!(matches!(error, BundleError::Stranger { .. }), "{error}");
+}
+
+#[test]
+fn an_attestation_over_its_bounds() {
+    let id = bundle().receipt.id();
+    let around = Attestation::new(id, "a", vec![0; 8 << 10]).unwrap().bytes().len() - (8 << 10);
+    let room = Attestation::MAX_BYTES - around;
+    assert_eq!(Attestation::new(id, "a", vec![0; room]).unwrap().bytes().len(), Attestation::MAX_BYTES);
+    assert!(Attestation::new(id, "a", vec![0; room + 1]).is_err());
+    let longest = "f".repeat(Attestation::MAX_FORMAT_BYTES);
+    assert_eq!(Attestation::new(id, &longest, vec![]).unwrap().format(), longest);
+    for format in ["", "tpm\u{1b}[2J", "TPM", "a b", &format!("{longest}f")] {
+        assert!(Attestation::new(id, format, vec![]).is_err(), "{format:?}");
+    }
 }

@@ -3,8 +3,8 @@
 
 use crate::samples::{self, author, provider, requester};
 use actum_model::{
-    Delegation, Descriptor, Invocation, Journal, JournalId, Lease, Page, Profile, ProfileId, Proof, Query,
-    Receipt, Release, Revocation, Rotation, Signed, Statement, Tombstone, Verdict,
+    Attestation, Balance, Delegation, Descriptor, Invocation, Journal, JournalId, Lease, Page, Profile,
+    ProfileId, Proof, Query, Receipt, Release, Revocation, Rotation, Signed, Statement, Tombstone, Verdict,
     bundle::Bundle,
     codec,
     id::{DAG_CBOR, cid_of},
@@ -76,6 +76,15 @@ fn a_bundle_with_the_authority_by_which_it_ran() {
     assert_eq!(Bundle::from_bytes(&kept).unwrap(), built);
 }
 
+#[test]
+fn attestation() {
+    let receipt = Signed::sign(samples::receipt(), &provider()).id();
+    let built = Attestation::new(receipt, "tpm2-quote@1", vec![1, 2, 3]).unwrap();
+    let kept =
+        golden("attestation", built.bytes(), "bafyreihr2asnld2j6uctxzkz2won47u4ov33hrgnfo3nylcjobgnxrpjua");
+    assert_eq!(Attestation::read(&kept).unwrap(), built);
+}
+
 /// What was written before bundles had the request: only a bundle without it.
 #[test]
 fn a_bundle_without_its_request() {
@@ -88,6 +97,18 @@ fn a_bundle_without_its_request() {
 fn verdict() {
     let built: Signed<Verdict> = Signed::sign(samples::verdict(), &requester());
     statement("verdict", &built, "bafyreih7i365qfy3ppa7zsf3uimz35skykqjgwsbgfxtlvyhwbwt3m7yoq");
+}
+
+#[test]
+fn balance() {
+    let built: Signed<Balance> = Signed::sign(samples::balance(), &provider());
+    statement("balance", &built, "bafyreibybepqhugwie6g5djhrq7gayomxqnnrpzffpfqjmyaow42vlm7cq");
+}
+
+#[test]
+fn flow() {
+    let built = crate::flows::flow().record;
+    statement("flow", &built, "bafyreiffoq6nn35ccc4n46eqwc32reuk5xwekabxbtteggfva2zztgqmx4");
 }
 
 #[test]

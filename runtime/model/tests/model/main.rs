@@ -7,9 +7,12 @@
     reason = "in a test, a panic is the message"
 )]
 
+mod balances;
 mod bundles;
 mod chains;
 mod explain;
+mod flows;
+mod frauds;
 mod golden;
 mod grants;
 mod json;

@@ -1,10 +1,11 @@
 //! One of each type, from fixed keys and values.
 
 use actum_model::{
-    Action, Authority, BlobId, Bodies, Claim, ComponentId, Delegation, DelegationId, Descriptor, Example,
-    Filters, Function, Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits, Offer,
-    Outcome, Page, Param, Profile, Proof, Query, Receipt, Release, Rotation, RunArgs, SecretKey, Signed,
-    Tier, Tombstone, Value, Verdict, WitType, Withdrawal,
+    Action, Authority, Balance, BlobId, Bodies, Claim, ComponentId, Delegation, DelegationId, Descriptor,
+    Example, Filters, Function, Invocation, InvocationId, Journal, JournalEntry, Judgement, Lease, Limits,
+    Offer, Outcome, Page, Param, Profile, Proof, Query, Receipt, Release, Rotation, RunArgs, SecretKey,
+    Signed, Tier, Tombstone, Value, Verdict, WitType, Withdrawal,
+    balance::Tally,
     bundle::Bundle,
     codec,
     descriptor::{Lately, Offered},
@@ -302,6 +303,7 @@ pub(crate) fn granted_bundle() -> Bundle {
         stdio: None,
         invocation: Some(request()),
         proofs: grants(),
+        attestation: None,
     }
 }
 
@@ -400,5 +402,21 @@ pub(crate) fn invocation() -> Invocation {
         exp: Some(1_700_000_600),
         iat: Some(1_700_000_000),
         cause: Some(*DelegationId::of(b"a receipt").cid()),
+    }
+}
+
+/// A provider's balance with the requester: two receipts one way, none the other.
+pub(crate) fn balance() -> Balance {
+    let mut served = Tally::default();
+    for receipt in [receipt(), granted_receipt()] {
+        served.add(&Signed::sign(receipt.clone(), &provider()).id(), receipt.fuel);
+    }
+    Balance {
+        iss: provider().did(),
+        peer: requester().did(),
+        iat: 1_790_000_100,
+        seq: 3,
+        served: served.side(),
+        consumed: Tally::default().side(),
     }
 }

@@ -4,7 +4,7 @@ use super::{Provider, internal, stopping};
 use crate::flights::RuledOut;
 use actum_model::{Did, InvocationId};
 use actum_overlay::{ProgressSender, Refusal, RefusalCode, Response, SessionHandle};
-use actum_store::{Answer, ledger::WasServed};
+use actum_store::{Answer, StoreError, ledger::WasServed};
 use serde_bytes::ByteBuf;
 use tokio::sync::Semaphore;
 
@@ -59,17 +59,23 @@ impl Provider {
     async fn answer_to(&self, id: InvocationId) -> Result<Option<Response>, Refusal> {
         let turn = ANSWER_TURNS.acquire().await.map_err(|_| stopping())?;
         let home = self.home.clone();
-        let read = move || {
+        let read = move || -> Result<_, StoreError> {
             let _turn = turn;
-            home.store().answer_to(&id)
+            let Some(answer) = home.store().answer_to(&id)? else { return Ok(None) };
+            let attestation = home.store().attestation_of(&answer.receipt.id())?;
+            Ok(Some((answer, attestation)))
         };
         let answer = tokio::task::spawn_blocking(read).await.map_err(internal)?.map_err(internal)?;
-        Ok(answer.map(|Answer { receipt, output, journal, bodies, stdio }| Response::Done {
-            receipt: receipt.bytes().to_vec(),
-            output,
-            journal,
-            bodies: bodies.into_iter().map(ByteBuf::from).collect(),
-            stdio,
+        Ok(answer.map(|(answer, attestation)| {
+            let Answer { receipt, output, journal, bodies, stdio } = answer;
+            Response::Done {
+                receipt: receipt.bytes().to_vec(),
+                output,
+                journal,
+                bodies: bodies.into_iter().map(ByteBuf::from).collect(),
+                stdio,
+                attestation: attestation.map(|a| a.bytes().to_vec()),
+            }
         }))
     }
 }

@@ -137,7 +137,7 @@ async fn ask(
     };
     let answer = session.request(&call, DEADLINE).await.map_err(|e| e.to_string())?;
     let (receipt, output, journal, bodies, stdio) = match answer {
-        Response::Done { receipt, output, journal, bodies, stdio } => {
+        Response::Done { receipt, output, journal, bodies, stdio, .. } => {
             (receipt, output, journal, bodies, stdio)
         }
         Response::Refused { refusal } => {

@@ -4,7 +4,6 @@ use super::{ASKED, Called, FETCH_DEADLINE, Found, Requester};
 use crate::{
     content::{self, Source},
     failure::CallError,
-    resolve,
 };
 
 impl Requester {
@@ -45,26 +44,10 @@ impl Requester {
     pub async fn keep_component(&self, called: &Called) -> Result<(), CallError> {
         let release = called.release.payload();
         let provider = called.receipt.payload().iss;
-        let unreachable = |why: String| CallError::Unreachable { tried: vec![format!("{provider}: {why}")] };
-        // Whoever else was asked may have it too; one that has not says so at once.
-        let others = self.asked.iter().filter(|peer| **peer != provider);
-        let sessions: Vec<_> = std::iter::once(&provider)
-            .chain(others)
-            .filter_map(|peer| self.overlay.session_with(peer))
-            .collect();
-        let mut progress = |_, _| {};
-        let obtain = content::obtain(&self.home, Source::Release(release), &sessions, &mut progress);
-        let component = tokio::time::timeout(FETCH_DEADLINE, obtain)
-            .await
-            .map_err(|_| unreachable(format!("more than {} s", FETCH_DEADLINE.as_secs())))?
-            .map_err(|e| match e {
-                content::ObtainError::Store(e) => CallError::Store(e),
-                e => unreachable(e.to_string()),
-            })?;
-        let sandbox = self.home.sandbox()?.clone();
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&component)).await;
-        let untrue = |why: String| CallError::Untrue { release: called.release.id(), why };
-        let loaded = loaded.map_err(|e| untrue(e.to_string()))?.map_err(|e| untrue(e.to_string()))?;
-        resolve::tells_the_truth(release, &loaded).map_err(untrue)
+        // Whoever was asked and is still connected; its provider first.
+        let peers = std::iter::once(&provider).chain(self.asked.iter().filter(|peer| **peer != provider));
+        let sessions: Vec<_> = peers.filter_map(|peer| self.overlay.session_with(peer)).collect();
+        debug_assert_eq!(release.component, called.receipt.payload().action.component);
+        self.local_from(&called.release, sessions).await.map(|_| ())
     }
 }

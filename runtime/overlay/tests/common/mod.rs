@@ -69,6 +69,10 @@ pub fn echoed(request: Request) -> Response {
         }
         Request::Notify { notices } => Response::Notified { news: notices.len() as u32, refused: vec![] },
         Request::Notices { after } => Response::Notices { notices: vec![], next: after },
+        Request::Verdicts { .. } => Response::Verdicts { verdicts: vec![] },
+        Request::Accuse { .. } => Response::Heard { wanted: false },
+        Request::Proof { receipt } => Response::Proof { car: receipt.digest().to_vec() },
+        Request::Accusations { after } => Response::Accusations { list: vec![], next: after },
         Request::Register { .. } | Request::Renew { .. } => {
             Response::Registered { placed: Placed::Confirmed { for_ms: 1 }, closer: vec![] }
         }
@@ -76,11 +80,21 @@ pub fn echoed(request: Request) -> Response {
         Request::Reconcile { message } => Response::Reconciled { message },
         Request::Statements { .. } => Response::Statements { statements: vec![] },
         Request::Withdraw { .. } => Response::Withdrawn {},
+        Request::Balance { balance } => Response::Balance { balance },
+        Request::Entries { after, .. } => Response::Entries { ids: vec![], next: after },
     }
 }
 
 pub fn done(output: Vec<u8>) -> Response {
-    Response::Done { receipt: vec![1], output: Some(output), journal: vec![], bodies: vec![], stdio: None }
+    let output = Some(output);
+    Response::Done {
+        receipt: vec![1],
+        output,
+        journal: vec![],
+        bodies: vec![],
+        stdio: None,
+        attestation: None,
+    }
 }
 
 pub fn key(n: u8) -> SecretKey {

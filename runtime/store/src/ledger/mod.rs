@@ -57,7 +57,7 @@ use std::{
 /// The schema of `ledger.db` that this build reads and writes.
 pub const LEDGER_SCHEMA_VERSION: i64 = 1;
 
-const FORMAT: Format = Format { application_id: 0x4163_746c, steps: &[SCHEMA] };
+const FORMAT: Format = Format { application_id: 0x4163_746c, steps: &[SCHEMA], fill: |_, _| Ok(()) };
 
 const SCHEMA: &str = "
 CREATE TABLE room (

@@ -4,7 +4,12 @@
 use actum_model::*;
 use serde_bytes::{ByteArray, ByteBuf};
 
-/// Makes a database of this build's schema one of schema 2.
+/// Makes a database of this build's schema one of schema 4.
+pub const SCHEMA_5_GONE: &str = "
+DROP TABLE entries; DROP TABLE accounts; DROP TABLE served; DROP TABLE balances; DROP TABLE experiences; DROP TABLE due;
+DROP TABLE proofs; DROP TABLE attestations; DROP TABLE flow_steps; PRAGMA user_version = 4";
+
+/// Makes a database of schema 4 one of schema 2.
 pub const SCHEMA_3_GONE: &str = "
 DROP TABLE offences; DROP TABLE unanswered; DROP INDEX receipts_by_invocation;
 DROP TABLE delegations; DROP TABLE names; ALTER TABLE receipts DROP COLUMN invocation; PRAGMA user_version = 2";

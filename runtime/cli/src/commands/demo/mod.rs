@@ -206,6 +206,40 @@ impl Demo {
         Ok(ran)
     }
 
+    /// The same, for a provider whose answer must be found to be a lie before it is handed over; gives the receipt.
+    fn call_refuted(
+        &mut self,
+        target: &str,
+        function: &str,
+        args: &str,
+        provider: &str,
+    ) -> Result<String, CliError> {
+        let index = self.stage.peer("index")?.address.clone();
+        let command = ["call", target, function, args, "--peer", &index, "--provider", provider];
+        self.say(format!("  $ actum {}", command.join(" ")));
+        let ran = self.stage.actum("you", &command)?;
+        let receipt = ran.stderr.split_whitespace().find(|word| word.starts_with("bafyrei"));
+        let (Some(receipt), Some(code)) = (receipt, ran.code) else {
+            return Err(failed(format!("the forged result was handed over: {}", ran.json)));
+        };
+        if code != i32::from(Kind::Verification.exit_code()) {
+            return Err(failed(format!("the forged result was not refused: {}", ran.stderr.trim())));
+        }
+        let shown = self.stage.actum_ok("you", &["receipt", "show", receipt])?;
+        let who = self.stage.name_of(provider).to_owned();
+        self.say(format!("    {who} signed {}", shown["output"]));
+        self.say("    you do not get to see it: a newcomer's answers are run again before they are believed");
+        self.rows.push(Row {
+            what: function.to_owned(),
+            who,
+            outcome: shown["outcome"].as_str().unwrap_or_default().to_owned(),
+            fuel: output::thousands(shown["fuel"].as_u64().unwrap_or_default()),
+            verdict: "diverged".to_owned(),
+            receipt: receipt.to_owned(),
+        });
+        Ok(receipt.to_owned())
+    }
+
     /// The same, for an action that must end with a value.
     fn call_ok(&mut self, target: &str, function: &str, args: &str) -> Result<serde_json::Value, CliError> {
         self.call_ok_with(target, function, args, &[])
@@ -311,10 +345,8 @@ impl Demo {
         self.publish("mallory", "text-stats")?;
         self.stage.start("mallory", &["demo", "--lie-about", "text-stats", "--bootstrap", &index])?;
         let did = self.stage.peer("mallory")?.did.clone();
-        let ran = self.call("text-stats", "count-words", "@LICENCE.txt", &["--provider", &did])?;
-        self.say(format!("    mallory: {}", ran.json["output"]));
+        let receipt = self.call_refuted("text-stats", "count-words", "@LICENCE.txt", &did)?;
         self.say("    the signature is valid, the receipt consistent; only running it again tells");
-        let receipt = self.rows.last().map(|r| r.receipt.clone()).unwrap_or_default();
         let replayed = self.replay(&receipt, &[])?;
         let diverged = &replayed.json["judgement"]["diverged"];
         if replayed.code != Some(Kind::Verification.exit_code().into()) || diverged["at"] != "output.words" {
@@ -326,6 +358,19 @@ impl Demo {
             text("at"),
             text("receipt"),
             text("replay")
+        ));
+        self.stage.actum_ok("you", &["receipt", "export", &receipt, "--proof", "-o", "proof.car"])?;
+        let proven = self.stage.actum("nobody", &["replay", "proof.car"])?;
+        if proven.json["judgement"]["diverged"]["at"] != "output.words" {
+            return Err(failed(format!(
+                "the proof convinced nobody: {} {}",
+                proven.json,
+                proven.stderr.trim()
+            )));
+        }
+        self.say(format!(
+            "  $ actum receipt export {receipt} --proof -o proof.car\n  $ actum replay proof.car\n    \
+             diverged: whoever has the file finds it, trusting nobody"
         ));
         let again = self.call("text-stats", "count-words", "@LICENCE.txt", &[])?;
         if again.json["provider"] == did.as_str() {

@@ -2,7 +2,7 @@
 
 mod clauses;
 mod show;
-mod time;
+pub(super) mod time;
 
 use super::Global;
 use crate::{

@@ -33,7 +33,7 @@ fn moment(text: &str, of_day: impl Fn(Zoned) -> Result<Zoned, jiff::Error>) -> R
 }
 
 /// When something begins, in seconds since the Unix epoch: of a day, its first second.
-pub(super) fn begin(text: &str) -> Result<u64, String> {
+pub(in crate::commands) fn begin(text: &str) -> Result<u64, String> {
     moment(text, |day| day.start_of_day())
 }
 
@@ -43,7 +43,7 @@ pub(super) fn end(text: &str) -> Result<u64, String> {
 }
 
 /// A length of time, in seconds, as `7d`, `12h` or `2 weeks`; days as the calendar has them here.
-pub(super) fn span(text: &str) -> Result<u64, String> {
+pub(in crate::commands) fn span(text: &str) -> Result<u64, String> {
     let shown: String = text.chars().take(40).collect();
     let wrong = || format!("{shown:?} is not a length of time such as 7d or 12h");
     let span: Span = text.parse().map_err(|_| wrong())?;
@@ -60,7 +60,7 @@ fn zoned(time: u64) -> Option<Zoned> {
 
 /// A time in seconds since the Unix epoch as people read it: `Friday 27 November 2026 18:00 CET`; the last second of a day
 /// is the day.
-pub(super) fn words(time: u64) -> String {
+pub(in crate::commands) fn words(time: u64) -> String {
     let Some(zoned) = zoned(time) else { return format!("second {time}") };
     let last = (zoned.hour(), zoned.minute(), zoned.second()) == (23, 59, 59);
     let form = if last { "%A %-d %B %Y" } else { "%A %-d %B %Y %H:%M %Z" };
@@ -68,7 +68,7 @@ pub(super) fn words(time: u64) -> String {
 }
 
 /// In few characters, for a table.
-pub(super) fn short(time: u64) -> String {
+pub(in crate::commands) fn short(time: u64) -> String {
     zoned(time).map_or_else(|| time.to_string(), |zoned| zoned.strftime("%Y-%m-%d %H:%M").to_string())
 }
 

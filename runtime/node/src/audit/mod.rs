@@ -2,25 +2,41 @@
 //!
 //! Replay needs a receipt, its component, its arguments and its journal; never a network, never a peer. Its authority is
 //! judged apart from it, on the request and the delegations as far as they are at hand.
+//!
+//! One receipt is looked at here, many by [`audit_many`].
+
+mod calls;
+mod case;
+mod counter;
+mod files;
+mod html;
+mod many;
+mod report;
+pub mod svr;
 
 use crate::{
     clock,
     home::{Home, HomeError},
-    invoke,
+    invoke, records,
 };
 use actum_model::{
-    Authority, Bodies, Claim, DelegationId, Function, Invocation, Journal, Judgement, Proof, Receipt,
-    ReceiptId, Release, RunArgs, Signed,
-    bundle::{Bundle, BundleError},
-    codec, json, permission, value,
+    Attestation, Authority, Bodies, Claim, DelegationId, Function, Invocation, Journal, Judgement, Proof,
+    Receipt, ReceiptId, Release, RunArgs, Signed, Verdict,
+    archive::{self, Archive},
+    bundle::{Bundle, BundleError, PartialBundle},
+    codec, json, value,
 };
 use actum_sandbox::{
-    EngineKind, Sandbox, SandboxConfig, delegated_receipts,
+    EngineKind, Sandbox, SandboxConfig,
     replay::{self, ReplayError},
 };
 use actum_store::{Evidence, StoreError};
 use actum_trust::AtHand;
 pub use actum_trust::{AuthorityError, How, Proven, Unproven};
+pub use calls::{Call, MAX_CALLS_LISTED, calls};
+pub use html::{escape, html};
+pub use many::{AuditOptions, MAX_RECEIPTS, MAX_THREADS, Progress, Selection, audit_files, audit_many};
+pub use report::{Kind, MAX_ROWS, Report, Row, Tally};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -67,6 +83,26 @@ pub enum AuditError {
         path: PathBuf,
         /// Which check, on what.
         source: BundleError,
+    },
+    /// A file of any sort that is audited failed a check.
+    #[error("{} is not a true bundle", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Which check, on what.
+        source: Box<actum_model::archive::ArchiveError>,
+    },
+    /// The file holds a flow, which is more than one receipt.
+    #[error("{} holds a flow, not one receipt", path.display())]
+    Several {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No thread could be started.
+    #[error("no thread could be started to audit on")]
+    Threads {
+        /// What the system said.
+        source: io::Error,
     },
     /// The evidence does not fit the receipt, or the host failed.
     #[error("the receipt cannot be replayed")]
@@ -180,27 +216,41 @@ fn called(
 
 /// A receipt with everything needed to run it again, and what is here of its authority.
 pub fn bundle(home: &Home, id: &str) -> Result<Bundle, AuditError> {
+    with_component(partial_bundle(home, id)?, None)
+}
+
+/// As [`bundle`], and without the component where it is not here.
+pub fn partial_bundle(home: &Home, id: &str) -> Result<PartialBundle, AuditError> {
     let receipt = receipt(home, id)?;
     let missing = || AuditError::NotFound { id: id.to_owned() };
     let evidence = home.store().evidence(&receipt.id())?.ok_or_else(missing)?;
     let (invocation, proofs) = shown(home, &evidence)?;
     let release = called(home, &evidence, invocation.as_ref())?;
-    let component = evidence.component.ok_or_else(|| AuditError::MissingComponent {
-        receipt: receipt.id(),
-        component: receipt.payload().action.component,
-    })?;
+    let attestation = home.store().attestation_of(&receipt.id())?;
     Ok(Bundle {
+        attestation,
         invocation,
         proofs,
         receipt,
         release,
-        component,
+        component: evidence.component,
         args: evidence.args,
         output: evidence.output,
         journal: evidence.journal,
         bodies: evidence.bodies,
         stdio: evidence.stdio,
     })
+}
+
+/// The whole bundle: its component is in it, or in that home.
+fn with_component(mut bundle: PartialBundle, home: Option<&Home>) -> Result<Bundle, AuditError> {
+    let (receipt, component) = (bundle.receipt.id(), bundle.receipt.payload().action.component);
+    let here = match (bundle.component.take(), home) {
+        (None, Some(home)) => home.store().component(&component)?,
+        (here, _) => here,
+    };
+    let here = here.ok_or(AuditError::MissingComponent { receipt, component })?;
+    Ok(bundle.with_component(here))
 }
 
 /// A receipt with its values in words.
@@ -217,6 +267,9 @@ pub struct Shown {
     pub bodies: Bodies,
     /// By what authority it ran.
     pub claimed: Claimed,
+    /// What its provider's platform says of it. Whether that holds, [`AttestConfig::judge`](crate::attest::AttestConfig::judge)
+    /// says.
+    pub attestation: Option<Attestation>,
 }
 
 /// One receipt, its arguments and output decoded where the types are known here.
@@ -246,54 +299,8 @@ pub fn show(home: &Home, id: &str) -> Result<Shown, AuditError> {
     let release = release.as_ref().map(Signed::payload);
     let input = of_component.map(|f| (f, evidence.args.as_slice()));
     let claimed = Claimed::of(receipt.payload(), invocation, proofs, release, input);
-    Ok(Shown { receipt, args, output, journal, bodies: evidence.bodies, claimed })
-}
-
-/// A call that a guest made through its node, somewhere below a receipt.
-pub struct Call {
-    /// How deep below: 1 for a call of the receipt's own action.
-    pub depth: u32,
-    /// The id of the call's receipt, as the journal names it.
-    pub id: String,
-    /// The receipt, where this home has it and it says that it is of this call.
-    pub receipt: Option<Signed<Receipt>>,
-}
-
-/// The most calls that [`calls`] lists.
-pub const MAX_CALLS_LISTED: usize = 256;
-
-/// The tree of calls below a receipt, depth first in the order of the calls, as far as this home has it.
-pub fn calls(home: &Home, receipt: &Signed<Receipt>, journal: &Journal) -> Result<Vec<Call>, AuditError> {
-    let mut listed = Vec::new();
-    list_calls(home, receipt, journal, 1, &mut listed)?;
-    Ok(listed)
-}
-
-fn list_calls(
-    home: &Home,
-    parent: &Signed<Receipt>,
-    journal: &Journal,
-    depth: u32,
-    listed: &mut Vec<Call>,
-) -> Result<(), AuditError> {
-    let authority = Authority::Delegated(parent.payload().action.id());
-    for id in delegated_receipts(journal) {
-        if listed.len() >= MAX_CALLS_LISTED {
-            break;
-        }
-        let found = id.parse().ok().map(|id: ReceiptId| home.store().receipt(&id)).transpose()?.flatten();
-        // A journal is its provider's word: it may name what is no call of its guest's.
-        let found = found.filter(|r| r.payload().authority == authority);
-        listed.push(Call { depth, id, receipt: found.clone() });
-        if let Some(child) = found
-            && depth < permission::MAX_DELEGATE_DEPTH
-            && let Some(bytes) = home.store().get(&child.payload().journal)?
-        {
-            let journal: Journal = codec::decode(&bytes, Journal::MAX_BYTES)?;
-            list_calls(home, &child, &journal, depth.saturating_add(1), listed)?;
-        }
-    }
-    Ok(())
+    let attestation = home.store().attestation_of(&receipt.id())?;
+    Ok(Shown { receipt, args, output, journal, bodies: evidence.bodies, claimed, attestation })
 }
 
 /// What a replay showed.
@@ -309,6 +316,10 @@ pub struct Replayed {
     /// By what authority it ran. That nothing else happens when it is run again says nothing about this, nor this about
     /// that.
     pub claimed: Claimed,
+    /// What its provider's platform says of it.
+    pub attestation: Option<Attestation>,
+    /// Whose claim it is that the receipt is false, where it came in a fraud proof. It had no part in the judgement.
+    pub accusation: Option<Signed<Verdict>>,
 }
 
 /// On what a receipt is replayed.
@@ -346,17 +357,34 @@ pub fn replay(home: &Home, id: &str, options: ReplayOptions) -> Result<Replayed,
     let replayed = judge(bundle, sandbox)?;
     let (judgement, profile) = (replayed.judgement.clone(), sandbox.profile_id());
     let verdict = actum_trust::verdict(&replayed.receipt, judgement, home.did(), profile, clock::now_secs());
-    home.store().put_verdict(&Signed::sign(verdict, home.key()?))?;
+    records::judged(home, &Signed::sign(verdict, home.key()?))?;
     Ok(replayed)
 }
 
-/// Replays a bundle that [`Bundle::to_bytes`] wrote. Uses no home and no network.
+/// Replays the receipt of a file: of a bundle that [`Bundle::to_bytes`] wrote, or of a fraud proof. Uses no home and no
+/// network; a proof that only names its component is for [`replay_file_at`].
 pub fn replay_file(path: &Path, options: ReplayOptions) -> Result<Replayed, AuditError> {
+    replay_read(path, options, None)
+}
+
+/// As [`replay_file`], and takes from this home the component that a proof only names.
+pub fn replay_file_at(home: &Home, path: &Path, options: ReplayOptions) -> Result<Replayed, AuditError> {
+    replay_read(path, options, Some(home))
+}
+
+fn replay_read(path: &Path, options: ReplayOptions, home: Option<&Home>) -> Result<Replayed, AuditError> {
     let bytes = fs::read(path).map_err(|source| AuditError::Io { path: path.to_owned(), source })?;
-    let bundle =
-        Bundle::from_bytes(&bytes).map_err(|source| AuditError::Bundle { path: path.to_owned(), source })?;
+    let archive = archive::read(&bytes)
+        .map_err(|source| AuditError::Archive { path: path.to_owned(), source: Box::new(source) })?;
+    drop(bytes);
+    let (bundle, accusation) = match archive {
+        Archive::Receipt(bundle) => (*bundle, None),
+        Archive::Proof(proof) => (with_component(proof.bundle, home)?, Some(proof.verdict)),
+        Archive::Flow(_) => return Err(AuditError::Several { path: path.to_owned() }),
+    };
     let sandbox = Sandbox::new(options.config()).map_err(HomeError::from)?;
-    judge(bundle, &sandbox)
+    let replayed = judge(bundle, &sandbox)?;
+    Ok(Replayed { accusation, ..replayed })
 }
 
 /// Whether a policy wants to see the arguments.
@@ -386,5 +414,14 @@ fn judge(bundle: Bundle, sandbox: &Sandbox) -> Result<Replayed, AuditError> {
     let input = function.map(|function| (function, bundle.args.as_slice()));
     let release = bundle.release.as_ref().map(Signed::payload);
     let claimed = Claimed::of(said, bundle.invocation, bundle.proofs, release, input);
-    Ok(Replayed { receipt: bundle.receipt, judgement, journal, bodies: bundle.bodies, claimed })
+    let attestation = bundle.attestation;
+    Ok(Replayed {
+        receipt: bundle.receipt,
+        judgement,
+        journal,
+        bodies: bundle.bodies,
+        claimed,
+        attestation,
+        accusation: None,
+    })
 }

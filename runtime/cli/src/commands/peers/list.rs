@@ -1,16 +1,12 @@
 //! `actum peers`: the peers this home knows.
 
-use super::Global;
+use super::super::Global;
 use crate::{
     error::CliError,
     output::{self, Format},
 };
 
-/// Lists the peers this home has met, and what they offer now.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-
-pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
+pub(super) fn run(global: &Global) -> Result<(), CliError> {
     let home = global.open_locked_home()?;
     let peers = actum_node::peers::known_peers(&home)?;
     if global.format == Format::Json {

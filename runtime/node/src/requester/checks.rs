@@ -1,0 +1,506 @@
+//! The checks that go with a delegated action: canaries beside it, the same action elsewhere, and re-execution here. What
+//! they amount to is decided in `delegate.rs`.
+
+use super::{
+    CallProgress, CallRequest, Called, Requester, addresses,
+    delegate::{Check, Tally},
+    local::Local,
+};
+use crate::{clock, failure::CallError, invoke};
+use actum_discovery::Found;
+use actum_model::{Did, Divergence, Function, Judgement, Outcome, Release, Signed, value};
+use actum_overlay::{RefusalCode, SessionHandle};
+use actum_sandbox::replay::{self, Evidence};
+use actum_trust::{Agreement, Chosen, Effect, Experience, Known, OutcomeDigest, Strength, canary, replicas};
+use futures::{FutureExt, future::BoxFuture};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How many perturbations are looked at for one canary. What makes the action fail tells a canary from work, so one is
+/// sought that does not.
+const PERTURBATIONS: usize = 6;
+/// By how much the beginning of a canary's clock differs from the action's at most, in nanoseconds: as much as two actions
+/// that are asked for together.
+const CLOCKS_APART: u64 = 2_000_000;
+
+/// What is to be done, whoever does it.
+pub(super) struct Job<'a> {
+    pub(super) release: &'a Signed<Release>,
+    pub(super) function: &'a Function,
+    pub(super) request: &'a CallRequest,
+    pub(super) effect: Effect,
+    /// Whether somebody chose the seed, and where the clock begins: then canaries have the same.
+    pub(super) fixed: (bool, bool),
+}
+
+/// An answer to the action itself.
+pub(super) struct Answer {
+    pub(super) called: Called,
+    pub(super) millis: u32,
+}
+
+/// What came of one candidate.
+pub(super) struct Attempted {
+    pub(super) answer: Result<Answer, CallError>,
+    pub(super) canaries: Canaries,
+}
+
+/// What came of the canaries.
+pub(super) struct Canaries {
+    pub(super) wanted: u32,
+    /// Those answered, rightly.
+    pub(super) answered: u32,
+    pub(super) honest: Result<(), CallError>,
+}
+
+/// A canary before it is sent.
+struct Canary {
+    request: CallRequest,
+    known: Known,
+}
+
+/// What a canary's answer says.
+enum Honest {
+    Yes,
+    No(CallError),
+    /// It says nothing.
+    Unknown,
+}
+
+enum Came {
+    Work(Box<Result<Answer, CallError>>),
+    Canary(usize, Box<Result<Called, CallError>>),
+}
+
+impl Requester {
+    /// Asks one candidate for the action and for canaries with it, sent together in an order that nobody can foresee.
+    pub(super) async fn ask_with_canaries(
+        &self,
+        job: &Job<'_>,
+        found: &Found,
+        wanted: u32,
+        patience: Duration,
+        tally: &mut Tally,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Attempted, CallError> {
+        let provider = found.offer.descriptor().payload().iss;
+        let until = Instant::now() + patience;
+        let mut came = Canaries { wanted, answered: 0, honest: Ok(()) };
+        let session = match self.session(found).await {
+            Ok(session) => session,
+            Err(source) => {
+                return Ok(Attempted {
+                    answer: Err(CallError::Connect { provider, source }),
+                    canaries: came,
+                });
+            }
+        };
+        let canaries = match wanted {
+            0 => Vec::new(),
+            wanted => match self.draw(job, found, wanted).await {
+                Ok(canaries) => canaries,
+                Err(error) => {
+                    tally.add(Check::Canary, provider, format!("none could be made: {error}"), 0, 0);
+                    Vec::new()
+                }
+            },
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let real = CallRequest { deadline: left, ..job.request.clone() };
+        let count = u32::try_from(canaries.len()).unwrap_or(u32::MAX);
+        let place = canary::order(count, u64::from_le_bytes(clock::random()));
+        let mut quiet: Vec<_> = canaries.iter().map(|_| |_: CallProgress| {}).collect();
+        let mut sent: Vec<BoxFuture<'_, Came>> = Vec::with_capacity(canaries.len() + 1);
+        for ((n, canary), quiet) in canaries.iter().enumerate().zip(&mut quiet) {
+            let request = CallRequest { deadline: left, ..canary.request.clone() };
+            let session = &session;
+            let asked = async move {
+                let called =
+                    self.call_one(session, found, (job.release, job.function), &request, quiet).await;
+                Came::Canary(n, Box::new(called))
+            };
+            sent.push(asked.boxed());
+        }
+        let work = async {
+            let began = Instant::now();
+            let called = self.ask_twice(&session, found, job, &real, progress).await;
+            let millis = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+            Came::Work(Box::new(called.map(|called| Answer { called, millis })))
+        };
+        sent.insert(place.min(sent.len()), work.boxed());
+        let mut answer = None;
+        for one in futures::future::join_all(sent).await {
+            match one {
+                Came::Work(work) => answer = Some(*work),
+                Came::Canary(n, called) => {
+                    let Some(canary) = canaries.get(n) else { continue };
+                    match *called {
+                        Ok(called) => {
+                            let (found, honest) = self.judge_canary(job, found, canary, &called).await?;
+                            let fuel = called.receipt.payload().fuel.saturating_add(canary.known.fuel);
+                            tally.add(Check::Canary, provider, found, fuel, called.bytes());
+                            match honest {
+                                Honest::Yes => came.answered += 1,
+                                Honest::Unknown => {}
+                                Honest::No(lied) => came.honest = came.honest.and(Err(lied)),
+                            }
+                        }
+                        Err(error) => {
+                            tally.add(
+                                Check::Canary,
+                                provider,
+                                format!("no answer: {error}"),
+                                canary.known.fuel,
+                                0,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        let answer = answer.unwrap_or(Err(CallError::Unreachable { tried: Vec::new() }));
+        Ok(Attempted { answer, canaries: came })
+    }
+
+    /// One that lost the call before it admitted it is asked once more: nothing is wrong with it.
+    async fn ask_twice(
+        &self,
+        session: &SessionHandle,
+        found: &Found,
+        job: &Job<'_>,
+        request: &CallRequest,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Called, CallError> {
+        let what = (job.release, job.function);
+        match self.call_one(session, found, what, request, progress).await {
+            Err(CallError::NotAdmitted { provider }) => {
+                let lost = |source| CallError::Connect { provider, source };
+                let session = self.session(found).await.map_err(lost)?;
+                self.call_one(&session, found, what, request, progress).await
+            }
+            other => other,
+        }
+    }
+
+    /// Draws canaries: the action with perturbed arguments, whose right answers are had by executing it here.
+    async fn draw(&self, job: &Job<'_>, found: &Found, wanted: u32) -> Result<Vec<Canary>, CallError> {
+        let local = self.local(job.release, &[found]).await?;
+        let params = &job.function.params;
+        let args = &job.request.args;
+        let cannot =
+            |why: String| CallError::Unverified { provider: found.offer.descriptor().payload().iss, why };
+        let values = value::decode_params(params, args, args.len()).map_err(|e| cannot(e.to_string()))?;
+        let mut canaries = Vec::new();
+        for _ in 0..wanted {
+            let mut best = None;
+            for attempt in 0..PERTURBATIONS {
+                let strength = match attempt {
+                    0 | 1 => Strength::Digits,
+                    2 | 3 => Strength::Words,
+                    _ => Strength::Strong,
+                };
+                let mut random = || u64::from_le_bytes(clock::random());
+                let perturbed = canary::perturb(params, &values, strength, &mut random);
+                let Some(values) = perturbed else { continue };
+                let Ok(args) = value::encode_params(params, &values) else { continue };
+                let canary = self.know(job, &local, args).await?;
+                let works = matches!(canary.known.outcome, Outcome::Ok(_));
+                if works || best.is_none() {
+                    best = Some(canary);
+                }
+                if works {
+                    break;
+                }
+            }
+            canaries.extend(best);
+        }
+        if canaries.is_empty() {
+            return Err(cannot("the arguments have nothing that could be changed".to_owned()));
+        }
+        Ok(canaries)
+    }
+
+    /// Executes a canary here.
+    async fn know(&self, job: &Job<'_>, local: &Local, args: Vec<u8>) -> Result<Canary, CallError> {
+        let mut choices = job.request.choices.clone();
+        if !job.fixed.0 {
+            choices.seed = Some(clock::random());
+        }
+        if !job.fixed.1 {
+            let apart = u64::from_le_bytes(clock::random()) % (2 * CLOCKS_APART);
+            let base = choices.time_base.unwrap_or_else(clock::now_nanos);
+            choices.time_base = Some(base.saturating_sub(CLOCKS_APART).saturating_add(apart));
+        }
+        let component = job.release.payload().component;
+        let action = invoke::action(self.home.did(), component, job.function, &args, choices.clone());
+        let (sandbox, loaded, given) = (self.home.sandbox()?.clone(), local.loaded.clone(), args.clone());
+        let execute = move || sandbox.execute(&loaded, &action, &given);
+        let executed = tokio::task::spawn_blocking(execute).await.map_err(|e| e.to_string());
+        let executed = executed.and_then(|e| e.map_err(|e| e.to_string()));
+        let unknown = |why| CallError::Unverified { provider: self.home.did(), why };
+        let execution = executed.map_err(unknown)?;
+        let stdio = execution.stdio_block().map(|(id, _)| id);
+        let (profile, journal) = (self.home.sandbox()?.profile_id(), execution.journal.id());
+        let (fuel, memory_bytes) = (execution.fuel, execution.memory_bytes);
+        let known = Known::of(profile, execution.outcome, fuel, memory_bytes, journal, stdio);
+        let request = CallRequest { args, choices, deadline: job.request.deadline };
+        Ok(Canary { request, known })
+    }
+
+    /// Whether a canary was answered rightly. That it was not, re-execution decides.
+    async fn judge_canary(
+        &self,
+        job: &Job<'_>,
+        found: &Found,
+        canary: &Canary,
+        called: &Called,
+    ) -> Result<(String, Honest), CallError> {
+        let receipt = called.receipt.payload();
+        if !canary.known.comparable(receipt) {
+            return Ok((format!("not comparable: {}", receipt.outcome), Honest::Unknown));
+        }
+        let Some(differs) = canary::check(&canary.known, receipt) else {
+            self.noted(called, Experience::Identical)?;
+            return Ok(("answered as known beforehand".to_owned(), Honest::Yes));
+        };
+        match self.judge(job, found, called).await? {
+            Judgement::Identical => {
+                self.noted(called, Experience::Identical)?;
+                Ok(("answered otherwise than known, and true all the same".to_owned(), Honest::Yes))
+            }
+            Judgement::Diverged(divergence) => {
+                let lied = self.condemn(called, divergence)?;
+                Ok((format!("answered wrongly, at {}", differs.at), Honest::No(lied)))
+            }
+            Judgement::NotReplayable(why) => Ok((format!("not comparable: {why}"), Honest::Unknown)),
+        }
+    }
+
+    /// Re-executes an answer before it is believed.
+    pub(super) async fn replay_now(
+        &self,
+        job: &Job<'_>,
+        found: &Found,
+        called: &Called,
+        tally: &mut Tally,
+    ) -> Result<(), CallError> {
+        let provider = called.receipt.payload().iss;
+        let judgement = match self.judge(job, found, called).await {
+            Ok(judgement) => judgement,
+            Err(error @ (CallError::Untrue { .. } | CallError::Home(_) | CallError::Store(_))) => {
+                return Err(error);
+            }
+            Err(error) => {
+                tally.add(Check::Replay, provider, format!("not possible here: {error}"), 0, 0);
+                tally.waste(called);
+                return Err(CallError::Unverified { provider, why: error.to_string() });
+            }
+        };
+        tally.add(Check::Replay, provider, judgement.to_string(), called.receipt.payload().fuel, 0);
+        match judgement {
+            Judgement::Identical => self.noted(called, Experience::Identical),
+            Judgement::Diverged(divergence) => {
+                tally.waste(called);
+                Err(self.condemn(called, divergence)?)
+            }
+            Judgement::NotReplayable(why) => {
+                self.noted(called, Experience::NotReplayable)?;
+                // A failure claims no output: where nobody does better, it is what there is to say.
+                match called.output.is_none() && tally.spare.is_none() {
+                    true => tally.spare = Some(called.clone()),
+                    false => tally.waste(called),
+                }
+                Err(CallError::Unverified { provider, why })
+            }
+        }
+    }
+
+    /// What re-execution here says of an answer.
+    async fn judge(&self, job: &Job<'_>, found: &Found, called: &Called) -> Result<Judgement, CallError> {
+        let local = self.local(job.release, &[found]).await?;
+        judge_with(&self.home, &local, called).await
+    }
+
+    /// Signs and keeps that an answer was a lie; gives the error that says so.
+    pub(super) fn condemn(&self, called: &Called, divergence: Divergence) -> Result<CallError, CallError> {
+        let provider = called.receipt.payload().iss;
+        let judgement = Judgement::Diverged(divergence);
+        self.sign_verdict(called, judgement.clone())?;
+        self.noted(called, Experience::Diverged)?;
+        Ok(CallError::Lied { provider, receipt: called.receipt.id(), judgement: Box::new(judgement) })
+    }
+
+    /// Has the same action done by others who share neither operator nor address range, and takes what most agree on.
+    #[expect(clippy::too_many_arguments, reason = "what one comparison is made of, and each is used once")]
+    pub(super) async fn compare(
+        &self,
+        job: &Job<'_>,
+        called: Called,
+        first: &Chosen<&Found>,
+        others: &[&Chosen<&Found>],
+        replicas: u32,
+        until: Instant,
+        tally: &mut Tally,
+    ) -> Result<Called, CallError> {
+        let provider = first.candidate.provider;
+        let all: Vec<Chosen<&Found>> =
+            std::iter::once(first).chain(others.iter().copied()).cloned().collect();
+        let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
+        let picked = replicas::independent(&all, |chosen| self.operator_of(chosen.candidate.item), wanted);
+        let left = until.saturating_duration_since(Instant::now());
+        let request = CallRequest { deadline: left, ..job.request.clone() };
+        let asking = picked.iter().filter_map(|n| all.get(*n)).filter(|c| c.candidate.provider != provider);
+        let asking = asking.map(async |chosen| {
+            let (found, provider) = (chosen.candidate.item, chosen.candidate.provider);
+            let began = Instant::now();
+            let answer = async {
+                let session = self.session(found).await;
+                let session = session.map_err(|source| CallError::Connect { provider, source })?;
+                self.call_one(&session, found, (job.release, job.function), &request, &mut |_| {}).await
+            };
+            let answer = answer.await;
+            (found, provider, answer, u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX))
+        });
+        let mut answers = vec![(first.candidate.item, called)];
+        for (found, provider, answer, millis) in futures::future::join_all(asking).await {
+            match answer {
+                Ok(called) => {
+                    self.noted(&called, Experience::Served { millis })?;
+                    let fuel = called.receipt.payload().fuel;
+                    tally.add(Check::Replica, provider, "answered too".to_owned(), fuel, called.bytes());
+                    answers.push((found, called));
+                }
+                Err(error) => {
+                    self.note_failure(provider, job, &error)?;
+                    tally.add(Check::Replica, provider, format!("no answer: {error}"), 0, 0);
+                }
+            }
+        }
+        let digests: Vec<_> = answers
+            .iter()
+            .map(|(_, called)| {
+                let receipt = called.receipt.payload();
+                (receipt.iss, OutcomeDigest::of(&receipt.outcome))
+            })
+            .collect();
+        let minority = match replicas::compare(&digests) {
+            Agreement::All => Vec::new(),
+            Agreement::Majority { minority } => minority,
+            Agreement::Split => answers.iter().map(|(_, called)| called.receipt.payload().iss).collect(),
+        };
+        let (mut agreed, mut doubted) = (Vec::new(), Vec::new());
+        for (found, called) in answers {
+            match minority.contains(&called.receipt.payload().iss) {
+                true => doubted.push((found, called)),
+                false => agreed.push((found, called)),
+            }
+        }
+        // Whoever differs is looked into: a lie about what the component does shows, one about the world does not.
+        for (found, called) in doubted {
+            if job.effect > Effect::Pure {
+                // It rests on what the world is said to be: that it replays would speak for nobody.
+                if let Judgement::Diverged(divergence) = self.judge(job, found, &called).await? {
+                    self.condemn(&called, divergence)?;
+                }
+                tally.add(
+                    Check::Replica,
+                    called.receipt.payload().iss,
+                    "differs".to_owned(),
+                    called.receipt.payload().fuel,
+                    0,
+                );
+                continue;
+            }
+            match self.replay_now(job, found, &called, tally).await {
+                // Where nobody agrees, what replays is true.
+                Ok(()) if agreed.is_empty() => agreed.push((found, called)),
+                Ok(()) => tally.waste(&called),
+                Err(CallError::Lied { .. } | CallError::Unverified { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // The one that was asked first where it is among them; its checks go on as they were planned.
+        let place =
+            agreed.iter().position(|(_, called)| called.receipt.payload().iss == provider).unwrap_or(0);
+        if place >= agreed.len() {
+            return Err(CallError::Unverified {
+                provider,
+                why: "no two providers gave the same answer".to_owned(),
+            });
+        }
+        let (found, called) = agreed.swap_remove(place);
+        if called.receipt.payload().iss != provider {
+            self.replay_now(job, found, &called, tally).await?;
+        }
+        Ok(called)
+    }
+
+    /// Whether an answer is attested by a platform that is trusted here.
+    pub(super) fn attested(&self, called: &Called, tally: &mut Tally) -> Result<(), CallError> {
+        let provider = called.receipt.payload().iss;
+        let judged = called.evidence.attestation.as_ref();
+        let judged = judged.map(|a| self.attest.judge(a, &called.receipt, clock::now_secs()));
+        let found = judged.as_ref().map_or_else(|| "none came".to_owned(), ToString::to_string);
+        tally.add(Check::Attestation, provider, found.clone(), 0, 0);
+        match judged.is_some_and(|judged| judged.found.is_ok()) {
+            true => Ok(()),
+            false => {
+                tally.waste(called);
+                Err(CallError::Unverified { provider, why: format!("its attestation: {found}") })
+            }
+        }
+    }
+
+    /// Who runs a provider and in which address range, as far as anybody can tell: its key, and where it is reached.
+    fn operator_of(&self, found: &Found) -> (Did, Option<String>) {
+        let addresses = addresses(&found.offer);
+        let ip = addresses.iter().find_map(|address| {
+            let text = address.to_string();
+            text.split('/').find_map(|part| part.parse::<IpAddr>().ok())
+        });
+        let prefix = ip.and_then(|ip| self.local.prefix(ip)).map(|prefix| format!("{prefix:?}"));
+        (found.offer.descriptor().payload().iss, prefix)
+    }
+
+    /// Whether a refusal says that the provider does not do what it offers.
+    pub(super) fn is_its_fault(&self, code: RefusalCode) -> bool {
+        use RefusalCode::{
+            Busy, Internal, NotOffered, OverLimit, ShuttingDown, UnknownComponent, UnknownRelease,
+        };
+        matches!(
+            code,
+            Busy | Internal | NotOffered | OverLimit | ShuttingDown | UnknownComponent | UnknownRelease
+        )
+    }
+}
+
+/// Re-executes an answer on a blocking thread.
+pub(super) async fn judge_with(
+    home: &Arc<crate::Home>,
+    local: &Local,
+    called: &Called,
+) -> Result<Judgement, CallError> {
+    let sandbox = home.sandbox()?.clone();
+    let (component, receipt, evidence) =
+        (local.component.clone(), called.receipt.clone(), called.evidence.clone());
+    let (output, journal) = (called.output.clone(), called.journal()?);
+    let provider = receipt.payload().iss;
+    let run = move || {
+        let evidence = Evidence {
+            receipt: receipt.payload(),
+            component: &component,
+            args: &evidence.args,
+            output: output.as_deref(),
+            journal: &journal,
+            bodies: &evidence.bodies,
+            stdio: evidence.stdio.as_deref(),
+        };
+        replay::replay(&sandbox, &evidence)
+    };
+    let failed = |why: String| CallError::Unverified { provider, why };
+    let judged = tokio::task::spawn_blocking(run).await.map_err(|e| failed(e.to_string()))?;
+    judged.map_err(|e| failed(e.to_string()))
+}

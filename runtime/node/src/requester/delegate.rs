@@ -1,0 +1,371 @@
+//! Delegates an action as a risk policy says: whom to ask, which checks go with it, whom next if one fails. The decisions
+//! are `actum-trust`'s; here they meet the network, the clock and the sandbox.
+
+use super::{
+    CallProgress, CallRequest, Called, Prepared, Requester,
+    checks::{Answer, Attempted, Job},
+    falls_back,
+};
+use crate::{clock, failure::CallError, invoke};
+use actum_discovery::Found;
+use actum_model::{ComponentId, Did, Journal, codec};
+use actum_trust::{
+    Asker, Candidate, Chosen, Class, Effect, Experience, Level, Plan, Record, Replay, choose, plan, sampling,
+};
+use std::time::{Duration, Instant};
+
+/// A delegated action that came through its checks, and how it came to that.
+#[derive(Debug)]
+pub struct Delegated {
+    /// The answer.
+    pub called: Called,
+    /// Why this provider, which checks, and what they cost.
+    pub explained: Explained,
+}
+
+/// Why an action went where it went, and what was checked.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The level of risk it was delegated under.
+    pub level: String,
+    /// Why that level.
+    pub because: String,
+    /// Who answered.
+    pub provider: Did,
+    /// Why this provider, line by line.
+    pub why: Vec<String>,
+    /// The checks, in order.
+    pub checks: Vec<Checked>,
+    /// Fuel burned beyond the action's own, here and elsewhere, for checks and for answers that were not taken.
+    pub extra_fuel: u64,
+    /// Bytes of arguments and outputs moved beyond the action's own.
+    pub extra_bytes: u64,
+    /// Who was asked before and did not do, and why.
+    pub fell_back: Vec<(Did, String)>,
+    /// Who was not asked, and why.
+    pub left_out: Vec<(Did, String)>,
+}
+
+/// A check that was made, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Which.
+    pub check: Check,
+    /// Of whom.
+    pub provider: Did,
+    /// What it showed, in words.
+    pub found: String,
+    /// Fuel it took, here and elsewhere.
+    pub fuel: u64,
+    /// Bytes it moved.
+    pub bytes: u64,
+}
+
+/// The kinds of checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Everything about a receipt that can be checked without running anything.
+    Consistency,
+    /// An action whose right answer was known before it was sent.
+    Canary,
+    /// The same action at another provider.
+    Replica,
+    /// Re-execution here.
+    Replay,
+    /// What the provider's platform says of its receipt.
+    Attestation,
+}
+
+impl Check {
+    /// The check's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Consistency => "consistency",
+            Self::Canary => "canary",
+            Self::Replica => "replica",
+            Self::Replay => "replay",
+            Self::Attestation => "attestation",
+        }
+    }
+}
+
+/// Who was not asked, and why.
+type LeftOut = Vec<(Did, String)>;
+
+/// What adds up over all that is tried for one action.
+pub(super) struct Tally {
+    pub(super) checks: Vec<Checked>,
+    fell_back: Vec<(Did, String)>,
+    /// Fuel and bytes of answers that were not taken.
+    wasted: (u64, u64),
+    /// A failure that nobody can check, for where nobody does better.
+    pub(super) spare: Option<Called>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, check: Check, provider: Did, found: String, fuel: u64, bytes: u64) {
+        self.checks.push(Checked { check, provider, found, fuel, bytes });
+    }
+
+    pub(super) fn waste(&mut self, called: &Called) {
+        self.wasted.0 = self.wasted.0.saturating_add(called.receipt.payload().fuel);
+        self.wasted.1 = self.wasted.1.saturating_add(called.bytes());
+    }
+}
+
+impl Requester {
+    /// Delegates an action under a level of risk, by its name, or the one that the policy has for such an action.
+    ///
+    /// Candidates are asked in the order of what this home has seen of them. One that cannot, is slow or is caught lying is
+    /// followed by the next, as far as the action may be run twice: what has effects is not, once it may have run. Checks
+    /// that come before the answer are over when this returns; those that come after it are owed, and done by
+    /// [`Self::stop`] or this home's node.
+    pub async fn delegate(
+        &self,
+        prepared: Prepared,
+        mut request: CallRequest,
+        risk: Option<&str>,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Delegated, CallError> {
+        let Prepared { release, function, candidates, insisted } = prepared;
+        invoke::check_size(&function, &request.args)?;
+        let component = release.payload().component;
+        let class = Class {
+            effect: Effect::of(&request.choices.permissions),
+            args_bytes: u64::try_from(request.args.len()).unwrap_or(u64::MAX),
+            asker: match candidates.iter().all(|found| found.offer.descriptor().payload().public) {
+                true => Asker::Own,
+                false => Asker::Granted,
+            },
+        };
+        let (name, level, because) = self.policy.level_for(&class, risk)?;
+        // One seed and one beginning of time for all who run it, or their answers could not be compared. What is drawn here
+        // looks like what is drawn for each action of its own.
+        let fixed = (request.choices.seed.is_some(), request.choices.time_base.is_some());
+        request.choices.seed.get_or_insert_with(clock::random);
+        request.choices.time_base.get_or_insert_with(clock::now_nanos);
+        if level.canaries > 0 {
+            self.hear_opinions(&candidates).await?;
+        }
+        let (chosen, left_out) = self.chosen(&candidates, &component, level, insisted)?;
+        let why_not = left_out.first().cloned();
+        let mut tally = Tally { checks: Vec::new(), fell_back: Vec::new(), wasted: (0, 0), spare: None };
+        let job =
+            Job { release: &release, function: &function, request: &request, effect: class.effect, fixed };
+        let until = Instant::now() + request.deadline;
+        let most = usize::try_from(level.fallbacks).unwrap_or(usize::MAX).saturating_add(1);
+        let asked: Vec<&Chosen<&Found>> = chosen.iter().take(most).collect();
+        let mut last = None;
+        for (place, candidate) in asked.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let nth = self.records.receipts_of(&candidate.candidate.provider)?;
+            let due = sampling::due(&self.sampling, &candidate.candidate.provider, nth, level.replay_one_in);
+            let draw = u64::from_le_bytes(clock::random());
+            let plan = plan(level, class.effect, &candidate.record, due, draw);
+            let others: Vec<&Chosen<&Found>> =
+                chosen.iter().filter(|c| c.candidate.provider != candidate.candidate.provider).collect();
+            let patience = match place.saturating_add(1) < asked.len() && class.effect <= Effect::Reads {
+                true => left.min(Duration::from_secs(u64::from(level.patience_seconds))),
+                false => left,
+            };
+            progress(CallProgress::Asking { provider: candidate.candidate.provider });
+            match self.attempt(&job, candidate, &others, &plan, patience, &mut tally, progress).await {
+                Ok(called) => {
+                    if plan.replay == Replay::After {
+                        self.replay_later(&called);
+                    }
+                    if let Some(session) = self.overlay.session_with(&called.receipt.payload().iss) {
+                        self.exchanges.after_call(&self.home, &session, called.receipt.payload().iss);
+                    }
+                    let explained = explain(name, &because.to_string(), candidate, &called, tally, left_out);
+                    return Ok(Delegated { called, explained });
+                }
+                Err(error) if self.goes_on(&error, class.effect) => {
+                    let provider = candidate.candidate.provider;
+                    progress(CallProgress::FellBack { provider, why: error.to_string() });
+                    tally.fell_back.push((provider, error.to_string()));
+                    last = Some(error);
+                }
+                Err(error) => {
+                    last = Some(error);
+                    break;
+                }
+            }
+        }
+        if let (Some(called), Some(CallError::Unverified { .. })) = (tally.spare.take(), &last) {
+            let provider = called.receipt.payload().iss;
+            if let Some(candidate) = asked.iter().find(|c| c.candidate.provider == provider) {
+                let explained = explain(name, &because.to_string(), candidate, &called, tally, left_out);
+                return Ok(Delegated { called, explained });
+            }
+        }
+        match (last, why_not) {
+            (Some(error), _) => Err(error),
+            (None, Some((provider, why))) => Err(CallError::Excluded { provider, why }),
+            (None, None) => Err(CallError::Unreachable { tried: Vec::new() }),
+        }
+    }
+
+    /// The candidates in the order to ask them, and who is left out.
+    fn chosen<'a>(
+        &self,
+        candidates: &'a [Found],
+        component: &ComponentId,
+        level: &Level,
+        insisted: bool,
+    ) -> Result<(Vec<Chosen<&'a Found>>, LeftOut), CallError> {
+        let mut records = std::collections::BTreeMap::<Did, Record>::new();
+        for found in candidates {
+            let provider = found.offer.descriptor().payload().iss;
+            let mut record = self.records.of(&provider, component)?;
+            if insisted {
+                // Whoever names a provider gets it, whatever it did.
+                record.fraud = None;
+            }
+            records.insert(provider, record);
+        }
+        let ranked = candidates.iter().map(|found| {
+            let d = found.offer.descriptor().payload();
+            Candidate { provider: d.iss, release: d.release, item: found }
+        });
+        let draw = u64::from_le_bytes(clock::random());
+        let record_of = |provider: &Did| records.get(provider).cloned().unwrap_or_default();
+        let choice = choose(ranked.collect(), record_of, level, draw);
+        let left_out = choice.excluded.into_iter().map(|(candidate, record)| {
+            (candidate.provider, record.explain().into_iter().next().unwrap_or_default())
+        });
+        Ok((choice.candidates, left_out.collect()))
+    }
+
+    /// Whether the next candidate may be asked after this one failed so.
+    fn goes_on(&self, error: &CallError, effect: Effect) -> bool {
+        // What has no effects may run twice, for all that anybody would see.
+        let harmless = effect <= Effect::Reads;
+        match error {
+            CallError::Lost { .. }
+            | CallError::Unanswered { .. }
+            | CallError::Gone { .. }
+            | CallError::BadAnswer { .. }
+            | CallError::Inconsistent { .. }
+            | CallError::Lied { .. }
+            | CallError::Unverified { .. }
+            | CallError::Connect { .. } => harmless || falls_back(error),
+            _ => falls_back(error),
+        }
+    }
+
+    /// One candidate, and the checks that come before its answer is believed.
+    #[expect(clippy::too_many_arguments, reason = "what one attempt is made of, and each is used once")]
+    async fn attempt(
+        &self,
+        job: &Job<'_>,
+        candidate: &Chosen<&Found>,
+        others: &[&Chosen<&Found>],
+        plan: &Plan,
+        patience: Duration,
+        tally: &mut Tally,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Called, CallError> {
+        let provider = candidate.candidate.provider;
+        let until = Instant::now() + patience;
+        let Attempted { answer, canaries } = self
+            .ask_with_canaries(job, candidate.candidate.item, plan.canaries, patience, tally, progress)
+            .await?;
+        let called = match answer {
+            Ok(Answer { called, millis }) => {
+                self.noted(&called, Experience::Served { millis })?;
+                tally.add(Check::Consistency, provider, "consistent".to_owned(), 0, 0);
+                called
+            }
+            Err(error) => {
+                self.note_failure(provider, job, &error)?;
+                return Err(error);
+            }
+        };
+        if plan.attestation {
+            self.attested(&called, tally)?;
+        }
+        if let Err(lied) = canaries.honest {
+            tally.waste(&called);
+            return Err(lied);
+        }
+        let called = match plan.replicas > 1 {
+            true => self.compare(job, called, candidate, others, plan.replicas, until, tally).await?,
+            false => called,
+        };
+        // A canary that did not come back says nothing: re-execution takes its place.
+        if plan.replay == Replay::Before || canaries.answered < canaries.wanted {
+            self.replay_now(job, candidate.candidate.item, &called, tally).await?;
+        }
+        Ok(called)
+    }
+
+    /// Takes in that a provider did not do what it was asked for.
+    pub(super) fn note_failure(
+        &self,
+        provider: Did,
+        job: &Job<'_>,
+        error: &CallError,
+    ) -> Result<(), CallError> {
+        let what = match error {
+            CallError::Connect { .. } | CallError::NotAdmitted { .. } | CallError::Gone { .. } => {
+                Experience::Lost
+            }
+            CallError::Lost { source: actum_overlay::RequestError::TimedOut { .. }, .. }
+            | CallError::Unanswered { .. } => Experience::Late,
+            CallError::Lost { .. } => Experience::Lost,
+            CallError::Refused { refusal, .. } if self.is_its_fault(refusal.code) => Experience::Refused,
+            CallError::Inconsistent { .. } | CallError::BadAnswer { .. } => Experience::Inconsistent,
+            _ => return Ok(()),
+        };
+        Ok(self.records.note(provider, job.release.payload().component, what, None)?)
+    }
+
+    pub(super) fn noted(&self, called: &Called, what: Experience) -> Result<(), CallError> {
+        let receipt = called.receipt.payload();
+        let id = Some(called.receipt.id());
+        Ok(self.records.note(receipt.iss, receipt.action.component, what, id)?)
+    }
+}
+
+fn explain(
+    level: &str,
+    because: &str,
+    candidate: &Chosen<&Found>,
+    called: &Called,
+    tally: Tally,
+    left_out: LeftOut,
+) -> Explained {
+    let mut why = vec![candidate.why.name().to_owned()];
+    why.extend(candidate.record.explain());
+    let fuel = tally.checks.iter().map(|check| check.fuel).fold(tally.wasted.0, u64::saturating_add);
+    let bytes = tally.checks.iter().map(|check| check.bytes).fold(tally.wasted.1, u64::saturating_add);
+    Explained {
+        level: level.to_owned(),
+        because: because.to_owned(),
+        provider: called.receipt.payload().iss,
+        why,
+        checks: tally.checks,
+        extra_fuel: fuel,
+        extra_bytes: bytes,
+        fell_back: tally.fell_back,
+        left_out,
+    }
+}
+
+impl Called {
+    /// The bytes that came and went: arguments, output and journal.
+    pub fn bytes(&self) -> u64 {
+        let output = self.output.as_ref().map_or(0, Vec::len);
+        let bytes = self.evidence.args.len() + output + self.evidence.journal.len();
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn journal(&self) -> Result<Journal, CallError> {
+        codec::decode(&self.evidence.journal, Journal::MAX_BYTES)
+            .map_err(|e| CallError::BadAnswer { provider: self.receipt.payload().iss, what: e.to_string() })
+    }
+}

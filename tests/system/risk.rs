@@ -1,0 +1,105 @@
+//! A requester checks as much as is at stake: what a liar says is not handed over, the next one is asked, and why is said.
+
+use crate::harness::{Node, Stage};
+
+/// A meeting point, an honest provider and a liar of the same release.
+fn cast(stage: &Stage) -> [Node; 3] {
+    let meeting = stage.node("meeting", &[]);
+    let at = meeting.address("tcp").to_owned();
+    stage.publish("honest", "text-stats");
+    stage.publish("liar", "text-stats");
+    let honest = stage.node("honest", &["--offer", "text-stats", "--bootstrap", &at]);
+    let liar = stage.start_as("liar", &["demo", "--lie-about", "text-stats", "--bootstrap", &at]);
+    [meeting, honest, liar]
+}
+
+#[test]
+fn a_lie_is_not_handed_over_and_its_teller_is_not_asked_again() {
+    let stage = Stage::new();
+    let [meeting, honest, liar] = cast(&stage);
+    let at = meeting.address("tcp");
+    for risk in ["low", "medium", "high"] {
+        let home = format!("you-{risk}");
+        // Whom of two newcomers it begins with is drawn: so often that the liar is met.
+        for turn in 0..12 {
+            let args = [
+                "call",
+                "text-stats",
+                "count-words",
+                "[\"to be or not to be\"]",
+                "--peer",
+                at,
+                "--risk",
+                risk,
+                "--explain",
+            ];
+            let ran = stage.actum(&home, &args).exits(0).says(&format!("risk: {risk}"));
+            assert_eq!(ran.json()["words"], 6, "{risk}, {turn}");
+            assert!(ran.stderr.contains(&format!("asked: {}", honest.did())), "{}", ran.stderr);
+            if turn == 0 {
+                assert!(ran.stderr.contains("checked: replay of"), "a newcomer: {}", ran.stderr);
+            }
+        }
+        let shown = stage.actum(&home, &["--format", "json", "peers", "show", honest.did()]).exits(0).json();
+        assert_eq!(shown["standing"], "known", "{shown}");
+    }
+    // Whoever names the liar asks the liar, and is not told its lie.
+    let named = ["call", "text-stats", "count-words", "[\"to be\"]", "--peer", at, "--provider", liar.did()];
+    let ran = stage.actum("you-low", &named).exits(7).says("lied: its receipt");
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("receipt export"), "what to do next: {}", ran.stderr);
+    let shown = stage.actum("you-low", &["peers", "show", liar.did()]).exits(0);
+    assert!(shown.stdout.contains("caught in a lie"), "{}", shown.stdout);
+    let shown = stage.actum("you-low", &["--format", "json", "peers", "show", liar.did()]).exits(0).json();
+    assert_eq!(shown["standing"], "fraud");
+    // From then on it is left out before anybody is asked.
+    let ran =
+        stage.actum("you-low", &["call", "text-stats", "count-words", "[\"a\"]", "--peer", at]).exits(0);
+    assert_eq!(ran.json()["words"], 1);
+    drop((meeting, honest, liar));
+}
+
+#[test]
+fn canaries_find_a_liar_by_questions_whose_answer_is_known() {
+    let stage = Stage::new();
+    let [meeting, honest, _liar] = cast(&stage);
+    let at = meeting.address("tcp");
+    // Nothing is replayed but what canaries leave open.
+    stage.write(
+        "you/config.toml",
+        "[risk.level.canaries]\ncanaries = 2\nprobation = 0\nprobation_here = 0\nreplay_one_in = 4294967295\n",
+    );
+    let mut met = false;
+    for turn in 0..12 {
+        let text = format!("[\"{turn} birds and 40 fish, 17 of them red\"]");
+        let args =
+            ["call", "text-stats", "count-words", &text, "--peer", at, "--risk", "canaries", "--explain"];
+        let ran = stage.actum("you", &args).exits(0).says("checked: canary of");
+        assert_eq!(ran.json()["words"], 9, "{turn}: {}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("asked: {}", honest.did())), "{}", ran.stderr);
+        if ran.stderr.contains("answered wrongly, at output") {
+            met = true;
+            break;
+        }
+    }
+    assert!(met, "the liar was never asked");
+}
+
+#[test]
+fn levels_and_tables_are_refused_by_name() {
+    let stage = Stage::new();
+    let [meeting, ..] = cast(&stage);
+    let at = meeting.address("tcp");
+    let args = ["call", "text-stats", "count-words", "[\"a\"]", "--peer", at, "--risk", "none"];
+    stage.actum("you", &args).exits(2).says("low, medium, high");
+    for (table, says) in [
+        ("[risk]\npure = \"none\"\n", "none"),
+        ("[risk]\nrisky = \"low\"\n", "risky"),
+        ("[risk.level.low]\ncanary = 1\n", "canary"),
+        ("[risk.level.low]\ncanaries = 9\n", "canaries"),
+        ("[risk.level.low]\nreplay_one_in = 0\n", "replay_one_in"),
+    ] {
+        stage.write("you/config.toml", table);
+        stage.actum("you", &args).exits(3).says(says);
+    }
+}
