@@ -156,7 +156,8 @@ pub(crate) fn page(rows: &[Row], made: &Made<'_>) -> String {
          is the action at which this requester asked it anything for the last time, and when; who was asked in the last tenth of the \
          run is *still asked*. *Caught* is when re-execution or a canary convicted it, from the first action on; *everybody knew* is \
          how much later every honest node had replayed the proof itself (of both, where two collude). *Extra fuel* is what checks \
-         and answers not taken burned, here and at providers, over the fuel of the work; *extra bytes* are arguments, outputs and \
+         and answers not taken burned, here and at providers, over the fuel of the work; what an action without an output cost is not \
+         in it; *extra bytes* are arguments, outputs and \
          journals that moved for them. *Longest wait* is that of the one answer that took longest, checks and other providers \
          included.\n\n## What that says\n\n",
     );

@@ -177,6 +177,9 @@ fn an_interrupted_call_is_answered_later_and_runs_once() {
     let resumed = stage.actum("you", &["call", "--resume"]).exits(6);
     let shown = stage.actum("you", &["receipt", "show", &resumed.receipt()]).exits(0);
     assert!(shown.stdout.contains("out-of-fuel"), "{shown:?}");
+    // What checks were to go with it is forgotten with the process: it was run again before it was shown.
+    let known = stage.actum("you", &["--format", "json", "peers", "show", a.did()]).exits(0).json();
+    assert_eq!(known["confirmed"], 1, "{known}");
     stage.actum("you", &["replay", &resumed.receipt()]).exits(0);
     stage.actum("you", &["call", "--resume"]).exits(5).says("no call waits for an answer here");
     stage.actum("you", &["call", "--resume", "nonsense"]).exits(2);

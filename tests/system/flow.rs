@@ -234,9 +234,9 @@ args = ["{{steps.slow.output | bytes}}"]
 risk = "low"
 "#;
 
-/// Starts the slow plan and waits until its second step runs and is remembered.
-fn in_the_middle(stage: &Stage, a: &mut Node) -> Child {
-    stage.write("plan.toml", SLOW);
+/// Starts a plan with a slow step and waits until that runs and is remembered.
+fn in_the_middle(stage: &Stage, a: &mut Node, plan: &str) -> Child {
+    stage.write("plan.toml", plan);
     let mut run = stage.command("you");
     run.args(["flow", "run", "plan.toml", "--peer", a.address("tcp")]);
     let run =
@@ -267,10 +267,83 @@ fn a_killed_run_is_taken_up_and_no_action_runs_twice() {
     let stage = Stage::new();
     stage.publish_guest("a", "sleeper", "[]");
     let mut a = provider(&stage, &["text-stats", "digest"], &["sleeper"]);
-    let mut run = in_the_middle(&stage, &mut a);
+    let mut run = in_the_middle(&stage, &mut a, SLOW);
     run.kill().expect("it still runs");
     run.wait().expect("it ends");
     goes_on(&stage, a);
+}
+
+#[test]
+fn a_call_whose_provider_is_gone_for_good_is_made_to_another() {
+    let stage = Stage::new();
+    let component = stage.guest("sleeper");
+    let manifest = "name = \"sleeper\"\nversion = \"0.1.0\"\nintent = \"Test\"\n";
+    let manifest = stage.write("sleeper.toml", manifest);
+    let publish = ["publish", &component, "--manifest", manifest.to_str().expect("UTF-8")];
+    let release = stage.actum("a", &publish).exits(0).stdout.trim().to_owned();
+    let mut a = stage.node("a", &["--offer", &release]);
+    let plan = "name = \"one\"\n[[step]]\nname = \"slow\"\ncall = \"sleeper\"\nfunction = \"spin-for\"\n\
+                args = [5000000000]\nrisk = \"low\"\ndeadline_seconds = 20\n";
+    let mut run = in_the_middle(&stage, &mut a, plan);
+    run.kill().expect("it still runs");
+    run.wait().expect("it ends");
+    // Another has it from the first, which then ends for good.
+    let b = stage.node("b", &["--offer", &release, "--bootstrap", a.address("tcp")]);
+    drop(a);
+    // The answer is asked of the one that has it until the deadline; nothing it could have done would be done twice.
+    let ran =
+        stage.actum("you", &["--format", "json", "flow", "run", "plan.toml", "--peer", b.address("tcp")]);
+    let ran = ran.exits(0).json();
+    assert_eq!(step(&ran, "slow")["provider"], b.did());
+    assert_eq!(step(&ran, "slow")["done"], "now");
+}
+
+#[test]
+fn a_lie_that_is_found_behind_the_answer_is_taken_back_with_what_was_made_of_it() {
+    let stage = Stage::new();
+    let a = provider(&stage, &["digest"], &[]);
+    stage.publish("liar", "text-stats");
+    let liar =
+        stage.start_as("liar", &["demo", "--lie-about", "text-stats", "--bootstrap", a.address("tcp")]);
+    // Everything is replayed, and nothing waits for it.
+    let level = "[risk.level.behind]\ncanaries = 0\nprobation = 0\nprobation_here = 0\nreplay_one_in = 1\n\
+                 before = false\n";
+    stage.write("you/config.toml", level);
+    stage.write("other/config.toml", level);
+    let call = ["call", "text-stats", "count-words", "[\"a b\"]", "--risk", "behind", "--peer"];
+    let ran = stage.actum("other", &[&call[..], &[liar.address("tcp")]].concat()).exits(7);
+    assert_eq!(ran.says("lied: its receipt").stdout, "", "what is known to be a lie is not handed over");
+    let plan = r#"
+name = "behind"
+[[step]]
+name = "count"
+call = "text-stats"
+function = "count-words"
+args = ["two words"]
+risk = "behind"
+[[step]]
+name = "digest"
+call = "digest"
+function = "sha256"
+args = ["{{steps.count.output.words | bytes}}"]
+risk = "behind"
+"#;
+    stage.write("plan.toml", plan);
+    let run = ["--format", "json", "flow", "run", "plan.toml", "--peer", a.address("tcp"), "--peer"];
+    let ran =
+        stage.actum("you", &[&run[..], &[liar.address("tcp")]].concat()).exits(7).says("lied: its receipt");
+    let json = ran.json();
+    assert_eq!(json["bundle"], serde_json::Value::Null);
+    assert_eq!(step(&json, "count")["output"], serde_json::Value::Null, "the lie is not handed over");
+    assert_eq!(step(&json, "digest")["outcome"], "misled");
+    // The next run has both done anew, by somebody else.
+    stage.publish("honest", "text-stats");
+    let honest = stage.node("honest", &["--offer", "text-stats", "--bootstrap", a.address("tcp")]);
+    let json = stage.actum("you", &[&run[..], &[honest.address("tcp")]].concat()).exits(0).json();
+    assert_eq!(step(&json, "count")["provider"], honest.did());
+    assert_eq!(step(&json, "count")["output"]["words"], 2);
+    assert_eq!(step(&json, "digest")["done"], "now");
+    assert!(json["bundle"].is_string(), "{json}");
 }
 
 #[test]
@@ -278,7 +351,7 @@ fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
     let stage = Stage::new();
     stage.publish_guest("a", "sleeper", "[]");
     let mut a = provider(&stage, &["text-stats", "digest"], &["sleeper"]);
-    let run = in_the_middle(&stage, &mut a);
+    let run = in_the_middle(&stage, &mut a, SLOW);
     let pid = i32::try_from(run.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it still runs");
     let ended = run.wait_with_output().expect("it ends");

@@ -52,6 +52,14 @@ fn a_lie_is_not_handed_over_and_its_teller_is_not_asked_again() {
     assert!(shown.stdout.contains("caught in a lie"), "{}", shown.stdout);
     let shown = stage.actum("you-low", &["--format", "json", "peers", "show", liar.did()]).exits(0).json();
     assert_eq!(shown["standing"], "fraud");
+    // However often it is named, and though nothing but probation would be replayed here.
+    stage.write(
+        "you-low/config.toml",
+        "[risk.level.blind]\ncanaries = 0\nprobation = 0\nprobation_here = 0\nreplay_one_in = 4294967295\n",
+    );
+    let named = [&named[..], &["--risk", "blind"]].concat();
+    let ran = stage.actum("you-low", &named).exits(7).says("lied: its receipt");
+    assert_eq!(ran.stdout, "");
     // From then on it is left out before anybody is asked.
     let ran =
         stage.actum("you-low", &["call", "text-stats", "count-words", "[\"a\"]", "--peer", at]).exits(0);
@@ -67,14 +75,15 @@ fn canaries_find_a_liar_by_questions_whose_answer_is_known() {
     // Nothing is replayed but what canaries leave open.
     stage.write(
         "you/config.toml",
-        "[risk.level.canaries]\ncanaries = 2\nprobation = 0\nprobation_here = 0\nreplay_one_in = 4294967295\n",
+        "[risk.level.canaries]\ncanaries = 2\nprobation = 0\nprobation_here = 0\nreplay_one_in = 4294967295\nexplore_one_in = 1\n",
     );
     let mut met = false;
     for turn in 0..12 {
         let text = format!("[\"{turn} birds and 40 fish, 17 of them red\"]");
         let args =
             ["call", "text-stats", "count-words", &text, "--peer", at, "--risk", "canaries", "--explain"];
-        let ran = stage.actum("you", &args).exits(0).says("checked: canary of");
+        let ran = stage.actum("you", &args).exits(0);
+        assert!(turn > 0 || ran.stderr.contains("checked: canary of"), "{}", ran.stderr);
         assert_eq!(ran.json()["words"], 9, "{turn}: {}", ran.stderr);
         assert!(ran.stderr.contains(&format!("asked: {}", honest.did())), "{}", ran.stderr);
         if ran.stderr.contains("answered wrongly, at output") {
@@ -88,7 +97,7 @@ fn canaries_find_a_liar_by_questions_whose_answer_is_known() {
 #[test]
 fn levels_and_tables_are_refused_by_name() {
     let stage = Stage::new();
-    let [meeting, ..] = cast(&stage);
+    let [meeting, _honest, _liar] = cast(&stage);
     let at = meeting.address("tcp");
     let args = ["call", "text-stats", "count-words", "[\"a\"]", "--peer", at, "--risk", "none"];
     stage.actum("you", &args).exits(2).says("low, medium, high");
@@ -102,4 +111,36 @@ fn levels_and_tables_are_refused_by_name() {
         stage.write("you/config.toml", table);
         stage.actum("you", &args).exits(3).says(says);
     }
+}
+
+#[test]
+fn what_a_verified_provider_says_of_a_stranger_weighs_a_little() {
+    let stage = Stage::new();
+    let meeting = stage.node("meeting", &[]);
+    let at = meeting.address("tcp");
+    let [friend, stranger] = ["friend", "stranger"].map(|home| {
+        stage.publish(home, "text-stats");
+        stage.node(home, &["--offer", "text-stats", "--bootstrap", at])
+    });
+    let call = |home: &str, more: &[&str]| {
+        let args = ["call", "text-stats", "count-words", "[\"3 of 12 words\"]", "--peer", at];
+        stage.actum(home, &[&args[..], more].concat()).exits(0)
+    };
+    let opinions = |of: &Node| {
+        let shown = stage.actum("you", &["--format", "json", "peers", "show", of.did()]).exits(0).json();
+        let events = shown["events"].as_array().expect("events").clone();
+        events.iter().filter(|e| e["verifier"] == friend.did()).count()
+    };
+    stage.write("you/config.toml", "[risk.level.medium]\nexplore_one_in = 4294967295\n");
+    // The friend has looked into the stranger's receipts; nobody here knows either yet.
+    call("friend", &["--provider", stranger.did(), "--replay"]);
+    call("you", &["--provider", friend.did(), "--risk", "medium"]);
+    assert_eq!(opinions(&stranger), 0, "only candidates are asked about");
+    call("you", &["--risk", "medium"]);
+    assert_eq!(opinions(&stranger), 1);
+    let shown = stage.actum("you", &["peers", "show", stranger.did()]).exits(0);
+    assert!(shown.stdout.contains("1 opinion of providers that were verified here"), "{}", shown.stdout);
+    // It makes nobody known: that is what one's own eyes are for.
+    let shown = stage.actum("you", &["--format", "json", "peers", "show", stranger.did()]).exits(0).json();
+    assert_eq!(shown["confirmed"], 0, "{shown}");
 }

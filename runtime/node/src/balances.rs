@@ -288,7 +288,12 @@ async fn their_ids(
             return Err(bad("a place that is not after the last"));
         }
         after = next;
-        ids.extend(some.iter().map(|digest| receipt_of(digest)));
+        for digest in &some {
+            // Else it could go on for ever.
+            if !ids.insert(receipt_of(digest)) {
+                return Err(bad("a receipt that it has named before"));
+            }
+        }
         if ids.len() > MAX_COMPARED {
             return Err(BalancesError::TooMany);
         }

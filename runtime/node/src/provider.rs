@@ -184,6 +184,19 @@ struct Admitted<'a> {
     provider: &'a Provider,
     arrival: u64,
     cancel: CancelToken,
+    /// With what claim it takes the place of one that waits, where all are taken.
+    instead: Option<Priority>,
+}
+
+impl Admitted<'_> {
+    /// Sends away the one whose place this takes. Only once nothing else speaks against this one, so that what is refused
+    /// anyway, such as a call that was served before, costs nobody their place.
+    fn take_place(&self) -> Result<(), Refusal> {
+        match self.instead {
+            Some(priority) if !self.provider.turns.displace(priority) => Err(busy(self.provider.places())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drop for Admitted<'_> {
@@ -310,6 +323,7 @@ impl Provider {
         let weight = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let sent = args.len() + invocation.len() + proofs.iter().map(|p| p.len()).sum::<usize>();
         let mut reserved = self.gate.reserve(&asked, &grounds, weight(sent), now)?;
+        admitted.take_place()?;
         // Before the turn, so that components that are slow to come or to compile hold up nobody whose own is here.
         let news = |event| slot.tell(progress, event);
         let loaded = self.load(&offer.release, &admitted.cancel, session, &news).await?;
@@ -388,13 +402,18 @@ impl Provider {
         Ok(offer)
     }
 
+    /// How many may run or wait.
+    fn places(&self) -> u32 {
+        self.config.parallel.get().saturating_add(self.config.queue)
+    }
+
     /// Takes a place among the running and waiting, or says when to come back. Where all are taken, one that waits with less
-    /// of a claim makes room: `priority` is asked only then, for it reads from the disk.
+    /// of a claim makes room, by [`Admitted::take_place`]: `priority` is asked only then, for it reads from the disk.
     fn admit(&self, priority: impl FnOnce() -> Priority) -> Result<Admitted<'_>, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(stopping());
         }
-        let places = self.config.parallel.get().saturating_add(self.config.queue);
+        let places = self.places();
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let cancel = CancelToken::default();
         let full = {
@@ -405,14 +424,14 @@ impl Provider {
             }
             full
         };
-        if full {
-            if !self.turns.displace(priority()) {
+        let instead = full.then(priority);
+        if let Some(priority) = instead {
+            if !self.turns.may_displace(priority) {
                 return Err(busy(places));
             }
-            // The other is on its way out.
             self.admitted().insert(arrival, cancel.clone());
         }
-        Ok(Admitted { provider: self, arrival, cancel })
+        Ok(Admitted { provider: self, arrival, cancel, instead })
     }
 
     /// What claim a requester has to be served before others.
@@ -427,8 +446,7 @@ impl Provider {
             return Err(refusal);
         }
         news(Event::Queued { ahead: self.turns.ahead_of(claim.priority) });
-        let places = self.config.parallel.get().saturating_add(self.config.queue);
-        self.turns.take(claim.priority).await.map_err(|_| busy(places))
+        self.turns.take(claim.priority).await.map_err(|_| busy(self.places()))
     }
 
     /// The compiled component, fetched from the requester where this home lacks it.

@@ -19,7 +19,8 @@ const WRITTEN_AT_ONCE: usize = 64;
 const FRESH: u64 = 60;
 /// The most verifiers whose opinions of one provider are weighed.
 const MAX_VERIFIERS: usize = 32;
-/// How often it is looked whether somebody else's proof condemns a provider, in seconds.
+/// How often it is looked whether a provider was condemned elsewhere, by somebody's proof or by this home's own replay in
+/// another process or an audit, in seconds.
 const LOOK_EVERY: u64 = 1;
 
 /// One home's records.
@@ -39,7 +40,7 @@ struct State {
 
 struct Held {
     events: Vec<Event>,
-    /// Receipts of it so far, those of earlier processes too.
+    /// Receipts that were asked of it so far, those of earlier processes too.
     receipts: u64,
     /// It, and who it was before.
     keys: Vec<Did>,
@@ -68,13 +69,7 @@ impl Records {
         let now = clock::now_secs();
         let mut state = self.state();
         let held = self.held(&mut state, provider)?;
-        if now.saturating_sub(held.looked) >= LOOK_EVERY {
-            let proven = proven(&self.home, &held.keys)?;
-            if proven != held.proven {
-                held.made.clear();
-            }
-            (held.proven, held.looked) = (proven, now);
-        }
+        look(&self.home, held, now)?;
         if let Some(made) = held.made.get(component) {
             // One more confirmation among many changes little, and reading all events for each call would cost much.
             let news = held.events.len().saturating_sub(made.of);
@@ -89,6 +84,7 @@ impl Records {
         // Only what this home saw itself of those who say something makes their word worth anything.
         for verifier in verifiers.into_iter().take(MAX_VERIFIERS) {
             let held = self.held(&mut state, &verifier)?;
+            look(&self.home, held, now)?;
             known.insert(
                 verifier,
                 record(&held.events, Some(component), now, &self.reputation, held.proven, &[]),
@@ -103,13 +99,22 @@ impl Records {
     }
 
     /// Reads anew what is kept of these.
-    pub(crate) fn forget(&self, providers: &BTreeSet<Did>) {
-        self.state().held.retain(|did, _| !providers.contains(did));
+    pub(crate) fn forget(&self, providers: &BTreeSet<Did>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        // What was seen of them and is not written would not be read.
+        self.write(&mut state)?;
+        state.held.retain(|did, _| !providers.contains(did));
+        Ok(())
     }
 
-    /// How many receipts there are of a provider, with those of earlier processes.
-    pub(crate) fn receipts_of(&self, provider: &Did) -> Result<u64, StoreError> {
-        Ok(self.held(&mut self.state(), provider)?.receipts)
+    /// Which of a provider's receipts the next is, counted from 0, with those of earlier processes. Each is told once: actions
+    /// that go on at the same time are different receipts.
+    pub(crate) fn next_receipt_of(&self, provider: &Did) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let held = self.held(&mut state, provider)?;
+        let next = held.receipts;
+        held.receipts = next.saturating_add(1);
+        Ok(next)
     }
 
     /// Takes in what an action showed.
@@ -133,8 +138,7 @@ impl Records {
             held.made.clear();
         }
         match what {
-            Experience::Served { .. } => held.receipts = held.receipts.saturating_add(1),
-            Experience::Identical => {}
+            Experience::Served { .. } | Experience::Identical => {}
             _ => held.made.clear(),
         }
         held.events.push(Event { provider, component, at, what, verifier: None, receipt });
@@ -221,9 +225,12 @@ pub fn overall(home: &Home, provider: &Did) -> Result<Record, StoreError> {
     Ok(Whole::read(home, provider)?.record(None))
 }
 
-/// The newest events with a provider, newest first; for people to read.
+/// The newest events with a provider, and with whom it was before, newest first; for people to read.
 pub fn newest(home: &Home, provider: &Did, limit: usize) -> Result<Vec<Event>, StoreError> {
-    let mut events = events_with(home, provider)?;
+    let mut events = Vec::new();
+    for key in keys_of(&former(home)?, provider) {
+        events.extend(events_with(home, &key)?);
+    }
     events.sort_by_key(|event| std::cmp::Reverse(event.at));
     events.truncate(limit);
     Ok(events)
@@ -248,15 +255,15 @@ struct Whole {
 impl Whole {
     fn read(home: &Home, provider: &Did) -> Result<Self, StoreError> {
         let (mut events, mut known, now) = (Vec::new(), BTreeMap::new(), clock::now_secs());
-        let former = former(home)?;
-        let keys: Vec<Did> = former.get(provider).into_iter().flatten().copied().chain([*provider]).collect();
+        let keys = keys_of(&former(home)?, provider);
         for key in &keys {
             events.extend(events_with(home, key)?);
         }
         for verifier in events.iter().filter_map(|event| event.verifier) {
             if known.len() < MAX_VERIFIERS && !known.contains_key(&verifier) && !keys.contains(&verifier) {
                 let own = events_with(home, &verifier)?;
-                known.insert(verifier, Record::of(&own, None, now, &Reputation::default(), &[]));
+                let proven = proven(home, std::slice::from_ref(&verifier))?;
+                known.insert(verifier, record(&own, None, now, &Reputation::default(), proven, &[]));
             }
         }
         Ok(Self { events, known, proven: proven(home, &keys)?, now })
@@ -280,7 +287,9 @@ pub(crate) fn refuted(home: &Home, provider: &Did) -> Result<u64, StoreError> {
 pub(crate) fn events_with(home: &Home, provider: &Did) -> Result<Vec<Event>, StoreError> {
     let store = home.store();
     let mut rows = store.experiences_with(provider, MAX_EVENTS)?;
-    let judged = |row: &Experienced| matches!(row.kind.as_str(), "identical" | "diverged" | "not-replayable");
+    let judged = |row: &Experienced| {
+        matches!(row.kind.as_str(), "identical" | "diverged" | "not-replayable") && own(home, &row.verifier)
+    };
     if !rows.iter().any(judged) {
         let verdicts = store.verdicts_about(provider)?;
         let mut made = Vec::new();
@@ -293,13 +302,41 @@ pub(crate) fn events_with(home: &Home, provider: &Did) -> Result<Vec<Event>, Sto
         }
     }
     rows.reverse();
-    let event = |row: Experienced| {
-        let what = Experience::parse(&row.kind, row.millis)?;
-        let verifier = (!own(home, &row.verifier)).then_some(row.verifier);
-        let Experienced { provider, component, at, receipt, .. } = row;
-        Some(Event { provider, component, at, what, verifier, receipt })
-    };
-    Ok(rows.into_iter().filter_map(event).collect())
+    Ok(rows.into_iter().filter_map(|row| event(home, row)).collect())
+}
+
+fn event(home: &Home, row: Experienced) -> Option<Event> {
+    let what = Experience::parse(&row.kind, row.millis)?;
+    let verifier = (!own(home, &row.verifier)).then_some(row.verifier);
+    let Experienced { provider, component, at, receipt, .. } = row;
+    Some(Event { provider, component, at, what, verifier, receipt })
+}
+
+/// Takes in what condemns a provider and was found elsewhere since it was last looked.
+fn look(home: &Home, held: &mut Held, now: u64) -> Result<(), StoreError> {
+    if now.saturating_sub(held.looked) < LOOK_EVERY {
+        return Ok(());
+    }
+    held.looked = now;
+    let proven = proven(home, &held.keys)?;
+    if proven != held.proven {
+        held.made.clear();
+    }
+    held.proven = proven;
+    let lie = |event: &Event| event.verifier.is_none() && event.what == Experience::Diverged;
+    if !held.events.iter().any(lie) {
+        for key in &held.keys {
+            // What lasts comes first.
+            let newest = home.store().experiences_with(key, 1)?;
+            let found: Vec<Event> =
+                newest.into_iter().filter_map(|row| event(home, row)).filter(lie).collect();
+            if !found.is_empty() {
+                held.events.extend(found);
+                held.made.clear();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The receipt by which one of these keys was proven a liar, by somebody's proof that was verified here.
@@ -314,6 +351,11 @@ fn proven(home: &Home, keys: &[Did]) -> Result<Option<ReceiptId>, StoreError> {
 
 fn own(home: &Home, did: &Did) -> bool {
     *did == home.did() || home.former().iter().any(|former| former.did == *did)
+}
+
+/// A key, and those that handed over to it.
+fn keys_of(former: &BTreeMap<Did, BTreeSet<Did>>, provider: &Did) -> Vec<Did> {
+    former.get(provider).into_iter().flatten().copied().chain([*provider]).collect()
 }
 
 /// Whose former keys each key is, as far as their rotations are known here.

@@ -4,6 +4,7 @@
 //! says beyond what can be checked; running the action again is how it knows.
 
 mod checks;
+mod compare;
 mod delegate;
 mod later;
 mod local;
@@ -361,7 +362,7 @@ impl Requester {
                     continue;
                 }
             };
-            match self.call_one(&session, found, (&release, &function), &request, progress).await {
+            match self.call_one(&session, found, (&release, &function), &request, true, progress).await {
                 Ok(called) => return Ok(called),
                 Err(CallError::NotAdmitted { .. }) if asked_twice != Some(provider) => {
                     asked_twice = Some(provider);
@@ -378,12 +379,15 @@ impl Requester {
         Err(refused.unwrap_or(CallError::Unreachable { tried }))
     }
 
+    /// Asks one provider. `remembers`: whether the answer may be asked for later, should it not come: the answer to a check
+    /// is no answer to what somebody wants to know.
     async fn call_one(
         &self,
         session: &SessionHandle,
         found: &Found,
         (release, function): (&Signed<Release>, &Function),
         request: &CallRequest,
+        remembers: bool,
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Called, CallError> {
         let descriptor = found.offer.descriptor().payload();
@@ -425,7 +429,7 @@ impl Requester {
         for (chain, action) in own.chain([(None, &action)]).chain(others) {
             let calling = Calling { action, ..calling };
             let addresses = addresses(&found.offer);
-            let to = (session, addresses.as_slice());
+            let to = (session, addresses.as_slice(), remembers);
             match self.ask(to, release, &calling, chain, request.deadline, progress).await {
                 Err(CallError::Refused { refusal, .. }) if another_may_do(refusal.code) => {
                     // Why a grant was refused says more than that there was none.
@@ -444,7 +448,7 @@ impl Requester {
     /// Sends one invocation, and sees it through.
     async fn ask(
         &self,
-        (session, addresses): (&SessionHandle, &[Multiaddr]),
+        (session, addresses, remembers): (&SessionHandle, &[Multiaddr], bool),
         release: &Signed<Release>,
         calling: &Calling<'_>,
         chain: Option<&Chain>,
@@ -460,7 +464,7 @@ impl Requester {
             proofs: proofs.iter().map(|p| ByteBuf::from(p.bytes())).collect(),
             args: calling.args.to_vec(),
         };
-        let sent = Sent { invocation: &signed, provider, addresses };
+        let sent = Sent { invocation: &signed, provider, addresses, remembers };
         let (response, remembered) =
             self.see_through(session, &sent, &call, release, deadline, progress).await?;
         match response {

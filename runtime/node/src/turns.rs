@@ -75,13 +75,12 @@ impl State {
         self.waiting.remove(&arrival)
     }
 
-    /// The last of the worst priority, where that is worse than this one. Who starves is not put off again.
-    fn last_worse_than(&mut self, priority: Priority) -> Option<Waiter> {
+    /// The arrival of the last of the worst priority, where that is worse than this one. Who starves is not put off again.
+    fn last_worse_than(&self, priority: Priority) -> Option<u64> {
         let now = Instant::now();
         let waits = |waiter: &Waiter| now.saturating_duration_since(waiter.since) < STARVES;
         let worse = self.waiting.iter().filter(|(_, w)| w.priority > priority && waits(w));
-        let (_, arrival) = worse.map(|(arrival, w)| (w.priority, *arrival)).max()?;
-        self.waiting.remove(&arrival)
+        worse.map(|(arrival, w)| (w.priority, *arrival)).max().map(|(_, arrival)| arrival)
     }
 }
 
@@ -132,9 +131,18 @@ impl Turns {
         given.await.unwrap_or(Err(Displaced))
     }
 
+    /// Whether one waits with less of a claim than this priority.
+    pub(crate) fn may_displace(&self, priority: Priority) -> bool {
+        self.lock().last_worse_than(priority).is_some()
+    }
+
     /// Sends away the one that waits with the least claim, where one of this priority has a better one.
     pub(crate) fn displace(&self, priority: Priority) -> bool {
-        let Some(waiter) = self.lock().last_worse_than(priority) else { return false };
+        let waiter = {
+            let mut state = self.lock();
+            state.last_worse_than(priority).and_then(|arrival| state.waiting.remove(&arrival))
+        };
+        let Some(waiter) = waiter else { return false };
         // One that is no longer there has left its place as well.
         let _ = waiter.give.send(Err(Displaced));
         true
@@ -286,6 +294,8 @@ mod tests {
         let first = wait(&turns, 2, Priority::Newcomer, &order).await;
         let last = wait(&turns, 3, Priority::Newcomer, &order).await;
         assert!(!turns.displace(Priority::Newcomer) && !turns.displace(Priority::Debtor));
+        assert!(turns.may_displace(Priority::Giver(3)) && !turns.may_displace(Priority::Newcomer));
+        assert_eq!(turns.waiting(), 3, "asking sends nobody away");
         assert!(turns.displace(Priority::Giver(3)));
         assert_eq!(last.await.unwrap(), Err(Displaced));
         assert!(turns.displace(Priority::Giver(1)));

@@ -46,6 +46,21 @@ impl Store {
         self.select_verdicts("provider", &provider.to_string())
     }
 
+    /// The newest verdicts on a provider's receipts, at most `limit`, newest first.
+    pub fn newest_verdicts_about(
+        &self,
+        provider: &Did,
+        limit: usize,
+    ) -> Result<Vec<Signed<Verdict>>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
+            db.prepare_cached("SELECT id, bytes FROM verdicts WHERE provider = ?1 ORDER BY n DESC LIMIT ?2")?
+                .query_map(params![provider.to_string(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        rows.iter().map(|(id, bytes)| envelope("verdict", id, bytes)).collect()
+    }
+
     fn select_verdicts(&self, by: &str, value: &str) -> Result<Vec<Signed<Verdict>>, StoreError> {
         let rows: Vec<(String, Vec<u8>)> = self.read(|db| {
             db.prepare_cached(&format!("SELECT id, bytes FROM verdicts WHERE {by} = ?1 ORDER BY n"))?

@@ -44,7 +44,7 @@ pub enum Why {
     Known,
     /// Nothing is known of it.
     Newcomer,
-    /// A newcomer asked first, so that newcomers become known.
+    /// One that is not past probation, asked first so that others come to be known.
     Explored,
     /// Something speaks against it: it comes after all others.
     Suspect,
@@ -76,18 +76,17 @@ impl Why {
 }
 
 /// By what candidates of one release are ordered, the least first. All of it is coarse: equals share the work.
-type Rank = (bool, bool, Reverse<u32>, Reverse<u8>, u8);
+type Rank = (u8, Reverse<u32>, Reverse<u8>, u8);
 
-fn rank(record: &Record) -> Rank {
-    let standing = record.standing();
-    (
-        standing == Standing::Suspect,
-        standing != Standing::Known,
-        // Half of it for honesty at all, half for honesty in this capability. Nothing where most cannot be tried.
-        Reverse(if record.opaque { 0 } else { record.honesty.doublings() + record.here.doublings() }),
-        Reverse(answers(&record.service)),
-        pace(record.millis),
-    )
+fn rank(record: &Record, why: Why) -> Rank {
+    let (standing, heard) = match why {
+        Why::Proven => (0, 0),
+        Why::Known => (1, 0),
+        // What others say decides among those of whom this home has seen nothing, and nowhere else.
+        Why::Newcomer | Why::Explored => (2, record.honesty.doublings()),
+        Why::Suspect => (3, 0),
+    };
+    (standing, Reverse(heard), Reverse(answers(&record.service)), pace(record.millis))
 }
 
 /// Whether a provider answers: 2 where it nearly always does, 1 where nothing is known, 0 where it often does not.
@@ -110,8 +109,9 @@ fn pace(millis: Option<u32>) -> u8 {
     }
 }
 
-/// One more number from a draw, unlike the draw itself: the finaliser of SplitMix64.
+/// One more number from a draw, unlike the draw itself: the step of SplitMix64.
 fn again(draw: u64) -> u64 {
+    let draw = draw.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let a = (draw ^ (draw >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let b = (a ^ (a >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     b ^ (b >> 31)
@@ -120,10 +120,12 @@ fn again(draw: u64) -> u64 {
 /// Orders ranked candidates, best match first, by what is held of their providers. `draw` is a random number.
 ///
 /// How well a release answers the query comes first: releases keep the order in which they first appear. Among the
-/// providers of one release, suspects come last, known ones before newcomers, then the surer and the better served, all
-/// of it coarsely; those who are then equal keep the order of their rank, begun at one of them by `draw`, so that work
-/// spreads. One time in [`Level::explore_one_in`] the first newcomer of the first release comes before all, unless the
-/// level has none of them first. Frauds are set aside.
+/// providers of one release, those past the level's probation come first, then others that are known, then newcomers, of
+/// whom verified others speak well before the rest, and suspects last; among those, who answers well and fast, all of it
+/// coarsely. Who are then equal keep the order of their rank, begun at one of them by `draw`, so that work spreads: one more
+/// confirmed receipt draws none of it. One time in [`Level::explore_one_in`] the first of the first release that is not
+/// past probation comes before all, so that others come to be known; no newcomer where the level has none of them first.
+/// Frauds are set aside.
 pub fn choose<T>(
     ranked: Vec<Candidate<T>>,
     mut record_of: impl FnMut(&Did) -> Record,
@@ -142,7 +144,7 @@ pub fn choose<T>(
         let next = releases.len();
         let place = *releases.entry(candidate.release).or_insert(next);
         let why = Why::of(&record, policy);
-        asked.push(((place, rank(&record)), Chosen { candidate, record, why }));
+        asked.push(((place, rank(&record, why)), Chosen { candidate, record, why }));
     }
     // Stable: equals keep their rank.
     asked.sort_by_key(|(key, _)| *key);
@@ -150,9 +152,10 @@ pub fn choose<T>(
         let first = u64::try_from(equals.len()).ok().and_then(|n| draw.checked_rem(n));
         equals.rotate_left(first.and_then(|n| usize::try_from(n).ok()).unwrap_or(0));
     }
-    if policy.newcomers && again(draw).is_multiple_of(u64::from(policy.explore_one_in.get())) {
-        let newcomer = asked.iter().position(|((place, _), c)| *place == 0 && c.why == Why::Newcomer);
-        if let Some(n) = newcomer
+    if again(draw).is_multiple_of(u64::from(policy.explore_one_in.get())) {
+        let unproven = |why: Why| why == Why::Known || (why == Why::Newcomer && policy.newcomers);
+        let first = asked.iter().position(|((place, _), c)| *place == 0 && unproven(c.why));
+        if let Some(n) = first
             && let Some(before) = asked.get_mut(..=n)
         {
             before.rotate_right(1);

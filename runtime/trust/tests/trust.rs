@@ -487,7 +487,7 @@ fn order(choice: &Choice<u8>) -> Vec<(u8, ReleaseId)> {
 
 /// Never explores.
 fn settled() -> Level {
-    Level { newcomers: false, ..Level::low() }
+    Level { newcomers: false, explore_one_in: std::num::NonZeroU32::MAX, ..Level::low() }
 }
 
 #[test]
@@ -512,9 +512,9 @@ fn the_best_matching_release_stays_first_and_its_proven_providers_lead() {
 
 #[test]
 fn equals_share_the_work_and_one_more_receipt_draws_none_of_it() {
-    // Of the four, 40 and 45 confirmations are about the same; 5 are fewer.
+    // Past probation, 40 and 4,000 confirmations are the same; one is short of it.
     let ranked = || (1..5).map(|p| candidate(p, "a")).collect::<Vec<_>>();
-    let held = [(1, 40), (2, 45), (3, 5)];
+    let held = [(1, 40), (2, 4_000), (3, 1)];
     let mut first = [0; 5];
     for draw in 0..100 {
         let choice = chosen(ranked(), &held, &settled(), draw);

@@ -15,6 +15,9 @@ use actum_node::{
 };
 use std::{sync::Arc, time::Duration};
 
+/// The longest that an answer is asked for again, in seconds: a week, for as long as a call without one is remembered.
+const MAX_RESUMING: u64 = 7 * 24 * 3_600;
+
 /// Delegates an action to another peer, checks its receipt and keeps it.
 ///
 /// The result goes to stdout as JSON, the receipt's id to stderr.
@@ -88,6 +91,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     if let Some(explained) = explained.filter(|_| args.explain) {
         explain(&explained);
     }
+    not_refuted(&home, &called)?;
     let ended = invocation::Ended {
         function: &called.function,
         receipt: &called.receipt,
@@ -112,6 +116,19 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         }
     }
     printed
+}
+
+/// Fails where the answer was found to be a lie by now: a level of risk may have it replayed behind the answer.
+fn not_refuted(home: &Home, called: &Called) -> Result<(), CliError> {
+    let receipt = called.receipt.id();
+    for verdict in home.store().verdicts_of(&receipt)? {
+        let said = verdict.payload();
+        if said.iss == home.did() && matches!(said.judgement, Judgement::Diverged(_)) {
+            let (provider, judgement) = (said.provider, Box::new(said.judgement.clone()));
+            return Err(CallError::Lied { provider, receipt, judgement }.into());
+        }
+    }
+    Ok(())
 }
 
 /// The call to resume: the one named, or the only one there is.
@@ -145,8 +162,9 @@ async fn resume(
     args: &Args,
     progress: &Progress,
 ) -> Result<Called, CliError> {
-    let deadline = Duration::from_secs(args.deadline);
-    let called = requester.resume(id, deadline, &mut |event| report(progress, event)).await?;
+    let deadline = Duration::from_secs(args.deadline.min(MAX_RESUMING));
+    // It missed the checks that go with delegating.
+    let called = requester.resume_checked(id, deadline, &mut |event| report(progress, event)).await?;
     keep(requester, &called, progress).await?;
     Ok(called)
 }

@@ -13,7 +13,7 @@ use actum_model::Release;
 use actum_node::{
     Config, Home,
     flow::{self, Done, Ended, Event, Finished, Flow, How, Options, Step, StepError, plan},
-    requester::{CallProgress, Requester},
+    requester::{CallError, CallProgress, Requester},
 };
 use serde_json::Value as Json;
 use std::{
@@ -168,7 +168,7 @@ fn run_plan(args: &Run, global: &Global) -> Result<(), CliError> {
         home.store().remove_flow(&flow.id())?;
     }
     let done = flow::recall(&home, &flow)?;
-    let finished = match is_complete(&home, &flow, &done)? {
+    let mut finished = match is_complete(&home, &flow, &done)? {
         true => {
             let steps = done.into_iter().map(|(at, done)| (at, Ended::Done(Box::new(done)))).collect();
             Finished { steps, stopped: false }
@@ -178,6 +178,7 @@ fn run_plan(args: &Run, global: &Global) -> Result<(), CliError> {
     if args.explain {
         explain(&flow, &finished);
     }
+    finished.take_back(&home, &flow)?;
     let (written, unwritten) = match finished.done().map(|done| flow::bundle(&home, &flow, &done)) {
         Some(Ok(bytes)) => (Some(write(&home, &flow, args.output.as_deref(), &bytes)?), None),
         Some(Err(error)) => (None, Some(CliError::from(error))),
@@ -211,7 +212,7 @@ fn delegate(
     super::runtime()?.block_on(async {
         let mut stop = StopSignal::listen()?;
         let requester = Requester::start(home.clone(), &config.bootstrap, &args.peer).await?;
-        let requester = requester.with_policy(config.risk.clone());
+        let requester = requester.with_policy(config.risk.clone()).with_attest(config.attest.clone());
         let grants = |step: &Step, release: &Release| {
             let who = format!("{}@{}", release.name, release.version);
             let asks = Asks { who, kinds: release.permissions.clone() };
@@ -298,6 +299,9 @@ fn outcome(ended: &Ended) -> (&'static str, Option<String>) {
             error => ("failed", Some(error.to_string())),
         },
         Ended::NotBegun(because) => ("not-begun", Some(format!("it needs {}", because.join(", ")))),
+        Ended::Misled(because) => {
+            ("misled", Some(format!("it was given what {} said, which is a lie", because.join(", "))))
+        }
         Ended::Stopped => ("stopped", None),
     }
 }
@@ -318,7 +322,9 @@ fn print(flow: &Flow, finished: &Finished, bundle: Option<&Path>, format: Format
             let receipt = match ended {
                 Ended::Done(done) => Some(done.receipt.id()),
                 Ended::Failed(error) => match &**error {
-                    StepError::Outcome { receipt, .. } => Some(*receipt),
+                    StepError::Outcome { receipt, .. } | StepError::Call(CallError::Lied { receipt, .. }) => {
+                        Some(*receipt)
+                    }
                     _ => None,
                 },
                 _ => None,
@@ -376,7 +382,9 @@ fn result(flow: &Flow, finished: &Finished) -> Option<Json> {
 
 /// The first failure, with what to do next; nothing where all is done.
 fn conclude(args: &Run, flow: &Flow, finished: Finished) -> Result<(), CliError> {
-    let again = format!("`actum flow run {}` goes on where it was left", args.plan.display());
+    // With other inputs it is another flow.
+    let with = if args.inputs.input.is_empty() { "" } else { " with the same --input" };
+    let again = format!("`actum flow run {}`{with} goes on where it was left", args.plan.display());
     let stopped = finished.stopped;
     let failed = finished.steps.into_iter().find_map(|(at, ended)| match ended {
         Ended::Failed(error) => Some((at, *error)),

@@ -118,7 +118,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         }
         match judgement {
             Judgement::Diverged(d) => {
-                output::line(format!("diverged at {}", d.at));
+                output::line(format!("diverged at {}", output::clean(&d.at)));
                 output::line(format!("  receipt: {}", output::clean(&d.receipt)));
                 output::line(format!("  replay:  {}", output::clean(&d.replay)));
             }

@@ -48,15 +48,20 @@ pub(super) fn list(paths: &[PathBuf], limit: usize) -> Result<Vec<PathBuf>, Audi
     Ok(files)
 }
 
-/// Reads a file and checks all of it that can be checked without executing.
-pub(super) fn open_file(path: &Path, sandbox: &Sandbox) -> Result<Opened, AuditError> {
+/// The bytes of a file, of which no more is read than shows that it is too long.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, AuditError> {
     let failed = |source| AuditError::Io { path: path.to_owned(), source };
-    let refused =
-        |source: ArchiveError| AuditError::Archive { path: path.to_owned(), source: Box::new(source) };
     let mut bytes = Vec::new();
-    // One more than is taken, so that what is too long is seen to be.
     let limit = u64::try_from(MAX_BUNDLE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Reads a file and checks all of it that can be checked without executing.
+pub(super) fn open_file(path: &Path, sandbox: &Sandbox) -> Result<Opened, AuditError> {
+    let refused =
+        |source: ArchiveError| AuditError::Archive { path: path.to_owned(), source: Box::new(source) };
+    let bytes = read(path)?;
     let archive = archive::read(&bytes).map_err(refused)?;
     drop(bytes);
     let flaw = match &archive {

@@ -38,7 +38,7 @@ pub use html::{escape, html};
 pub use many::{AuditOptions, MAX_RECEIPTS, MAX_THREADS, Progress, Selection, audit_files, audit_many};
 pub use report::{Kind, MAX_ROWS, Report, Row, Tally};
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -373,7 +373,7 @@ pub fn replay_file_at(home: &Home, path: &Path, options: ReplayOptions) -> Resul
 }
 
 fn replay_read(path: &Path, options: ReplayOptions, home: Option<&Home>) -> Result<Replayed, AuditError> {
-    let bytes = fs::read(path).map_err(|source| AuditError::Io { path: path.to_owned(), source })?;
+    let bytes = files::read(path)?;
     let archive = archive::read(&bytes)
         .map_err(|source| AuditError::Archive { path: path.to_owned(), source: Box::new(source) })?;
     drop(bytes);

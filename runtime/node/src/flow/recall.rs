@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{home::Home, invoke};
 use actum_model::{
-    Action, BlobId, Claim, Function, Invocation, InvocationId, Outcome, Receipt, ReceiptId, Release, RunArgs,
-    Signed,
+    Action, BlobId, Claim, ComponentId, Did, Function, Granted, Invocation, InvocationId, Judgement, Outcome,
+    Receipt, ReceiptId, Release, RunArgs, Signed,
 };
 use actum_store::{Evidence, StoreError};
 use serde_json::Value as Json;
@@ -24,7 +24,8 @@ const LOOKED_THROUGH: usize = 4_096;
 
 /// The steps of a flow that are done, by their places in the plan, as this home remembers them. Nothing is sent.
 ///
-/// A step counts only if its receipt is here, ended `ok`, and is of the arguments that plan, inputs and outputs give.
+/// A step counts only if its receipt is here, ended `ok`, is of the arguments that plan, inputs and outputs give, and was not
+/// found to be false since: a level of risk may have it replayed behind the answer.
 pub fn recall(home: &Home, flow: &Flow) -> Result<BTreeMap<usize, Done>, StoreError> {
     let (mut done, mut outputs) = (BTreeMap::new(), BTreeMap::new());
     let Some(state) = home.store().flow_state(&flow.id())? else { return Ok(done) };
@@ -32,6 +33,9 @@ pub fn recall(home: &Home, flow: &Flow) -> Result<BTreeMap<usize, Done>, StoreEr
         let Some(step) = flow.steps().get(*at) else { continue };
         let Some(receipt) = state.steps.get(&step.name) else { continue };
         let Some(found) = stored(home, receipt, step, How::Before)? else { continue };
+        if refuted(home, receipt)?.is_some() {
+            continue;
+        }
         let args = flow.args(step, &outputs).ok();
         let encoded = args.and_then(|args| invoke::encode_args(&found.function, &args, &mut no_files).ok());
         let said = &found.receipt.payload().action;
@@ -42,6 +46,14 @@ pub fn recall(home: &Home, flow: &Flow) -> Result<BTreeMap<usize, Done>, StoreEr
         done.insert(*at, found);
     }
     Ok(done)
+}
+
+/// Where this home's own replay found a receipt to be false, if it did.
+pub(super) fn refuted(home: &Home, receipt: &ReceiptId) -> Result<Option<Judgement>, StoreError> {
+    let verdicts = home.store().verdicts_of(receipt)?;
+    let own = verdicts.iter().map(Signed::payload).filter(|verdict| verdict.iss == home.did());
+    let mut judgements = own.map(|verdict| verdict.judgement.clone());
+    Ok(judgements.find(|judgement| matches!(judgement, Judgement::Diverged(_))))
 }
 
 /// A step's end from a stored receipt, where that ended `ok` and can be read.
@@ -80,7 +92,28 @@ fn called(home: &Home, evidence: &Evidence) -> Result<Option<Signed<Release>>, S
 #[derive(Default)]
 pub(super) struct Left {
     receipts: Mutex<Vec<Signed<Receipt>>>,
-    unanswered: Mutex<Vec<(InvocationId, Action)>>,
+    unanswered: Mutex<Vec<(InvocationId, Option<Did>, Action)>>,
+}
+
+/// The call that a step makes.
+pub(super) struct Wanted<'a> {
+    pub(super) component: ComponentId,
+    pub(super) function: &'a Function,
+    pub(super) args: BlobId,
+    pub(super) permissions: &'a BTreeSet<Granted>,
+    /// The provider, where the plan names one.
+    pub(super) provider: Option<Did>,
+}
+
+impl Wanted<'_> {
+    /// Whether an action that this provider was asked for is the step's.
+    fn is(&self, action: &Action, provider: Option<Did>) -> bool {
+        action.component == self.component
+            && action.function == self.function.name
+            && action.args == self.args
+            && action.permissions == *self.permissions
+            && self.provider.is_none_or(|wanted| provider == Some(wanted))
+    }
 }
 
 impl Left {
@@ -98,31 +131,26 @@ impl Left {
         });
         let unanswered = home.store().all_unanswered()?.into_iter().filter_map(|call| {
             let (action, _) = RunArgs::read(call.invocation.payload()).ok()?;
-            ours(&action).then_some((call.invocation.id(), action))
+            ours(&action).then_some((call.invocation.id(), call.invocation.payload().aud, action))
         });
         Ok(Self { receipts: Mutex::new(receipts), unanswered: Mutex::new(unanswered.collect()) })
     }
 
     /// A receipt of this very call, which no other step gets.
-    pub(super) fn receipt(&self, release: &Release, function: &Function, args: &BlobId) -> Option<ReceiptId> {
+    pub(super) fn receipt(&self, wanted: &Wanted<'_>) -> Option<ReceiptId> {
         let mut receipts = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = receipts.iter().position(|r| is_call(&r.payload().action, release, function, args))?;
+        let is_wanted = |receipt: &Signed<Receipt>| {
+            let said = receipt.payload();
+            wanted.is(&said.action, Some(said.iss))
+        };
+        let found = receipts.iter().position(is_wanted)?;
         Some(receipts.swap_remove(found).id())
     }
 
     /// A call of this very kind that waits for its answer, which no other step gets.
-    pub(super) fn unanswered(
-        &self,
-        release: &Release,
-        function: &Function,
-        args: &BlobId,
-    ) -> Option<InvocationId> {
+    pub(super) fn unanswered(&self, wanted: &Wanted<'_>) -> Option<InvocationId> {
         let mut calls = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = calls.iter().position(|(_, action)| is_call(action, release, function, args))?;
+        let found = calls.iter().position(|(_, provider, action)| wanted.is(action, *provider))?;
         Some(calls.swap_remove(found).0)
     }
-}
-
-fn is_call(action: &Action, release: &Release, function: &Function, args: &BlobId) -> bool {
-    action.component == release.component && action.function == function.name && action.args == *args
 }

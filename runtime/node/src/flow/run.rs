@@ -6,12 +6,13 @@
 
 use super::{
     plan::{Flow, Step},
-    recall::Left,
+    recall::{Left, refuted},
     step::{Done, Grants, Runner, StepError, blocking},
 };
 use crate::{
     clock,
-    requester::{CallProgress, Requester},
+    home::Home,
+    requester::{CallError, CallProgress, Requester},
 };
 use actum_model::ReceiptId;
 use actum_store::StoreError;
@@ -60,6 +61,8 @@ pub enum Ended {
     Failed(Box<StepError>),
     /// It was not begun, because these steps failed or were not begun.
     NotBegun(Vec<String>),
+    /// It was done with what these steps gave, and that is a lie or was made of one: [`Finished::take_back`] found it.
+    Misled(Vec<String>),
     /// The run was stopped before it was done. What was sent goes on where it runs, and is asked for by the next run.
     Stopped,
 }
@@ -81,6 +84,37 @@ impl Finished {
             _ => None,
         });
         done.collect()
+    }
+
+    /// Takes back what this home has found to be a lie: a step whose receipt is false has failed, and what its output went
+    /// into was done with a lie. The next run does both anew.
+    ///
+    /// A level of risk may have outputs handed over before they are replayed. [`Requester::stop`] does such replays, so this
+    /// is for after it.
+    pub fn take_back(&mut self, home: &Home, flow: &Flow) -> Result<(), StoreError> {
+        let mut lies: BTreeSet<&str> = BTreeSet::new();
+        for at in flow.order() {
+            let Some(step) = flow.steps().get(*at) else { continue };
+            let Some(Ended::Done(done)) = self.steps.get(at) else { continue };
+            let (provider, receipt) = (done.receipt.payload().iss, done.receipt.id());
+            let ended = match refuted(home, &receipt)? {
+                Some(judgement) => {
+                    let lied = CallError::Lied { provider, receipt, judgement: Box::new(judgement) };
+                    Ended::Failed(Box::new(StepError::from(lied)))
+                }
+                None => {
+                    let fed = flow.fed(*at).iter().map(|feed| feed.step.as_str());
+                    let because: BTreeSet<&str> = fed.filter(|name| lies.contains(name)).collect();
+                    if because.is_empty() {
+                        continue;
+                    }
+                    Ended::Misled(because.into_iter().map(str::to_owned).collect())
+                }
+            };
+            lies.insert(step.name.as_str());
+            self.steps.insert(*at, ended);
+        }
+        Ok(())
     }
 }
 
@@ -110,17 +144,24 @@ pub async fn run(
     let tell = Mutex::new(progress);
     let say = |step: &str, event| (tell.lock().unwrap_or_else(PoisonError::into_inner))(step, event);
     let mut state = State::new(flow, options.done);
+    let mut stop = pin!(stop);
+    let mut until = None;
     for (at, done) in &state.steps {
-        // What is done stays done without its component; the file alone wants it.
-        if let (Some(step), Ended::Done(done)) = (flow.steps().get(*at), done)
-            && let Err(error) = runner.complete(step, done).await
-        {
-            tracing::warn!(step = %step.name, %error, "the component of a step that is done is not here");
+        let (Some(step), Ended::Done(done)) = (flow.steps().get(*at), done) else { continue };
+        tokio::select! {
+            // What is done stays done without its component; the file alone wants it.
+            completed = runner.complete(step, done) => {
+                if let Err(error) = completed {
+                    tracing::warn!(step = %step.name, %error, "the component of a step that is done is not here");
+                }
+            }
+            () = &mut stop => {
+                until = Some(tokio::time::Instant::now());
+                break;
+            }
         }
     }
     let mut running = FuturesUnordered::new();
-    let mut stop = pin!(stop);
-    let mut until = None;
     loop {
         while until.is_none()
             && running.len() < MAX_PARALLEL

@@ -2,7 +2,7 @@
 
 use super::{
     plan::Step,
-    recall::{Left, stored},
+    recall::{Left, Wanted, stored},
     verify::no_files,
 };
 use crate::{
@@ -215,25 +215,43 @@ impl Runner<'_> {
         ready: &Ready,
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Option<Done>, StepError> {
-        let (release, function) = (&ready.prepared.release, &ready.prepared.function);
-        let args = BlobId::of(&ready.args);
-        while let Some(receipt) = self.left.receipt(release.payload(), function, &args) {
+        let wanted = Wanted {
+            component: ready.prepared.release.payload().component,
+            function: &ready.prepared.function,
+            args: BlobId::of(&ready.args),
+            permissions: &ready.permissions,
+            provider: step.provider,
+        };
+        // It may run twice, for all that anybody would see.
+        let harmless = ready.permissions.is_empty();
+        while let Some(receipt) = self.left.receipt(&wanted) {
             if let Some(done) = self.checked(step, ready, &receipt, How::Before).await? {
                 return Ok(Some(done));
             }
         }
-        while let Some(invocation) = self.left.unanswered(release.payload(), function, &args) {
+        while let Some(invocation) = self.left.unanswered(&wanted) {
             let deadline = Duration::from_secs(step.deadline_seconds());
             match self.requester.resume(&invocation, deadline, progress).await {
                 Ok(called) => {
-                    let receipt = self.accepted(called).await?.receipt.id();
+                    let receipt = match self.accepted(called).await {
+                        Ok(called) => called.receipt.id(),
+                        // That it failed is as unchecked as an output would be, and somebody else may do better.
+                        Err(StepError::Outcome { .. }) if harmless => continue,
+                        Err(error) => return Err(error),
+                    };
                     if let Some(done) = self.checked(step, ready, &receipt, How::Resumed).await? {
                         return Ok(Some(done));
                     }
                 }
                 Err(CallError::NotAdmitted { .. } | CallError::NothingToResume { .. }) => {}
-                // It may have run, and nobody will ever say. Without effects that is no matter.
-                Err(CallError::Gone { .. }) if ready.permissions.is_empty() => {}
+                // It may have run, and nobody says, or not now. Without effects that is no matter: it is asked for anew.
+                Err(
+                    CallError::Gone { .. }
+                    | CallError::Unanswered { .. }
+                    | CallError::Lost { .. }
+                    | CallError::BadAnswer { .. }
+                    | CallError::Inconsistent { .. },
+                ) if harmless => {}
                 Err(error) => return Err(error.into()),
             }
         }

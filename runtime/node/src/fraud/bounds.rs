@@ -31,7 +31,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Something of which each peer, and all together, may use so much in so long.
+/// Something of which each peer, and all together, may use so much in so long. Peers that this home has had nothing to do with
+/// get no more than half of it together: their keys are free, and what others have to say must not wait for them.
 #[derive(Debug)]
 pub(super) struct Allowance {
     per: Duration,
@@ -39,6 +40,8 @@ pub(super) struct Allowance {
     all: u64,
     peers: BTreeMap<Did, Used>,
     together: Used,
+    /// Of that, what such peers used.
+    unknown: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,13 +52,17 @@ struct Used {
 
 impl Allowance {
     fn new(per: Duration, each: u64, all: u64) -> Self {
-        Self { per, each, all, peers: BTreeMap::new(), together: Used::default() }
+        Self { per, each, all, peers: BTreeMap::new(), together: Used::default(), unknown: 0 }
     }
 
-    /// Takes so much, if there is as much left of both.
-    pub(super) fn take(&mut self, peer: &Did, amount: u64, at: Duration) -> bool {
-        if !self.has(peer, amount, at) {
+    /// Takes so much, if there is as much left of all. `known`: whether this home has had to do with the peer, or whether
+    /// that does not matter.
+    pub(super) fn take(&mut self, peer: &Did, known: bool, amount: u64, at: Duration) -> bool {
+        if !self.has(peer, known, amount, at) {
             return false;
+        }
+        if !known {
+            self.unknown = self.unknown.saturating_add(amount);
         }
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(peer) {
             let oldest = self.peers.iter().min_by_key(|(_, used)| used.since).map(|(did, _)| *did);
@@ -68,15 +75,18 @@ impl Allowance {
     }
 
     /// Whether there is as much left for a peer.
-    pub(super) fn has(&mut self, peer: &Did, amount: u64, at: Duration) -> bool {
+    pub(super) fn has(&mut self, peer: &Did, known: bool, amount: u64, at: Duration) -> bool {
         let per = self.per;
         let over = |used: &Used| at.saturating_sub(used.since) >= per;
         self.peers.retain(|_, used| !over(used));
         if over(&self.together) {
             self.together = Used { since: at, amount: 0 };
+            self.unknown = 0;
         }
         let mine = self.peers.get(peer).map_or(0, |used| used.amount);
-        mine.saturating_add(amount) <= self.each && self.together.amount.saturating_add(amount) <= self.all
+        let room = known || self.unknown.saturating_add(amount) <= self.all / 2;
+        room && mine.saturating_add(amount) <= self.each
+            && self.together.amount.saturating_add(amount) <= self.all
     }
 
     /// When there is more for a peer that has used up what there is: at the latest.
@@ -123,20 +133,30 @@ mod tests {
     fn a_peer_gets_so_much_and_more_when_the_time_is_over() {
         let mut few = Allowance::new(MINUTE, 3, 5);
         let at = Duration::from_secs(10);
-        assert!(few.take(&peer(1), 2, at) && !few.take(&peer(1), 2, at) && few.take(&peer(1), 1, at));
+        let mut take = |amount| few.take(&peer(1), true, amount, at);
+        assert!(take(2) && !take(2) && take(1));
         assert_eq!(few.again(&peer(1)), at + MINUTE);
-        assert!(!few.has(&peer(1), 1, at + MINUTE - Duration::from_secs(1)));
-        assert!(few.take(&peer(1), 3, at + MINUTE));
-        assert!(!few.has(&peer(1), 4, at + MINUTE + MINUTE), "more than there ever is");
+        assert!(!few.has(&peer(1), true, 1, at + MINUTE - Duration::from_secs(1)));
+        assert!(few.take(&peer(1), true, 3, at + MINUTE));
+        assert!(!few.has(&peer(1), true, 4, at + MINUTE + MINUTE), "more than there ever is");
+    }
+
+    #[test]
+    fn strangers_leave_half_to_those_known_here() {
+        let mut few = Allowance::new(HOUR, 1, 10);
+        let at = Duration::from_secs(1);
+        assert_eq!((0..=99).filter(|n| few.take(&peer(*n), false, 1, at)).count(), 5);
+        assert_eq!((100..=199).filter(|n| few.take(&peer(*n), true, 1, at)).count(), 5);
+        assert!(few.take(&peer(0), false, 1, at + HOUR), "another hour");
     }
 
     #[test]
     fn many_keys_get_no_more_than_all_together() {
         let mut few = Allowance::new(HOUR, 3, 5);
-        let taken = (0..=255).filter(|n| few.take(&peer(*n), 1, Duration::from_secs(1))).count();
+        let taken = (0..=255).filter(|n| few.take(&peer(*n), true, 1, Duration::from_secs(1))).count();
         assert_eq!(taken, 5);
         assert_eq!(few.again(&peer(9)), HOUR);
-        assert!(few.take(&peer(9), 1, HOUR));
+        assert!(few.take(&peer(9), true, 1, HOUR));
     }
 
     #[test]
@@ -146,7 +166,7 @@ mod tests {
             let mut seed = [0; 32];
             seed[..8].copy_from_slice(&n.to_be_bytes());
             let at = Duration::from_millis(n as u64);
-            assert!(many.take(&SecretKey::from_seed(&seed).did(), 1, at));
+            assert!(many.take(&SecretKey::from_seed(&seed).did(), true, 1, at));
         }
         assert_eq!(many.peers.len(), MAX_PEERS);
         assert_eq!(many.together.amount, MAX_PEERS as u64 + 10);

@@ -2,7 +2,7 @@
 
 use crate::home::{Home, HomeError};
 use actum_model::{Divergence, FraudProof, Journal, Judgement, bundle::PartialBundle, codec};
-use actum_sandbox::{Sandbox, replay};
+use actum_sandbox::{ExecuteError, ReplayError, Sandbox, replay};
 
 /// What came of running the receipt of a proof again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,18 @@ pub enum Judged {
 /// Runs the receipt of a proof again, on this component. The parts are those the receipt names, as
 /// [`FraudProof::from_bytes`] has checked.
 pub fn judge(sandbox: &Sandbox, bundle: &PartialBundle, component: &[u8]) -> Judged {
+    tried(sandbox, bundle, component).unwrap_or_else(|failed| Judged::Undecided(failed.to_string()))
+}
+
+/// As [`judge`]; an error where this host failed, which says nothing about the receipt: a later moment may do.
+pub(super) fn tried(
+    sandbox: &Sandbox,
+    bundle: &PartialBundle,
+    component: &[u8],
+) -> Result<Judged, ExecuteError> {
     let journal: Journal = match codec::decode(&bundle.journal, Journal::MAX_BYTES) {
         Ok(journal) => journal,
-        Err(e) => return Judged::Undecided(e.to_string()),
+        Err(e) => return Ok(Judged::Undecided(e.to_string())),
     };
     let evidence = replay::Evidence {
         receipt: bundle.receipt.payload(),
@@ -31,12 +40,13 @@ pub fn judge(sandbox: &Sandbox, bundle: &PartialBundle, component: &[u8]) -> Jud
         bodies: &bundle.bodies,
         stdio: bundle.stdio.as_deref(),
     };
-    match replay::replay(sandbox, &evidence) {
+    Ok(match replay::replay(sandbox, &evidence) {
         Ok(Judgement::Diverged(divergence)) => Judged::Proven(divergence),
         Ok(Judgement::Identical) => Judged::Refuted,
         Ok(Judgement::NotReplayable(why)) => Judged::Undecided(why),
+        Err(ReplayError::Host(failed)) => return Err(failed),
         Err(e) => Judged::Undecided(e.to_string()),
-    }
+    })
 }
 
 /// Judges a proof with this home's sandbox, its component taken from this home where the proof only names it.

@@ -4,7 +4,9 @@ use crate::{
     audit::{self, AuditError},
     home::Home,
 };
-use actum_model::{FraudProof, Judgement, ReceiptId, Signed, Verdict};
+use actum_model::{
+    FraudProof, Judgement, ReceiptId, Release, Signed, Verdict, bundle::PartialBundle, release::chunk_digests,
+};
 use actum_store::StoreError;
 
 /// Why there is no proof.
@@ -29,8 +31,29 @@ pub enum ProofError {
 pub fn proof(home: &Home, id: &str) -> Result<FraudProof, ProofError> {
     let receipt = audit::receipt(home, id)?.id();
     let verdict = shown(home, &receipt)?.ok_or(ProofError::NotShown { receipt })?;
-    let bundle = audit::partial_bundle(home, &receipt.to_string())?;
+    let mut bundle = audit::partial_bundle(home, &receipt.to_string())?;
+    if let Some(component) = bundle.component.take() {
+        with_true_release(home, &mut bundle, &component)?;
+        bundle.component = Some(component);
+    }
     Ok(FraudProof { verdict, bundle })
+}
+
+/// Leaves a release only where it names the component's true chunks: it is its author's word, and by a false one nobody who is
+/// told of the proof could fetch the component. Where it does not, another one that is here takes its place, or none.
+pub(super) fn with_true_release(
+    home: &Home,
+    bundle: &mut PartialBundle,
+    component: &[u8],
+) -> Result<(), StoreError> {
+    let chunks = chunk_digests(component);
+    let true_of_it =
+        |release: &Release| release.component_bytes == component.len() as u64 && release.chunks == chunks;
+    if bundle.release.as_ref().is_some_and(|release| !true_of_it(release.payload())) {
+        let here = home.store().releases_of_component(&bundle.receipt.payload().action.component)?;
+        bundle.release = here.into_iter().find(|release| true_of_it(release.payload()));
+    }
+    Ok(())
 }
 
 /// The verdict of this home that a receipt diverged, unless a later one of it says that it did not.

@@ -13,8 +13,10 @@ const LAST_VERDICTS: u64 = 64;
 /// How many verdicts are read at once, and how often at a time: 8,192 in half a second.
 const VERDICTS: usize = 256;
 const VERDICT_READS: usize = 32;
-/// The most lies of this home's own finding that wait for what a proof takes, and how often each is tried.
+/// The most lies of this home's own finding that wait for what a proof takes, those of one provider, and how often each is
+/// tried. One proof of a provider is enough, and the first of its lies may be one that cannot be proven.
 const MAX_OWN: usize = 64;
+const MAX_OWN_OF_ONE: usize = 4;
 const OWN_TRIES: u32 = 120;
 
 /// What came of trying to make and keep a proof of a verdict of this home's.
@@ -104,14 +106,21 @@ impl Own {
                     break;
                 }
             };
-            let Some((last, _)) = verdicts.last() else { break };
-            self.read = *last;
-            for (_, verdict) in &verdicts {
+            if verdicts.is_empty() || self.waiting.len() >= MAX_OWN {
+                break;
+            }
+            for (place, verdict) in &verdicts {
+                // The rest is read when there is room.
+                if self.waiting.len() >= MAX_OWN {
+                    break;
+                }
+                self.read = *place;
                 let said = verdict.payload();
                 let lie = matches!(said.judgement, Judgement::Diverged(_)) && is_own(home, said);
-                // One proof of a provider is enough.
-                let known = self.waiting.iter().any(|(_, provider, _)| *provider == said.provider);
-                if lie && !known && self.waiting.len() < MAX_OWN {
+                let of_one =
+                    self.waiting.iter().filter(|(_, provider, _)| *provider == said.provider).count();
+                let known = self.waiting.iter().any(|(receipt, _, _)| *receipt == said.receipt);
+                if lie && !known && of_one < MAX_OWN_OF_ONE {
                     self.waiting.push((said.receipt, said.provider, 0));
                 }
             }

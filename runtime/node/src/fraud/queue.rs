@@ -22,7 +22,7 @@ pub(super) struct Waiting {
     pub(super) provider: Did,
     /// Who say they have the proof.
     pub(super) senders: Vec<Did>,
-    /// Whether this home has had to do with the first of them.
+    /// Whether this home has had to do with one of them, who is then the first.
     pub(super) known: bool,
     /// How often it was looked at in vain.
     pub(super) tries: u32,
@@ -35,39 +35,61 @@ pub(super) struct Waiting {
 pub(super) enum Added {
     /// It waits.
     Queued,
-    /// The same waits already, or is being looked at.
+    /// The same waits already, or is being looked at, and this sender is one of those who are asked for the proof.
     Known,
+    /// The same is being looked at by others' word, or as many as are asked for it say that they have it. They may not give
+    /// it, so it is to be said again later.
+    Later,
     /// There is no room.
     Full,
 }
 
-/// The accusations that wait, and those that are being looked at, by whose word.
+/// The accusations that wait, and those that are being looked at, by whose words.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
-    under_way: BTreeMap<ReceiptId, Did>,
+    under_way: BTreeMap<ReceiptId, Vec<Did>>,
 }
 
 impl Queue {
-    /// Whether a receipt waits, or is being looked at.
-    pub(super) fn has(&self, receipt: &ReceiptId) -> bool {
-        self.under_way.contains_key(receipt) || self.waiting.iter().any(|w| w.receipt == *receipt)
+    /// Whether a receipt, said to be that provider's, waits, or is being looked at.
+    pub(super) fn has(&self, receipt: &ReceiptId, provider: &Did) -> bool {
+        let same = |w: &Waiting| w.receipt == *receipt && w.provider == *provider;
+        self.under_way.contains_key(receipt) || self.waiting.iter().any(same)
     }
 
+    /// Has an accusation wait. `known`: whether this home has had to do with its sender.
     pub(super) fn add(&mut self, receipt: ReceiptId, provider: Did, from: Did, known: bool) -> Added {
-        if self.under_way.contains_key(&receipt) {
-            return Added::Known;
+        if let Some(senders) = self.under_way.get(&receipt) {
+            return if senders.contains(&from) { Added::Known } else { Added::Later };
         }
         let same = self.waiting.iter_mut().find(|w| w.receipt == receipt && w.provider == provider);
         if let Some(same) = same {
-            if same.senders.len() < MAX_SENDERS && !same.senders.contains(&from) {
-                same.senders.push(from);
+            if same.senders.contains(&from) {
+                return Added::Known;
             }
-            return Added::Known;
+            // Strangers who promise a proof and do not give it keep nobody away who is known here.
+            if known && !same.known {
+                same.senders.insert(0, from);
+                same.senders.truncate(MAX_SENDERS);
+                same.known = true;
+                return Added::Known;
+            }
+            if same.senders.len() < MAX_SENDERS {
+                same.senders.push(from);
+                return Added::Known;
+            }
+            return Added::Later;
         }
         let of_one = self.waiting.iter().filter(|w| w.senders.first() == Some(&from)).count();
-        if self.waiting.len() >= MAX_WAITING || of_one >= MAX_OF_ONE {
+        if of_one >= MAX_OF_ONE {
             return Added::Full;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            // Strangers make room for those known here, the last come first.
+            let stranger = self.waiting.iter().rposition(|w| !w.known).filter(|_| known);
+            let Some(stranger) = stranger else { return Added::Full };
+            self.waiting.remove(stranger);
         }
         let (senders, after) = (vec![from], Duration::ZERO);
         self.waiting.push_back(Waiting { receipt, provider, senders, known, tries: 0, after });
@@ -76,13 +98,12 @@ impl Queue {
 
     /// The next to look at, of a sender none of whose is being looked at: until [`Self::done`] it is under way.
     pub(super) fn next(&mut self, at: Duration) -> Option<Waiting> {
-        let busy = |w: &Waiting| self.under_way.values().any(|did| w.senders.first() == Some(did));
-        let due = |w: &Waiting| w.after <= at && !busy(w);
+        let busy = |w: &Waiting| self.under_way.values().any(|by| w.senders.first() == by.first());
+        let due = |w: &Waiting| w.after <= at && !busy(w) && !self.under_way.contains_key(&w.receipt);
         let known = self.waiting.iter().position(|w| w.known && due(w));
         let place = known.or_else(|| self.waiting.iter().position(due))?;
         let next = self.waiting.remove(place)?;
-        let sender = next.senders.first()?;
-        self.under_way.insert(next.receipt, *sender);
+        self.under_way.insert(next.receipt, next.senders.clone());
         Some(next)
     }
 
@@ -119,15 +140,54 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(queue.add(receipt(1), peer(9), peer(1), false), Added::Queued);
         for n in 1..=6 {
-            assert_eq!(queue.add(receipt(1), peer(9), peer(n), true), Added::Known);
+            let added = if n <= 4 { Added::Known } else { Added::Later };
+            assert_eq!(queue.add(receipt(1), peer(9), peer(n), false), added, "{n}");
         }
         let next = queue.next(Duration::ZERO).unwrap();
         assert_eq!(next.senders, (1..=4).map(peer).collect::<Vec<_>>());
         assert_eq!(queue.next(Duration::ZERO), None);
-        assert_eq!(queue.add(receipt(1), peer(9), peer(7), true), Added::Known, "it is being looked at");
-        assert!(queue.has(&receipt(1)));
+        assert_eq!(queue.add(receipt(1), peer(9), peer(4), false), Added::Known, "it is asked");
+        assert_eq!(queue.add(receipt(1), peer(9), peer(7), true), Added::Later, "others are being asked");
+        assert_eq!(
+            queue.add(receipt(1), peer(8), peer(7), true),
+            Added::Later,
+            "whoever it is said to be of"
+        );
+        assert!(queue.has(&receipt(1), &peer(9)));
         queue.done(&receipt(1), None);
-        assert!(!queue.has(&receipt(1)));
+        assert!(!queue.has(&receipt(1), &peer(9)));
+        assert_eq!(queue.add(receipt(1), peer(9), peer(7), true), Added::Queued, "they did not give it");
+    }
+
+    #[test]
+    fn strangers_keep_nobody_away_who_is_known() {
+        let mut queue = Queue::default();
+        for n in 1..=4 {
+            queue.add(receipt(1), peer(9), peer(n), false);
+        }
+        assert_eq!(queue.add(receipt(1), peer(9), peer(5), true), Added::Known);
+        for n in 0..MAX_WAITING as u32 {
+            queue.add(receipt(2 + n), peer(9), peer(10 + (n / 16) as u8), false);
+        }
+        assert_eq!(queue.add(receipt(900), peer(9), peer(100), false), Added::Full);
+        assert_eq!(queue.add(receipt(901), peer(9), peer(101), true), Added::Queued);
+        assert_eq!(queue.waiting.len(), MAX_WAITING);
+        let first = queue.next(Duration::ZERO).unwrap();
+        assert_eq!((first.receipt, first.senders.len()), (receipt(1), MAX_SENDERS));
+        assert_eq!(first.senders[0], peer(5), "who is known is asked first");
+        assert_eq!(queue.next(Duration::ZERO).unwrap().receipt, receipt(901));
+    }
+
+    #[test]
+    fn one_receipt_is_looked_at_once_at_a_time() {
+        let mut queue = Queue::default();
+        queue.add(receipt(1), peer(9), peer(1), false);
+        queue.add(receipt(1), peer(8), peer(2), false);
+        assert!(!queue.has(&receipt(1), &peer(7)));
+        assert_eq!(queue.next(Duration::ZERO).unwrap().provider, peer(9));
+        assert_eq!(queue.next(Duration::ZERO), None);
+        queue.done(&receipt(1), None);
+        assert_eq!(queue.next(Duration::ZERO).unwrap().provider, peer(8));
     }
 
     #[test]

@@ -44,8 +44,8 @@ const TOLD_WHEN_MET: usize = 32;
 const MAX_PEERS: usize = 1_024;
 /// The most peers asked again and again: those joined by come first.
 const MAX_MET: usize = 64;
-/// The most accusations laid aside, of providers that matter little here, until they matter: 1,024 at some 200 bytes. Then
-/// the oldest make room.
+/// The most accusations laid aside, of providers that matter little here until they matter, and of receipts that others have
+/// accused until these were looked at: 1,024 at some 200 bytes. Then the oldest make room.
 const MAX_ASIDE: usize = 1_024;
 /// The most laid aside of one sender.
 const MAX_ASIDE_OF_ONE: usize = 128;
@@ -77,8 +77,11 @@ struct State {
 
 impl State {
     fn lay_aside(&mut self, from: Did, said: Accusation) {
-        let of_one = self.aside.iter().filter(|(did, _)| *did == from).count();
-        if of_one >= MAX_ASIDE_OF_ONE || self.aside.iter().any(|(_, other)| other.receipt == said.receipt) {
+        let mut of_one = self.aside.iter().filter(|(did, _)| *did == from);
+        // The same by another's word is not the same: that one may not give what it promises.
+        if of_one.clone().count() >= MAX_ASIDE_OF_ONE
+            || of_one.any(|(_, other)| other.receipt == said.receipt)
+        {
             return;
         }
         if self.aside.len() >= MAX_ASIDE {
@@ -132,7 +135,7 @@ impl Accusing {
 
     /// Counts what a peer asks for unasked; refuses what is too much.
     fn meter(&self, peer: &Did, amount: u64) -> Result<(), Refusal> {
-        if self.state().bounds.messages.take(peer, amount, self.at()) {
+        if self.state().bounds.messages.take(peer, true, amount, self.at()) {
             return Ok(());
         }
         let refusal =
@@ -182,11 +185,14 @@ impl Accusing {
         let mut state = self.state();
         let at = self.at();
         let State { bounds, queue, .. } = &mut *state;
-        if !known.provider && !queue.has(&receipt) && !bounds.strangers.take(&from, 1, at) {
+        if !known.provider && !queue.has(&receipt, &provider) && !bounds.strangers.take(&from, true, 1, at) {
             state.lay_aside(from, Accusation { receipt, provider, bytes });
             return Ok(None);
         }
         let added = queue.add(receipt, provider, from, known.sender);
+        if added == Added::Later {
+            state.lay_aside(from, Accusation { receipt, provider, bytes });
+        }
         drop(state);
         if added == Added::Queued {
             self.waits.notify_one();
@@ -249,7 +255,8 @@ impl Accusing {
         );
     }
 
-    /// Looks now and then whether what was laid aside matters by now: its provider was met, or there is time.
+    /// Looks now and then whether what was laid aside matters by now: its provider was met, or there is time, or those who
+    /// accused before did not give the proof.
     async fn take_up_all(&self) {
         loop {
             tokio::time::sleep(ASIDE_EVERY).await;

@@ -1,20 +1,19 @@
-//! The checks that go with a delegated action: canaries beside it, the same action elsewhere, and re-execution here. What
-//! they amount to is decided in `delegate.rs`.
+//! The checks that go with a delegated action: canaries beside it, attestation, and re-execution here; the same action
+//! elsewhere is in `compare.rs`. What they amount to is decided in `delegate.rs`.
 
 use super::{
-    CallProgress, CallRequest, Called, Requester, addresses,
+    CallProgress, CallRequest, Called, Requester,
     delegate::{Check, Tally},
     local::Local,
 };
 use crate::{clock, failure::CallError, invoke};
 use actum_discovery::Found;
-use actum_model::{Did, Divergence, Function, Judgement, Outcome, Release, Signed, value};
+use actum_model::{Divergence, Function, Judgement, Outcome, Release, Signed, value};
 use actum_overlay::{RefusalCode, SessionHandle};
 use actum_sandbox::replay::{self, Evidence};
-use actum_trust::{Agreement, Chosen, Effect, Experience, Known, OutcomeDigest, Strength, canary, replicas};
+use actum_trust::{Effect, Experience, Known, Plan, Replay, Strength, canary};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +25,11 @@ const PERTURBATIONS: usize = 6;
 /// that are asked for together.
 const CLOCKS_APART: u64 = 2_000_000;
 
+/// How far from `CLOCKS_APART` before the middle of all a beginning lies, by chance.
+fn apart() -> u64 {
+    u64::from_le_bytes(clock::random()) % (2 * CLOCKS_APART)
+}
+
 /// What is to be done, whoever does it.
 pub(super) struct Job<'a> {
     pub(super) release: &'a Signed<Release>,
@@ -34,6 +38,8 @@ pub(super) struct Job<'a> {
     pub(super) effect: Effect,
     /// Whether somebody chose the seed, and where the clock begins: then canaries have the same.
     pub(super) fixed: (bool, bool),
+    /// When all of it is to be over.
+    pub(super) until: Instant,
 }
 
 /// An answer to the action itself.
@@ -46,6 +52,8 @@ pub(super) struct Answer {
 pub(super) struct Attempted {
     pub(super) answer: Result<Answer, CallError>,
     pub(super) canaries: Canaries,
+    /// Whether it had about as long as any provider has.
+    pub(super) fair: bool,
 }
 
 /// What came of the canaries.
@@ -81,13 +89,13 @@ impl Requester {
         &self,
         job: &Job<'_>,
         found: &Found,
-        wanted: u32,
+        plan: &Plan,
         patience: Duration,
         tally: &mut Tally,
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Attempted, CallError> {
         let provider = found.offer.descriptor().payload().iss;
-        let until = Instant::now() + patience;
+        let wanted = plan.canaries;
         let mut came = Canaries { wanted, answered: 0, honest: Ok(()) };
         let session = match self.session(found).await {
             Ok(session) => session,
@@ -95,12 +103,17 @@ impl Requester {
                 return Ok(Attempted {
                     answer: Err(CallError::Connect { provider, source }),
                     canaries: came,
+                    fair: true,
                 });
             }
         };
+        if plan.replay == Replay::Before && job.effect > Effect::Reads {
+            // What could not be checked here is not begun: no check takes back what it did.
+            self.local(job.release, &[found]).await?;
+        }
         let canaries = match wanted {
             0 => Vec::new(),
-            wanted => match self.draw(job, found, wanted).await {
+            wanted => match self.draw(job, found, wanted, patience).await {
                 Ok(canaries) => canaries,
                 Err(error) => {
                     tally.add(Check::Canary, provider, format!("none could be made: {error}"), 0, 0);
@@ -108,7 +121,10 @@ impl Requester {
                 }
             },
         };
-        let left = until.saturating_duration_since(Instant::now());
+        // What was prepared here took none of the provider's time, only of the whole.
+        let left = patience.min(job.until.saturating_duration_since(Instant::now()));
+        let anybodys = Duration::from_secs(u64::from(plan.patience_seconds)).min(job.request.deadline);
+        let fair = left >= anybodys / 2;
         let real = CallRequest { deadline: left, ..job.request.clone() };
         let count = u32::try_from(canaries.len()).unwrap_or(u32::MAX);
         let place = canary::order(count, u64::from_le_bytes(clock::random()));
@@ -119,7 +135,7 @@ impl Requester {
             let session = &session;
             let asked = async move {
                 let called =
-                    self.call_one(session, found, (job.release, job.function), &request, quiet).await;
+                    self.call_one(session, found, (job.release, job.function), &request, false, quiet).await;
                 Came::Canary(n, Box::new(called))
             };
             sent.push(asked.boxed());
@@ -149,6 +165,7 @@ impl Requester {
                             }
                         }
                         Err(error) => {
+                            self.note_failure(provider, job, &error, fair)?;
                             tally.add(
                                 Check::Canary,
                                 provider,
@@ -162,7 +179,7 @@ impl Requester {
             }
         }
         let answer = answer.unwrap_or(Err(CallError::Unreachable { tried: Vec::new() }));
-        Ok(Attempted { answer, canaries: came })
+        Ok(Attempted { answer, canaries: came, fair })
     }
 
     /// One that lost the call before it admitted it is asked once more: nothing is wrong with it.
@@ -175,28 +192,43 @@ impl Requester {
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Called, CallError> {
         let what = (job.release, job.function);
-        match self.call_one(session, found, what, request, progress).await {
+        match self.call_one(session, found, what, request, true, progress).await {
             Err(CallError::NotAdmitted { provider }) => {
                 let lost = |source| CallError::Connect { provider, source };
                 let session = self.session(found).await.map_err(lost)?;
-                self.call_one(&session, found, what, request, progress).await
+                self.call_one(&session, found, what, request, true, progress).await
             }
             other => other,
         }
     }
 
-    /// Draws canaries: the action with perturbed arguments, whose right answers are had by executing it here.
-    async fn draw(&self, job: &Job<'_>, found: &Found, wanted: u32) -> Result<Vec<Canary>, CallError> {
+    /// Draws canaries: the action with perturbed arguments, whose right answers are had by executing it here. Once `within`
+    /// is over, no more are begun.
+    async fn draw(
+        &self,
+        job: &Job<'_>,
+        found: &Found,
+        wanted: u32,
+        within: Duration,
+    ) -> Result<Vec<Canary>, CallError> {
+        let began = Instant::now();
         let local = self.local(job.release, &[found]).await?;
         let params = &job.function.params;
         let args = &job.request.args;
         let cannot =
             |why: String| CallError::Unverified { provider: found.offer.descriptor().payload().iss, why };
         let values = value::decode_params(params, args, args.len()).map_err(|e| cannot(e.to_string()))?;
+        // The beginnings of the action and of its canaries lie alike about a moment that is none of theirs: were it the
+        // action's own, it would be the one in the middle more often than not.
+        let base = job.request.choices.time_base.unwrap_or_else(clock::now_nanos);
+        let middle = base.saturating_add(CLOCKS_APART).saturating_sub(apart());
         let mut canaries = Vec::new();
         for _ in 0..wanted {
             let mut best = None;
             for attempt in 0..PERTURBATIONS {
+                if began.elapsed() >= within {
+                    break;
+                }
                 let strength = match attempt {
                     0 | 1 => Strength::Digits,
                     2 | 3 => Strength::Words,
@@ -206,7 +238,7 @@ impl Requester {
                 let perturbed = canary::perturb(params, &values, strength, &mut random);
                 let Some(values) = perturbed else { continue };
                 let Ok(args) = value::encode_params(params, &values) else { continue };
-                let canary = self.know(job, &local, args).await?;
+                let canary = self.know(job, &local, args, middle).await?;
                 let works = matches!(canary.known.outcome, Outcome::Ok(_));
                 if works || best.is_none() {
                     best = Some(canary);
@@ -218,21 +250,27 @@ impl Requester {
             canaries.extend(best);
         }
         if canaries.is_empty() {
-            return Err(cannot("the arguments have nothing that could be changed".to_owned()));
+            return Err(cannot(
+                "the arguments have nothing that could be changed, or it took too long".to_owned(),
+            ));
         }
         Ok(canaries)
     }
 
     /// Executes a canary here.
-    async fn know(&self, job: &Job<'_>, local: &Local, args: Vec<u8>) -> Result<Canary, CallError> {
+    async fn know(
+        &self,
+        job: &Job<'_>,
+        local: &Local,
+        args: Vec<u8>,
+        middle: u64,
+    ) -> Result<Canary, CallError> {
         let mut choices = job.request.choices.clone();
         if !job.fixed.0 {
             choices.seed = Some(clock::random());
         }
         if !job.fixed.1 {
-            let apart = u64::from_le_bytes(clock::random()) % (2 * CLOCKS_APART);
-            let base = choices.time_base.unwrap_or_else(clock::now_nanos);
-            choices.time_base = Some(base.saturating_sub(CLOCKS_APART).saturating_add(apart));
+            choices.time_base = Some(middle.saturating_sub(CLOCKS_APART).saturating_add(apart()));
         }
         let component = job.release.payload().component;
         let action = invoke::action(self.home.did(), component, job.function, &args, choices.clone());
@@ -319,7 +357,12 @@ impl Requester {
     }
 
     /// What re-execution here says of an answer.
-    async fn judge(&self, job: &Job<'_>, found: &Found, called: &Called) -> Result<Judgement, CallError> {
+    pub(super) async fn judge(
+        &self,
+        job: &Job<'_>,
+        found: &Found,
+        called: &Called,
+    ) -> Result<Judgement, CallError> {
         let local = self.local(job.release, &[found]).await?;
         judge_with(&self.home, &local, called).await
     }
@@ -331,111 +374,6 @@ impl Requester {
         self.sign_verdict(called, judgement.clone())?;
         self.noted(called, Experience::Diverged)?;
         Ok(CallError::Lied { provider, receipt: called.receipt.id(), judgement: Box::new(judgement) })
-    }
-
-    /// Has the same action done by others who share neither operator nor address range, and takes what most agree on.
-    #[expect(clippy::too_many_arguments, reason = "what one comparison is made of, and each is used once")]
-    pub(super) async fn compare(
-        &self,
-        job: &Job<'_>,
-        called: Called,
-        first: &Chosen<&Found>,
-        others: &[&Chosen<&Found>],
-        replicas: u32,
-        until: Instant,
-        tally: &mut Tally,
-    ) -> Result<Called, CallError> {
-        let provider = first.candidate.provider;
-        let all: Vec<Chosen<&Found>> =
-            std::iter::once(first).chain(others.iter().copied()).cloned().collect();
-        let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
-        let picked = replicas::independent(&all, |chosen| self.operator_of(chosen.candidate.item), wanted);
-        let left = until.saturating_duration_since(Instant::now());
-        let request = CallRequest { deadline: left, ..job.request.clone() };
-        let asking = picked.iter().filter_map(|n| all.get(*n)).filter(|c| c.candidate.provider != provider);
-        let asking = asking.map(async |chosen| {
-            let (found, provider) = (chosen.candidate.item, chosen.candidate.provider);
-            let began = Instant::now();
-            let answer = async {
-                let session = self.session(found).await;
-                let session = session.map_err(|source| CallError::Connect { provider, source })?;
-                self.call_one(&session, found, (job.release, job.function), &request, &mut |_| {}).await
-            };
-            let answer = answer.await;
-            (found, provider, answer, u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX))
-        });
-        let mut answers = vec![(first.candidate.item, called)];
-        for (found, provider, answer, millis) in futures::future::join_all(asking).await {
-            match answer {
-                Ok(called) => {
-                    self.noted(&called, Experience::Served { millis })?;
-                    let fuel = called.receipt.payload().fuel;
-                    tally.add(Check::Replica, provider, "answered too".to_owned(), fuel, called.bytes());
-                    answers.push((found, called));
-                }
-                Err(error) => {
-                    self.note_failure(provider, job, &error)?;
-                    tally.add(Check::Replica, provider, format!("no answer: {error}"), 0, 0);
-                }
-            }
-        }
-        let digests: Vec<_> = answers
-            .iter()
-            .map(|(_, called)| {
-                let receipt = called.receipt.payload();
-                (receipt.iss, OutcomeDigest::of(&receipt.outcome))
-            })
-            .collect();
-        let minority = match replicas::compare(&digests) {
-            Agreement::All => Vec::new(),
-            Agreement::Majority { minority } => minority,
-            Agreement::Split => answers.iter().map(|(_, called)| called.receipt.payload().iss).collect(),
-        };
-        let (mut agreed, mut doubted) = (Vec::new(), Vec::new());
-        for (found, called) in answers {
-            match minority.contains(&called.receipt.payload().iss) {
-                true => doubted.push((found, called)),
-                false => agreed.push((found, called)),
-            }
-        }
-        // Whoever differs is looked into: a lie about what the component does shows, one about the world does not.
-        for (found, called) in doubted {
-            if job.effect > Effect::Pure {
-                // It rests on what the world is said to be: that it replays would speak for nobody.
-                if let Judgement::Diverged(divergence) = self.judge(job, found, &called).await? {
-                    self.condemn(&called, divergence)?;
-                }
-                tally.add(
-                    Check::Replica,
-                    called.receipt.payload().iss,
-                    "differs".to_owned(),
-                    called.receipt.payload().fuel,
-                    0,
-                );
-                continue;
-            }
-            match self.replay_now(job, found, &called, tally).await {
-                // Where nobody agrees, what replays is true.
-                Ok(()) if agreed.is_empty() => agreed.push((found, called)),
-                Ok(()) => tally.waste(&called),
-                Err(CallError::Lied { .. } | CallError::Unverified { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        // The one that was asked first where it is among them; its checks go on as they were planned.
-        let place =
-            agreed.iter().position(|(_, called)| called.receipt.payload().iss == provider).unwrap_or(0);
-        if place >= agreed.len() {
-            return Err(CallError::Unverified {
-                provider,
-                why: "no two providers gave the same answer".to_owned(),
-            });
-        }
-        let (found, called) = agreed.swap_remove(place);
-        if called.receipt.payload().iss != provider {
-            self.replay_now(job, found, &called, tally).await?;
-        }
-        Ok(called)
     }
 
     /// Whether an answer is attested by a platform that is trusted here.
@@ -452,17 +390,6 @@ impl Requester {
                 Err(CallError::Unverified { provider, why: format!("its attestation: {found}") })
             }
         }
-    }
-
-    /// Who runs a provider and in which address range, as far as anybody can tell: its key, and where it is reached.
-    fn operator_of(&self, found: &Found) -> (Did, Option<String>) {
-        let addresses = addresses(&found.offer);
-        let ip = addresses.iter().find_map(|address| {
-            let text = address.to_string();
-            text.split('/').find_map(|part| part.parse::<IpAddr>().ok())
-        });
-        let prefix = ip.and_then(|ip| self.local.prefix(ip)).map(|prefix| format!("{prefix:?}"));
-        (found.offer.descriptor().payload().iss, prefix)
     }
 
     /// Whether a refusal says that the provider does not do what it offers.

@@ -14,6 +14,9 @@ use actum_trust::{
 };
 use std::time::{Duration, Instant};
 
+/// The longest that one action is waited for: a week, for as long as a call without an answer is remembered.
+const MAX_DEADLINE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 /// A delegated action that came through its checks, and how it came to that.
 #[derive(Debug)]
 pub struct Delegated {
@@ -143,16 +146,24 @@ impl Requester {
         // looks like what is drawn for each action of its own.
         let fixed = (request.choices.seed.is_some(), request.choices.time_base.is_some());
         request.choices.seed.get_or_insert_with(clock::random);
-        request.choices.time_base.get_or_insert_with(clock::now_nanos);
+        // No coarser than a canary's, whatever this machine's clock can tell apart.
+        request.choices.time_base.get_or_insert_with(|| {
+            clock::now_nanos().saturating_add(u64::from_le_bytes(clock::random()) % 1_000)
+        });
         if level.canaries > 0 {
             self.hear_opinions(&candidates).await?;
         }
-        let (chosen, left_out) = self.chosen(&candidates, &component, level, insisted)?;
-        let why_not = left_out.first().cloned();
+        let (chosen, mut left_out) = self.chosen(&candidates, &component, level, insisted)?;
         let mut tally = Tally { checks: Vec::new(), fell_back: Vec::new(), wasted: (0, 0), spare: None };
-        let job =
-            Job { release: &release, function: &function, request: &request, effect: class.effect, fixed };
-        let until = Instant::now() + request.deadline;
+        let until = Instant::now() + request.deadline.min(MAX_DEADLINE);
+        let job = Job {
+            release: &release,
+            function: &function,
+            request: &request,
+            effect: class.effect,
+            fixed,
+            until,
+        };
         let most = usize::try_from(level.fallbacks).unwrap_or(usize::MAX).saturating_add(1);
         let asked: Vec<&Chosen<&Found>> = chosen.iter().take(most).collect();
         let mut last = None;
@@ -161,17 +172,35 @@ impl Requester {
             if left.is_zero() {
                 break;
             }
-            let nth = self.records.receipts_of(&candidate.candidate.provider)?;
-            let due = sampling::due(&self.sampling, &candidate.candidate.provider, nth, level.replay_one_in);
+            let provider = candidate.candidate.provider;
+            // As it is by now: the checks of those before it, or a call beside this one, may have shown that it lies. Of one
+            // that was named it decides how much is checked.
+            let record = self.records.of(&provider, &component)?;
+            if record.standing().excluded() && !insisted {
+                left_out.push((provider, record.explain().into_iter().next().unwrap_or_default()));
+                continue;
+            }
+            let nth = self.records.next_receipt_of(&provider)?;
+            let due = sampling::due(&self.sampling, &provider, nth, level.replay_one_in);
             let draw = u64::from_le_bytes(clock::random());
-            let plan = plan(level, class.effect, &candidate.record, due, draw);
-            let others: Vec<&Chosen<&Found>> =
-                chosen.iter().filter(|c| c.candidate.provider != candidate.candidate.provider).collect();
+            let mut plan = plan(level, class.effect, &record, due, draw);
+            let public = candidate.candidate.item.offer.descriptor().payload().public;
+            if plan.canaries > 0 && !(public && request.choices.permissions.is_empty()) {
+                // Canaries go by the same grant as work, or they would be told apart: they would use up what was given.
+                // Replay takes their place, or whoever offers to the few alone would be checked less.
+                (plan.canaries, plan.replay) = (0, Replay::Before);
+            }
+            let mut others: Vec<&Chosen<&Found>> = Vec::new();
+            for other in chosen.iter().filter(|c| plan.replicas > 1 && c.candidate.provider != provider) {
+                if !self.records.of(&other.candidate.provider, &component)?.standing().excluded() {
+                    others.push(other);
+                }
+            }
             let patience = match place.saturating_add(1) < asked.len() && class.effect <= Effect::Reads {
                 true => left.min(Duration::from_secs(u64::from(level.patience_seconds))),
                 false => left,
             };
-            progress(CallProgress::Asking { provider: candidate.candidate.provider });
+            progress(CallProgress::Asking { provider });
             match self.attempt(&job, candidate, &others, &plan, patience, &mut tally, progress).await {
                 Ok(called) => {
                     if plan.replay == Replay::After {
@@ -180,11 +209,13 @@ impl Requester {
                     if let Some(session) = self.overlay.session_with(&called.receipt.payload().iss) {
                         self.exchanges.after_call(&self.home, &session, called.receipt.payload().iss);
                     }
-                    let explained = explain(name, &because.to_string(), candidate, &called, tally, left_out);
+                    // Where replicas were compared, it may be one of those.
+                    let by = called.receipt.payload().iss;
+                    let by = chosen.iter().find(|c| c.candidate.provider == by).unwrap_or(*candidate);
+                    let explained = explain(name, &because.to_string(), by, &called, tally, left_out);
                     return Ok(Delegated { called, explained });
                 }
                 Err(error) if self.goes_on(&error, class.effect) => {
-                    let provider = candidate.candidate.provider;
                     progress(CallProgress::FellBack { provider, why: error.to_string() });
                     tally.fell_back.push((provider, error.to_string()));
                     last = Some(error);
@@ -202,7 +233,7 @@ impl Requester {
                 return Ok(Delegated { called, explained });
             }
         }
-        match (last, why_not) {
+        match (last, left_out.into_iter().next()) {
             (Some(error), _) => Err(error),
             (None, Some((provider, why))) => Err(CallError::Excluded { provider, why }),
             (None, None) => Err(CallError::Unreachable { tried: Vec::new() }),
@@ -251,8 +282,9 @@ impl Requester {
             | CallError::BadAnswer { .. }
             | CallError::Inconsistent { .. }
             | CallError::Lied { .. }
-            | CallError::Unverified { .. }
-            | CallError::Connect { .. } => harmless || falls_back(error),
+            | CallError::Unverified { .. } => harmless || falls_back(error),
+            // Nothing was sent.
+            CallError::Connect { .. } | CallError::Unreachable { .. } => true,
             _ => falls_back(error),
         }
     }
@@ -270,10 +302,8 @@ impl Requester {
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Called, CallError> {
         let provider = candidate.candidate.provider;
-        let until = Instant::now() + patience;
-        let Attempted { answer, canaries } = self
-            .ask_with_canaries(job, candidate.candidate.item, plan.canaries, patience, tally, progress)
-            .await?;
+        let Attempted { answer, canaries, fair } =
+            self.ask_with_canaries(job, candidate.candidate.item, plan, patience, tally, progress).await?;
         let called = match answer {
             Ok(Answer { called, millis }) => {
                 self.noted(&called, Experience::Served { millis })?;
@@ -281,7 +311,7 @@ impl Requester {
                 called
             }
             Err(error) => {
-                self.note_failure(provider, job, &error)?;
+                self.note_failure(provider, job, &error, fair)?;
                 return Err(error);
             }
         };
@@ -293,9 +323,16 @@ impl Requester {
             return Err(lied);
         }
         let called = match plan.replicas > 1 {
-            true => self.compare(job, called, candidate, others, plan.replicas, until, tally).await?,
+            // They have as long as the first: one that answered late leaves them no less.
+            true => {
+                let until = job.until.min(Instant::now() + patience);
+                self.compare(job, called, candidate, others, plan.replicas, until, tally).await?
+            }
             false => called,
         };
+        if plan.attestation && called.receipt.payload().iss != provider {
+            self.attested(&called, tally)?;
+        }
         // A canary that did not come back says nothing: re-execution takes its place.
         if plan.replay == Replay::Before || canaries.answered < canaries.wanted {
             self.replay_now(job, candidate.candidate.item, &called, tally).await?;
@@ -303,19 +340,24 @@ impl Requester {
         Ok(called)
     }
 
-    /// Takes in that a provider did not do what it was asked for.
+    /// Takes in that a provider did not do what it was asked for. `fair`: whether it had about as long as any provider has.
     pub(super) fn note_failure(
         &self,
         provider: Did,
         job: &Job<'_>,
         error: &CallError,
+        fair: bool,
     ) -> Result<(), CallError> {
         let what = match error {
             CallError::Connect { .. } | CallError::NotAdmitted { .. } | CallError::Gone { .. } => {
                 Experience::Lost
             }
             CallError::Lost { source: actum_overlay::RequestError::TimedOut { .. }, .. }
-            | CallError::Unanswered { .. } => Experience::Late,
+            | CallError::Unanswered { .. } => match fair {
+                true => Experience::Late,
+                // What others left of the time was too little for anybody.
+                false => return Ok(()),
+            },
             CallError::Lost { .. } => Experience::Lost,
             CallError::Refused { refusal, .. } if self.is_its_fault(refusal.code) => Experience::Refused,
             CallError::Inconsistent { .. } | CallError::BadAnswer { .. } => Experience::Inconsistent,

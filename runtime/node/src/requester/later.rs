@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Answers held in memory until they are replayed. When full, the replay is owed, for this home's node or `actum audit`.
 const MAX_WAITING: usize = 64;
-/// How long leaving the network waits for replays that are owed. What is not done by then stays owed.
+/// How long leaving the network does replays that are owed. What is not begun by then stays owed.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// Replays under way behind the answers they are of.
@@ -41,7 +41,8 @@ impl Requester {
     pub(super) fn replay_later(&self, called: &Called) {
         let receipt = called.receipt.id();
         match self.home.store().owe_replay(&receipt, clock::now_secs()) {
-            Ok(_) => {}
+            Ok(true) => {}
+            Ok(false) => tracing::debug!(%receipt, "this replay is owed already, or too many are"),
             // It is no reason to fail the call that this fails.
             Err(error) => tracing::warn!(%error, "a replay that is owed could not be noted"),
         }
@@ -79,12 +80,16 @@ pub(super) async fn settle(
     later: &Mutex<Later>,
 ) -> Result<(), StoreError> {
     let until = Instant::now() + SETTLING;
-    let (mut waiting, owed) = {
+    let (mut waiting, owed, turn) = {
         let mut later = later.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut later.waiting), std::mem::take(&mut later.owed))
+        (std::mem::take(&mut later.waiting), std::mem::take(&mut later.owed), later.turn.clone())
     };
-    let ended = async { while waiting.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(SETTLING, ended).await;
+    let ended = tokio::time::timeout(SETTLING, async { while waiting.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        // No other begins. The one under way is seen through: its thread goes on in any case, and is waited for.
+        turn.close();
+        while waiting.join_next().await.is_some() {}
+    }
     for receipt in owed {
         if Instant::now() >= until {
             break;
@@ -117,13 +122,9 @@ fn keep(home: &Home, records: &Records, called: &Called, judgement: Judgement) -
     Ok(home.store().replay_paid(&called.receipt.id())?)
 }
 
-/// Does a replay that is owed, from what this home has. One that is not possible stays owed.
+/// Does a replay that is owed, from what this home has. One that is not possible stays owed: so does one whose receipt is
+/// not here, for it may be on its way to the disk.
 pub(crate) fn pay(home: &Home, receipt: &ReceiptId) -> Result<(), audit::AuditError> {
-    match audit::replay(home, &receipt.to_string(), ReplayOptions::default()) {
-        Ok(_) => {}
-        // It is gone: there is nothing to replay.
-        Err(audit::AuditError::NotFound { .. }) => {}
-        Err(error) => return Err(error),
-    }
+    audit::replay(home, &receipt.to_string(), ReplayOptions::default())?;
     Ok(home.store().replay_paid(receipt)?)
 }

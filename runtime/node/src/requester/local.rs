@@ -64,6 +64,10 @@ impl Requester {
         resolve::tells_the_truth(said, &loaded).map_err(untrue)?;
         let local = Arc::new(Local { component, loaded });
         let mut held = self.locals.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another task may have come to it first.
+        if let Some((_, first)) = held.iter().find(|(id, _)| *id == said.component) {
+            return Ok(first.clone());
+        }
         if held.len() >= MAX_LOCAL {
             held.remove(0);
         }

@@ -32,11 +32,14 @@ impl Requester {
                 _ => continue,
             };
         }
+        if known.is_empty() {
+            return Ok(());
+        }
         {
             let mut asked = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             unknown.retain(|about| asked.len() < MAX_HEARD && asked.insert(*about));
         }
-        if known.is_empty() || unknown.is_empty() {
+        if unknown.is_empty() {
             return Ok(());
         }
         let of = |did: &Did| candidates.iter().find(|f| f.offer.descriptor().payload().iss == *did);
@@ -55,7 +58,7 @@ impl Requester {
         }
         if !heard.is_empty() {
             self.home.store().put_experiences(&heard)?;
-            self.records.forget(&unknown);
+            self.records.forget(&unknown)?;
         }
         Ok(())
     }
@@ -83,8 +86,8 @@ fn said(bytes: &[u8], verifier: Did, about: Did) -> Option<Experienced> {
 
 /// Tells a peer this home's own verdicts about a provider.
 pub(crate) fn tell(home: &Home, about: &Did) -> Result<Response, Refusal> {
-    let verdicts = home.store().verdicts_about(about);
+    let verdicts = home.store().newest_verdicts_about(about, TOLD.saturating_mul(4));
     let verdicts = verdicts.map_err(|e| Refusal::new(RefusalCode::Internal, e.to_string()))?;
-    let own = verdicts.iter().rev().filter(|verdict| verdict.payload().iss == home.did());
+    let own = verdicts.iter().filter(|verdict| verdict.payload().iss == home.did());
     Ok(Response::Verdicts { verdicts: own.take(TOLD).map(|v| ByteBuf::from(v.bytes())).collect() })
 }

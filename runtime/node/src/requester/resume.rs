@@ -1,13 +1,14 @@
 //! What becomes of a call whose session is lost: the requester comes back to the same provider and asks for the answer,
 //! and asks nobody else unless that provider says that it never admitted the call.
 
-use super::{Answered, CallProgress, Called, Requester};
+use super::{Answered, CallProgress, Called, Requester, checks::judge_with};
 use crate::{clock, failure::CallError, node::multiaddrs, wallet::Calling};
-use actum_model::{Claim, Did, Invocation, InvocationId, Release, RunArgs, Signed, ucan::Proof};
+use actum_model::{Claim, Did, Invocation, InvocationId, Judgement, Release, RunArgs, Signed, ucan::Proof};
 use actum_overlay::{
     ConnectError, Event, Multiaddr, Refusal, RefusalCode, Request, RequestError, Response, SessionHandle,
 };
 use actum_store::{StoreError, Unanswered};
+use actum_trust::Experience;
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -30,6 +31,8 @@ pub(super) struct Sent<'a> {
     pub(super) invocation: &'a Signed<Invocation>,
     pub(super) provider: Did,
     pub(super) addresses: &'a [Multiaddr],
+    /// Whether it is remembered until it is answered.
+    pub(super) remembers: bool,
 }
 
 /// What a provider said when it was asked for a lost answer.
@@ -76,7 +79,7 @@ impl Requester {
             match tokio::time::timeout(REMEMBER_AFTER, &mut asked).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    remembering = Some(self.remember(sent, call, release));
+                    remembering = sent.remembers.then(|| self.remember(sent, call, release));
                     asked.await
                 }
             }
@@ -96,8 +99,8 @@ impl Requester {
             }
         };
         // Whatever happens now, the answer can be asked for later.
-        let remembering = remembering.unwrap_or_else(|| self.remember(sent, call, release));
-        let remembered = remembered(Some(remembering)).await;
+        let remembering = remembering.or_else(|| sent.remembers.then(|| self.remember(sent, call, release)));
+        let remembered = remembered(remembering).await;
         tracing::debug!(%provider, reason, "the session was lost; asking for the answer again");
         progress(CallProgress::Resuming { provider });
         self.resume_until(sent, false, until, reason, progress).await.map(|response| (response, remembered))
@@ -243,7 +246,7 @@ impl Requester {
         let proofs = said.prf.iter().map(proof).collect::<Result<Vec<_>, _>>()?;
         let provider = said.aud.ok_or_else(nothing)?;
         let addresses = multiaddrs(&addrs);
-        let sent = Sent { invocation: &invocation, provider, addresses: &addresses };
+        let sent = Sent { invocation: &invocation, provider, addresses: &addresses, remembers: true };
         progress(CallProgress::Resuming { provider });
         let until = Instant::now() + deadline;
         let response =
@@ -261,6 +264,40 @@ impl Requester {
         };
         let answered = Answered { invocation: invocation.clone(), proofs, response, remembered: true };
         self.keep(&calling, &release, answered).await
+    }
+
+    /// As [`Requester::resume`], for an answer that is to be believed. What checks were to go with the call is not remembered,
+    /// so it is run again here first, whatever they were. [`CallError::Lied`]: it is a lie. [`CallError::Unverified`]: it
+    /// could not be run again. A failure that nobody can check is given all the same: it claims no output.
+    pub async fn resume_checked(
+        &self,
+        id: &InvocationId,
+        deadline: Duration,
+        progress: &mut (dyn FnMut(CallProgress) + Send),
+    ) -> Result<Called, CallError> {
+        let called = self.resume(id, deadline, progress).await?;
+        let provider = called.receipt.payload().iss;
+        let unverified = |why: String| CallError::Unverified { provider, why };
+        let peers = std::iter::once(&provider).chain(self.asked.iter().filter(|peer| **peer != provider));
+        let sessions: Vec<_> = peers.filter_map(|peer| self.overlay.session_with(peer)).collect();
+        let local = match self.local_from(&called.release, sessions).await {
+            Ok(local) => local,
+            Err(error @ (CallError::Untrue { .. } | CallError::Home(_) | CallError::Store(_))) => {
+                return Err(error);
+            }
+            Err(error) => return Err(unverified(error.to_string())),
+        };
+        match judge_with(&self.home, &local, &called).await? {
+            Judgement::Identical => self.noted(&called, Experience::Identical)?,
+            Judgement::Diverged(divergence) => return Err(self.condemn(&called, divergence)?),
+            Judgement::NotReplayable(why) => {
+                self.noted(&called, Experience::NotReplayable)?;
+                if called.output.is_some() {
+                    return Err(unverified(why));
+                }
+            }
+        }
+        Ok(called)
     }
 }
 

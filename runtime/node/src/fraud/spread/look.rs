@@ -7,7 +7,8 @@ use crate::{
     events::NodeEvent,
     fraud::{
         bounds::FUEL,
-        judge::{Judged, judge},
+        judge::{Judged, tried},
+        make::with_true_release,
         queue::Waiting,
     },
     home::Home,
@@ -43,45 +44,70 @@ pub(super) enum Outcome {
     Left(String),
 }
 
+/// One who says that it has a proof, and is connected.
+struct Sender {
+    did: Did,
+    /// Whether this home has had to do with it.
+    known: bool,
+    session: SessionHandle,
+}
+
 impl Accusing {
     /// Gets a proof from one of those who say they have it, and judges it.
     pub(super) async fn look_at(&self, overlay: &Overlay, waiting: &Waiting) -> Outcome {
         let mut why = "nobody who accuses is connected".to_owned();
-        let mut any = false;
+        let (mut any, mut later) = (false, None);
         for from in &waiting.senders {
-            match self.still_wanted(*from, waiting).await {
-                Ok(true) => any = true,
-                Ok(false) => continue,
+            let known = match self.still_wanted(*from, waiting).await {
+                Ok(Some(known)) => known,
+                Ok(None) => continue,
                 Err(error) => return Outcome::Left(error),
-            }
+            };
+            any = true;
             let Some(session) = overlay.session_with(from) else { continue };
-            let request = Request::Proof { receipt: waiting.receipt };
-            match session.request(&request, PROOF_IN).await {
-                Ok(Response::Proof { car }) => return self.look_into(*from, &session, waiting, car).await,
-                Ok(Response::Refused { refusal }) => why = refusal.to_string(),
-                Ok(_) => why = "it answered something else than a proof".to_owned(),
-                Err(error) => why = error.to_string(),
+            let sender = Sender { did: *from, known, session };
+            match self.look_at_of(&sender, waiting).await {
+                // Another may give what this one does not, or have more left of what it may cost.
+                Outcome::NotHad(of_this) => why = of_this,
+                Outcome::Later(after) => {
+                    later = Some(later.map_or(after, |other: Duration| other.min(after)))
+                }
+                outcome => return outcome,
             }
         }
-        if any { Outcome::NotHad(why) } else { Outcome::Left(SETTLED.to_owned()) }
+        match later {
+            Some(after) => Outcome::Later(after),
+            None if any => Outcome::NotHad(why),
+            None => Outcome::Left(SETTLED.to_owned()),
+        }
     }
 
-    /// Whether it was not judged meanwhile, and its sender is still heard.
-    async fn still_wanted(&self, from: Did, waiting: &Waiting) -> Result<bool, String> {
+    /// Gets the proof from this one, and judges it.
+    async fn look_at_of(&self, sender: &Sender, waiting: &Waiting) -> Outcome {
+        // Nothing is fetched that could not be counted.
+        if let Some(after) = self.fetched_enough(sender, 1) {
+            return Outcome::Later(after);
+        }
+        let request = Request::Proof { receipt: waiting.receipt };
+        match sender.session.request(&request, PROOF_IN).await {
+            Ok(Response::Proof { car }) => self.look_into(sender, waiting, car).await,
+            Ok(Response::Refused { refusal }) => Outcome::NotHad(refusal.to_string()),
+            Ok(_) => Outcome::NotHad("it answered something else than a proof".to_owned()),
+            Err(error) => Outcome::NotHad(error.to_string()),
+        }
+    }
+
+    /// Whether this home has had to do with a sender that is still heard, of what was not judged meanwhile; else nothing.
+    async fn still_wanted(&self, from: Did, waiting: &Waiting) -> Result<Option<bool>, String> {
         let (receipt, provider) = (waiting.receipt, waiting.provider);
         let known = self.blocking(move |home| wanted(home, &from, &receipt, &provider)).await?;
-        Ok(known.is_some())
+        Ok(known.map(|known| known.sender))
     }
 
-    async fn look_into(
-        &self,
-        from: Did,
-        session: &SessionHandle,
-        waiting: &Waiting,
-        car: Vec<u8>,
-    ) -> Outcome {
-        if !self.fetches(&from, car.len() as u64) {
-            return Outcome::Left("its accuser has had enough fetched for today".to_owned());
+    async fn look_into(&self, sender: &Sender, waiting: &Waiting, car: Vec<u8>) -> Outcome {
+        let (from, known) = (sender.did, sender.known);
+        if let Some(after) = self.fetched_enough(sender, car.len() as u64) {
+            return Outcome::Later(after);
         }
         let read = self.blocking(move |_| Ok(FraudProof::from_bytes(&car))).await;
         let proof = match read {
@@ -110,40 +136,48 @@ impl Accusing {
         }
         {
             let mut state = self.state();
-            if !state.bounds.fuel.has(&from, fuel, self.at()) {
+            if !state.bounds.fuel.has(&from, known, fuel, self.at()) {
                 return Outcome::Later(state.bounds.fuel.again(&from));
             }
         }
-        let component = match self.component(&proof, session).await {
+        let component = match self.component(&proof, sender).await {
             Ok(component) => component,
             Err(why) => return Outcome::NotHad(why),
         };
         let Ok(_turn) = self.turn.acquire().await else { return Outcome::Left("this node ends".to_owned()) };
         match self.still_wanted(from, waiting).await {
-            Ok(true) => {}
-            Ok(false) => return Outcome::Left(SETTLED.to_owned()),
+            Ok(Some(_)) => {}
+            Ok(None) => return Outcome::Left(SETTLED.to_owned()),
             Err(error) => return Outcome::Left(error),
         }
-        if !self.state().bounds.fuel.take(&from, fuel, self.at()) {
+        if !self.state().bounds.fuel.take(&from, known, fuel, self.at()) {
             return Outcome::Later(self.at().saturating_add(RETRY_AFTER));
         }
         let judging = move |home: &Home| -> Result<(Box<FraudProof>, Judged), String> {
             let sandbox = home.sandbox().map_err(|e| e.to_string())?;
-            let judged = judge(sandbox, &proof.bundle, &component);
-            Ok((Box::new(proof), judged))
+            let judged = tried(sandbox, &proof.bundle, &component).map_err(|e| e.to_string())?;
+            let mut proof = Box::new(proof);
+            if matches!(judged, Judged::Proven(_)) {
+                with_true_release(home, &mut proof.bundle, &component).map_err(|e| e.to_string())?;
+            }
+            Ok((proof, judged))
         };
         match self.blocking(judging).await {
             Ok((proof, judged)) => Outcome::Judged { from, proof, judged },
-            Err(error) => Outcome::Left(error),
+            // This host failed, as where its compiler was busy. Nothing is remembered of the receipt.
+            Err(error) => Outcome::NotHad(error),
         }
     }
 
-    fn fetches(&self, from: &Did, bytes: u64) -> bool {
-        self.state().bounds.bytes.take(from, bytes, self.at())
+    /// Counts bytes that a sender has this node fetch; where they are too many, when there is room again.
+    fn fetched_enough(&self, sender: &Sender, bytes: u64) -> Option<Duration> {
+        let (mut state, at) = (self.state(), self.at());
+        let allowance = &mut state.bounds.bytes;
+        (!allowance.take(&sender.did, sender.known, bytes, at)).then(|| allowance.again(&sender.did))
     }
 
     /// The component of a proof, from this home or from whoever sent the proof.
-    async fn component(&self, proof: &FraudProof, session: &SessionHandle) -> Result<Vec<u8>, String> {
+    async fn component(&self, proof: &FraudProof, sender: &Sender) -> Result<Vec<u8>, String> {
         if let Some(component) = &proof.bundle.component {
             return Ok(component.clone());
         }
@@ -155,10 +189,10 @@ impl Accusing {
         let release =
             proof.bundle.release.as_ref().ok_or("its component is not here, nor a release of it")?;
         let release = release.payload();
-        if !self.fetches(&session.peer(), release.component_bytes) {
+        if self.fetched_enough(sender, release.component_bytes).is_some() {
             return Err("its accuser has had enough fetched for today".to_owned());
         }
-        let sessions = [session.clone()];
+        let sessions = [sender.session.clone()];
         let mut progress = |_, _| {};
         let obtain = content::obtain(&self.home, Source::Release(release), &sessions, &mut progress);
         match tokio::time::timeout(COMPONENT_IN, obtain).await {
