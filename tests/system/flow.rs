@@ -243,7 +243,7 @@ fn in_the_middle(stage: &Stage, a: &mut Node, plan: &str) -> Child {
         run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     while !a.wait_for("started")["function"].as_str().expect("a function").contains("spin-for") {}
     // It is remembered as unanswered a moment after it was sent.
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(200));
     run
 }
 
@@ -283,7 +283,7 @@ fn a_call_whose_provider_is_gone_for_good_is_made_to_another() {
     let release = stage.actum("a", &publish).exits(0).stdout.trim().to_owned();
     let mut a = stage.node("a", &["--offer", &release]);
     let plan = "name = \"one\"\n[[step]]\nname = \"slow\"\ncall = \"sleeper\"\nfunction = \"spin-for\"\n\
-                args = [5000000000]\nrisk = \"low\"\ndeadline_seconds = 20\n";
+                args = [10000000000]\nrisk = \"low\"\ndeadline_seconds = 20\n";
     let mut run = in_the_middle(&stage, &mut a, plan);
     run.kill().expect("it still runs");
     run.wait().expect("it ends");

@@ -6,10 +6,10 @@ use crate::harness::{Node, Stage};
 fn cast(stage: &Stage) -> [Node; 3] {
     let meeting = stage.node("meeting", &[]);
     let at = meeting.address("tcp").to_owned();
-    stage.publish("honest", "text-stats");
-    stage.publish("liar", "text-stats");
+    let release = stage.publish("honest", "text-stats");
     let honest = stage.node("honest", &["--offer", "text-stats", "--bootstrap", &at]);
-    let liar = stage.start_as("liar", &["demo", "--lie-about", "text-stats", "--bootstrap", &at]);
+    let from = ["--bootstrap", honest.address("tcp"), "--bootstrap", &at];
+    let liar = stage.start_as("liar", &[&["demo", "--lie-about", &release], &from[..]].concat());
     [meeting, honest, liar]
 }
 
@@ -118,10 +118,10 @@ fn what_a_verified_provider_says_of_a_stranger_weighs_a_little() {
     let stage = Stage::new();
     let meeting = stage.node("meeting", &[]);
     let at = meeting.address("tcp");
-    let [friend, stranger] = ["friend", "stranger"].map(|home| {
-        stage.publish(home, "text-stats");
-        stage.node(home, &["--offer", "text-stats", "--bootstrap", at])
-    });
+    let release = stage.publish("friend", "text-stats");
+    let friend = stage.node("friend", &["--offer", "text-stats", "--bootstrap", at]);
+    let from = ["--bootstrap", friend.address("tcp"), "--bootstrap", at];
+    let stranger = stage.node("stranger", &[&["--offer", &release], &from[..]].concat());
     let call = |home: &str, more: &[&str]| {
         let args = ["call", "text-stats", "count-words", "[\"3 of 12 words\"]", "--peer", at];
         stage.actum(home, &[&args[..], more].concat()).exits(0)

@@ -218,7 +218,11 @@ impl Requester {
                 Err(error) if self.goes_on(&error, class.effect) => {
                     progress(CallProgress::FellBack { provider, why: error.to_string() });
                     tally.fell_back.push((provider, error.to_string()));
-                    last = Some(error);
+                    // Why somebody said no, or was caught, says more than that another was not there.
+                    let lost = matches!(error, CallError::Connect { .. } | CallError::Unreachable { .. });
+                    if last.is_none() || !lost {
+                        last = Some(error);
+                    }
                 }
                 Err(error) => {
                     last = Some(error);
