@@ -91,6 +91,9 @@ fn the_command_reference_is_what_help_prints() {
         &["node"],
         &["find"],
         &["call"],
+        &["flow"],
+        &["flow", "run"],
+        &["flow", "check"],
         &["receipt"],
         &["receipt", "list"],
         &["receipt", "show"],
@@ -113,6 +116,8 @@ fn the_command_reference_is_what_help_prints() {
         &["key", "unseal"],
         &["key", "rotate"],
         &["peers"],
+        &["peers", "show"],
+        &["peers", "balance"],
         &["doctor"],
         &["completions"],
     ];

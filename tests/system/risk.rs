@@ -43,8 +43,9 @@ fn a_lie_is_not_handed_over_and_its_teller_is_not_asked_again() {
         let shown = stage.actum(&home, &["--format", "json", "peers", "show", honest.did()]).exits(0).json();
         assert_eq!(shown["standing"], "known", "{shown}");
     }
-    // Whoever names the liar asks the liar, and is not told its lie.
-    let named = ["call", "text-stats", "count-words", "[\"to be\"]", "--peer", at, "--provider", liar.did()];
+    // Whoever names the liar asks the liar, and is not told its lie. The meeting point has seen the proof, and names it no more.
+    let by = liar.address("tcp");
+    let named = ["call", "text-stats", "count-words", "[\"to be\"]", "--peer", by, "--provider", liar.did()];
     let ran = stage.actum("you-low", &named).exits(7).says("lied: its receipt");
     assert_eq!(ran.stdout, "");
     assert!(ran.stderr.contains("receipt export"), "what to do next: {}", ran.stderr);

@@ -43,10 +43,12 @@ use local::Local;
 use resume::Sent;
 use serde_bytes::ByteBuf;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
+
+use tokio::sync::RwLock;
 
 pub use crate::failure::{CallError, FindError};
 pub use actum_discovery::{Found, Why};
@@ -181,6 +183,8 @@ pub struct Requester {
     /// Of whom others were asked.
     heard: Mutex<BTreeSet<Did>>,
     exchanges: Exchanges,
+    /// Whose answers are being replayed before they are handed over.
+    judging: Mutex<BTreeMap<Did, Arc<RwLock<()>>>>,
 }
 
 impl Requester {
@@ -237,6 +241,7 @@ impl Requester {
             later: Mutex::new(Later::new()),
             heard: Mutex::default(),
             exchanges: Exchanges::default(),
+            judging: Mutex::default(),
             home,
         })
     }

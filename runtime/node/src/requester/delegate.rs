@@ -12,10 +12,17 @@ use actum_model::{ComponentId, Did, Journal, codec};
 use actum_trust::{
     Asker, Candidate, Chosen, Class, Effect, Experience, Level, Plan, Record, Replay, choose, plan, sampling,
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::RwLock;
 
 /// The longest that one action is waited for: a week, for as long as a call without an answer is remembered.
 const MAX_DEADLINE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// The most providers of whom it is held whether an answer of theirs is being replayed; then those are left for whom none is.
+const MAX_JUDGED: usize = 256;
 
 /// A delegated action that came through its checks, and how it came to that.
 #[derive(Debug)]
@@ -338,10 +345,30 @@ impl Requester {
             self.attested(&called, tally)?;
         }
         // A canary that did not come back says nothing: re-execution takes its place.
+        let judging = self.judging(&provider);
         if plan.replay == Replay::Before || canaries.answered < canaries.wanted {
+            let _under_way = judging.read().await;
             self.replay_now(job, candidate.candidate.item, &called, tally).await?;
+            return Ok(called);
+        }
+        // An answer of a provider that is being looked into is not handed over before that is done.
+        drop(judging.write().await);
+        let record = self.records.of(&provider, &job.release.payload().component)?;
+        if record.fraud.is_some() && candidate.record.fraud.is_none() {
+            tally.waste(&called);
+            let why = record.explain().into_iter().next().unwrap_or_default();
+            return Err(CallError::Unverified { provider, why });
         }
         Ok(called)
+    }
+
+    /// What is held while a provider's answers are replayed before they are handed over.
+    fn judging(&self, provider: &Did) -> Arc<RwLock<()>> {
+        let mut judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+        if judging.len() >= MAX_JUDGED && !judging.contains_key(provider) {
+            judging.retain(|_, lock| Arc::strong_count(lock) > 1);
+        }
+        judging.entry(*provider).or_default().clone()
     }
 
     /// Takes in that a provider did not do what it was asked for. `fair`: whether it had about as long as any provider has.
