@@ -55,7 +55,7 @@ struct Run {
     /// A peer to ask, as a multiaddr; repeat for several. Those of config.toml and those met before are asked too
     #[arg(long, value_name = "ADDRESS")]
     peer: Vec<String>,
-    /// Where to write the flow's file [default: flows/<flow id>.car in the home]
+    /// Where to write the flow's file [default: flows/FLOW.car in the home]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Do every step anew, whatever is done already
