@@ -12,7 +12,10 @@ use actum_model::{Divergence, Function, Judgement, Outcome, Release, Signed, val
 use actum_overlay::{RefusalCode, SessionHandle};
 use actum_sandbox::replay::{self, Evidence};
 use actum_trust::{Effect, Experience, Known, Plan, Replay, Strength, canary};
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -147,8 +150,20 @@ impl Requester {
             Came::Work(Box::new(called.map(|called| Answer { called, millis })))
         };
         sent.insert(place.min(sent.len()), work.boxed());
+        // What the answer will be checked with comes while the provider works: afterwards it may be gone.
+        let checked_with = async {
+            if plan.replay == Replay::Before {
+                let _came_later = self.local(job.release, &[found]).await;
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let came_back =
+            match futures::future::select(futures::future::join_all(sent), checked_with.boxed()).await {
+                Either::Left((came_back, _)) => came_back,
+                Either::Right((never, _)) => match never {},
+            };
         let mut answer = None;
-        for one in futures::future::join_all(sent).await {
+        for one in came_back {
             match one {
                 Came::Work(work) => answer = Some(*work),
                 Came::Canary(n, called) => {
@@ -333,7 +348,7 @@ impl Requester {
             }
             Err(error) => {
                 tally.add(Check::Replay, provider, format!("not possible here: {error}"), 0, 0);
-                tally.waste(called);
+                tally.keep_or_waste(called);
                 return Err(CallError::Unverified { provider, why: error.to_string() });
             }
         };
@@ -346,11 +361,7 @@ impl Requester {
             }
             Judgement::NotReplayable(why) => {
                 self.noted(called, Experience::NotReplayable)?;
-                // A failure claims no output: where nobody does better, it is what there is to say.
-                match called.output.is_none() && tally.spare.is_none() {
-                    true => tally.spare = Some(called.clone()),
-                    false => tally.waste(called),
-                }
+                tally.keep_or_waste(called);
                 Err(CallError::Unverified { provider, why })
             }
         }

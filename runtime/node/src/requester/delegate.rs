@@ -108,7 +108,7 @@ pub(super) struct Tally {
     fell_back: Vec<(Did, String)>,
     /// Fuel and bytes of answers that were not taken.
     wasted: (u64, u64),
-    /// A failure that nobody can check, for where nobody does better.
+    /// A failure that could not be checked here, for where nobody does better.
     pub(super) spare: Option<Called>,
 }
 
@@ -120,6 +120,15 @@ impl Tally {
     pub(super) fn waste(&mut self, called: &Called) {
         self.wasted.0 = self.wasted.0.saturating_add(called.receipt.payload().fuel);
         self.wasted.1 = self.wasted.1.saturating_add(called.bytes());
+    }
+
+    /// Of an answer that could not be tried here: a failure claims no output, so the first is what there is to say where
+    /// nobody does better. Anything else is wasted.
+    pub(super) fn keep_or_waste(&mut self, called: &Called) {
+        match called.output.is_none() && self.spare.is_none() {
+            true => self.spare = Some(called.clone()),
+            false => self.waste(called),
+        }
     }
 }
 
