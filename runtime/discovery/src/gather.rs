@@ -141,9 +141,20 @@ impl Gathering {
                 Err(why) => offers.push(why),
             }
         }
-        let room = u32::try_from(page.offers.len()).is_ok_and(|n| n < answer.query.limit);
-        self.pages.insert(answer.query.aud, (has, room));
+        self.has(answer.query, has, page.offers.len());
         Taken { page: None, offers }
+    }
+
+    /// The same where page and offers were verified before: the offers on the answer to `query`.
+    pub fn verified(&mut self, query: &Query, offers: &[LiveOffer], now: u64) {
+        offers.iter().for_each(|offer| observe(&mut self.union, offer, now));
+        let has = offers.iter().map(|offer| what(offer.descriptor().payload())).collect();
+        self.has(query, has, offers.len());
+    }
+
+    fn has(&mut self, query: &Query, has: BTreeSet<What>, offers: usize) {
+        let room = u32::try_from(offers).is_ok_and(|n| n < query.limit);
+        self.pages.insert(query.aud, (has, room));
     }
 
     fn take(&mut self, offer: &Offer, now: u64) -> Result<What, Refused> {

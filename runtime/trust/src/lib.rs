@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod attestation;
 mod authority;
 mod balance;
@@ -21,6 +22,7 @@ pub mod risk;
 pub mod sampling;
 mod verdict;
 
+pub use attempt::{Canaries, Failure, Next, Refused};
 pub use attestation::{
     AkName, AkNameError, AttestationError, AttestationVerifier, Attested, MAX_PCR, PCR_BYTES, Tpm2, TpmError,
     attested, pcr_value,

@@ -1,6 +1,6 @@
 //! Tier 3: the same action at several providers who have nothing to do with one another, and what follows if they differ.
 
-use crate::Chosen;
+use crate::{Chosen, Effect};
 use actum_model::{Did, Outcome, codec, id::sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,4 +79,76 @@ pub fn compare(answers: &[(Did, OutcomeDigest)]) -> Agreement {
         }
     }
     if minority.is_empty() { Agreement::All } else { Agreement::Majority { minority } }
+}
+
+/// What replicas' answers come to before any of them is replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Considered {
+    /// One alone answered, or none.
+    Alone {
+        /// Whether replay can take the others' place: of what the world said, one alone is not believed.
+        replay: bool,
+    },
+    /// Several did.
+    Several {
+        /// Who say the same, and are more than half.
+        agreed: Vec<Did>,
+        /// Who do not: to be replayed.
+        doubted: Vec<Did>,
+    },
+}
+
+/// Considers what each provider says, in the order they were asked.
+pub fn consider(effect: Effect, answers: &[(Did, OutcomeDigest)]) -> Considered {
+    if answers.len() < 2 {
+        return Considered::Alone { replay: effect == Effect::Pure };
+    }
+    let doubted = match compare(answers) {
+        Agreement::All => Vec::new(),
+        Agreement::Majority { minority } => minority,
+        Agreement::Split => answers.iter().map(|(provider, _)| *provider).collect(),
+    };
+    let mut agreed: Vec<Did> = Vec::new();
+    for (provider, _) in answers {
+        if !doubted.contains(provider) && !agreed.contains(provider) {
+            agreed.push(*provider);
+        }
+    }
+    Considered::Several { agreed, doubted }
+}
+
+/// Whose answer is handed over, after those that are doubted were replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// One that was doubted is true: it is handed over, and those who agreed on something else are replayed.
+    Proven {
+        /// Whose answer it is.
+        by: Did,
+        /// Who agreed.
+        look_into: Vec<Did>,
+    },
+    /// Those who agree are believed.
+    Agreed {
+        /// Whose answer it is: of the one that was asked first, where it is among them.
+        by: Did,
+        /// Whether it is replayed first: it is another's, who was not chosen.
+        replay: bool,
+    },
+    /// No two gave the same answer, and none was confirmed.
+    Nobody,
+}
+
+/// Settles among those who `agreed`, and the first of the doubted that replay confirmed, which only a pure action's can be:
+/// that what the world is said to be replays speaks for nobody.
+pub fn settle(first: &Did, agreed: &[Did], proven: Option<Did>) -> Settled {
+    if let Some(by) = proven {
+        return Settled::Proven { by, look_into: agreed.to_vec() };
+    }
+    match agreed.contains(first) {
+        true => Settled::Agreed { by: *first, replay: false },
+        false => match agreed.first() {
+            Some(by) => Settled::Agreed { by: *by, replay: true },
+            None => Settled::Nobody,
+        },
+    }
 }

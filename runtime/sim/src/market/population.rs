@@ -1,0 +1,153 @@
+//! Who there is: peers with their keys, addresses and conduct, and what they offer.
+
+use crate::{
+    Streams,
+    params::{Conduct, Params},
+};
+use actum_model::{ComponentId, Did, ReleaseId, SecretKey};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// Something that can be done, by whoever offers it.
+#[derive(Clone, Debug)]
+pub(crate) struct Capability {
+    pub(crate) name: &'static str,
+    /// The author's words.
+    pub(crate) intent: &'static str,
+    pub(crate) release: ReleaseId,
+    pub(crate) component: ComponentId,
+}
+
+/// What capabilities are called and for.
+const CAPABILITIES: [(&str, &str); 10] = [
+    ("summary", "Summarize a text by its most telling sentences"),
+    ("publish", "Publish a page where everybody can read it"),
+    ("csv-aggregate", "Group the rows of a table and sum or count them"),
+    ("digest", "Compute digests and checksums of bytes"),
+    ("json-query", "Query and reshape a JSON document"),
+    ("markdown", "Turn Markdown text into HTML"),
+    ("qr-code", "Draw a web address as a QR code"),
+    ("regex-extract", "Extract everything that matches a regular expression"),
+    ("text-diff", "Find the differences between two texts"),
+    ("thumbnail", "Scale an image down to a thumbnail"),
+];
+
+/// A peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) key: SecretKey,
+    pub(crate) did: Did,
+    pub(crate) ip: IpAddr,
+    /// Who runs it, as far as others can tell.
+    pub(crate) operator: Did,
+    pub(crate) conduct: Conduct,
+    /// It takes and does not give.
+    pub(crate) free_rider: bool,
+    pub(crate) online: bool,
+    /// By capability: whether it is offered by the provider, which the network may not know yet.
+    pub(crate) offers: Vec<bool>,
+    /// Actions it runs now.
+    pub(crate) running: u32,
+    /// Names it has had.
+    pub(crate) names: u32,
+}
+
+/// All peers, by number: providers first, `params.peers` of them, the hostile ones last among them; then registries.
+#[derive(Debug)]
+pub(crate) struct Population {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) capabilities: Vec<Capability>,
+    by_did: BTreeMap<Did, u32>,
+    streams: Streams,
+}
+
+impl Population {
+    pub(crate) fn new(params: &Params, streams: Streams) -> Self {
+        let hostile = (f64::from(params.peers) * params.alpha).round() as u32;
+        let honest = params.peers.saturating_sub(hostile);
+        let riders = (f64::from(honest) * params.free_riders).round() as u32;
+        let count = usize::try_from(params.capabilities).unwrap_or(0).clamp(1, CAPABILITIES.len());
+        let capabilities = CAPABILITIES.iter().take(count).map(|(name, intent)| Capability {
+            name,
+            intent,
+            release: ReleaseId::of(name.as_bytes()),
+            component: ComponentId::of(name.as_bytes()),
+        });
+        let mut population = Self {
+            peers: Vec::new(),
+            capabilities: capabilities.collect(),
+            by_did: BTreeMap::new(),
+            streams,
+        };
+        for n in 0..params.peers.saturating_add(params.registries) {
+            let is_hostile = n >= honest && n < params.peers;
+            let key = SecretKey::from_seed(&streams.bytes("key", u64::from(n)));
+            let ring = params.ring.max(1);
+            // A ring shares an address prefix and, as far as anybody can tell, an operator.
+            let place = if is_hostile { params.peers.saturating_sub(n).saturating_sub(1) / ring } else { n };
+            let mut draws = streams.of(if is_hostile { "ring" } else { "peer" }, u64::from(place));
+            let prefix = (draws.number() as u32) & 0xffff_ff00;
+            let ip = IpAddr::V4(Ipv4Addr::from_bits(prefix | (n & 0xff)));
+            let operator = match is_hostile && ring > 1 {
+                true => SecretKey::from_seed(&streams.bytes("operator", u64::from(place))).did(),
+                false => key.did(),
+            };
+            let mut all: Vec<usize> = (0..count).collect();
+            streams.of("offers", u64::from(n)).shuffle(&mut all);
+            let mut offers = vec![false; count];
+            let each = usize::try_from(params.offers_each).unwrap_or(usize::MAX);
+            for capability in all.into_iter().take(each) {
+                if let Some(offered) = offers.get_mut(capability) {
+                    *offered = n < params.peers;
+                }
+            }
+            let peer = Peer {
+                did: key.did(),
+                key,
+                ip,
+                operator,
+                conduct: if is_hostile { params.hostile } else { Conduct::Honest },
+                // The first ones ask; riders are among those that ask too, from the other end.
+                free_rider: !is_hostile && n < params.peers && n >= honest.saturating_sub(riders),
+                online: true,
+                offers,
+                running: 0,
+                names: 1,
+            };
+            population.by_did.insert(peer.did, n);
+            population.peers.push(peer);
+        }
+        population
+    }
+
+    /// Who goes by this name now, or did.
+    pub(crate) fn by_did(&self, did: &Did) -> Option<u32> {
+        self.by_did.get(did).copied()
+    }
+
+    pub(crate) fn peer(&self, n: u32) -> Option<&Peer> {
+        self.peers.get(usize::try_from(n).ok()?)
+    }
+
+    pub(crate) fn peer_mut(&mut self, n: u32) -> Option<&mut Peer> {
+        self.peers.get_mut(usize::try_from(n).ok()?)
+    }
+
+    /// Gives a peer another key: to everybody else it is somebody new.
+    pub(crate) fn rename(&mut self, n: u32) {
+        let streams = self.streams;
+        let Some(peer) = self.peer_mut(n) else { return };
+        let seed = streams.bytes("name", (u64::from(n) << 32) | u64::from(peer.names));
+        peer.key = SecretKey::from_seed(&seed);
+        let alone = peer.operator == peer.did;
+        peer.did = peer.key.did();
+        if alone {
+            peer.operator = peer.did;
+        }
+        peer.names += 1;
+        let did = peer.did;
+        self.by_did.insert(did, n);
+    }
+}
