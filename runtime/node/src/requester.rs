@@ -6,6 +6,7 @@
 mod checks;
 mod compare;
 mod delegate;
+mod failed;
 mod later;
 mod local;
 mod moves;
@@ -37,7 +38,7 @@ use actum_overlay::{
     RequestError, Response, SessionHandle, Stream, StreamProtocol,
 };
 use actum_store::StoreError;
-use actum_trust::{Asked, RiskPolicy, Standing, consistency};
+use actum_trust::{Asked, Effect, RiskPolicy, Standing, consistency};
 use later::Later;
 use local::Local;
 use resume::Sent;
@@ -372,7 +373,8 @@ impl Requester {
                 Err(CallError::NotAdmitted { .. }) if asked_twice != Some(provider) => {
                     asked_twice = Some(provider);
                 }
-                Err(e) if falls_back(&e) => {
+                // Only when this one certainly did not run the action.
+                Err(e) if e.failure(true).is_some_and(|failure| failure.goes_on(Effect::Spends)) => {
                     progress(CallProgress::FellBack { provider, why: e.to_string() });
                     tried.push(e.to_string());
                     refused = Some(e);
@@ -603,41 +605,6 @@ pub(crate) fn addresses(offer: &LiveOffer) -> Vec<Multiaddr> {
 fn another_may_do(code: RefusalCode) -> bool {
     use RefusalCode::{BadProof, Exhausted, Expired, NotAllowed, Revoked, TooEarly};
     matches!(code, NotAllowed | Exhausted | BadProof | Expired | TooEarly | Revoked)
-}
-
-/// Whether the next candidate may be asked: only when this one certainly did not run the action. A peer that is honest
-/// refuses so before it begins, and as [`RefusalCode::Gone`] from then on.
-fn falls_back(error: &CallError) -> bool {
-    use RefusalCode::{
-        BadProof, Busy, Exhausted, Expired, Internal, NotAllowed, NotOffered, OverLimit, Revoked,
-        ShuttingDown, TooEarly, UnknownComponent, UnknownRelease,
-    };
-    match error {
-        CallError::Refused { refusal, .. } => matches!(
-            refusal.code,
-            BadProof
-                | Busy
-                | Exhausted
-                | Expired
-                | Internal
-                | NotAllowed
-                | NotOffered
-                | OverLimit
-                | Revoked
-                | ShuttingDown
-                | TooEarly
-                | UnknownComponent
-                | UnknownRelease
-        ),
-        CallError::NotAdmitted { .. } => true,
-        CallError::Lost { source, .. } => matches!(
-            source,
-            RequestError::NotConnected { .. }
-                | RequestError::LostBeforeSending { .. }
-                | RequestError::TimedOut { may_have_run: false, .. }
-        ),
-        _ => false,
-    }
 }
 
 /// A requester gives the components it holds to those it delegates to, proofs of lies to those that want them, and nothing

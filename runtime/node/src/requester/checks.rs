@@ -9,7 +9,7 @@ use super::{
 use crate::{clock, failure::CallError, invoke};
 use actum_discovery::Found;
 use actum_model::{Divergence, Function, Judgement, Outcome, Release, Signed, value};
-use actum_overlay::{RefusalCode, SessionHandle};
+use actum_overlay::SessionHandle;
 use actum_sandbox::replay::{self, Evidence};
 use actum_trust::{Effect, Experience, Known, Plan, Replay, Strength, canary};
 use futures::{
@@ -65,6 +65,13 @@ pub(super) struct Canaries {
     /// Those answered, rightly.
     pub(super) answered: u32,
     pub(super) honest: Result<(), CallError>,
+}
+
+impl Canaries {
+    /// The same, as the policy has it.
+    pub(super) fn came(&self) -> actum_trust::Canaries {
+        actum_trust::Canaries { wanted: self.wanted, answered: self.answered, lied: self.honest.is_err() }
+    }
 }
 
 /// A canary before it is sent.
@@ -401,17 +408,6 @@ impl Requester {
                 Err(CallError::Unverified { provider, why: format!("its attestation: {found}") })
             }
         }
-    }
-
-    /// Whether a refusal says that the provider does not do what it offers.
-    pub(super) fn is_its_fault(&self, code: RefusalCode) -> bool {
-        use RefusalCode::{
-            Busy, Internal, NotOffered, OverLimit, ShuttingDown, UnknownComponent, UnknownRelease,
-        };
-        matches!(
-            code,
-            Busy | Internal | NotOffered | OverLimit | ShuttingDown | UnknownComponent | UnknownRelease
-        )
     }
 }
 

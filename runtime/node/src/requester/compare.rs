@@ -8,7 +8,10 @@ use super::{
 use crate::failure::CallError;
 use actum_discovery::Found;
 use actum_model::{Did, Judgement};
-use actum_trust::{Agreement, Chosen, Effect, Experience, OutcomeDigest, replicas};
+use actum_trust::{
+    Chosen, Effect, Experience, OutcomeDigest,
+    replicas::{self, Considered, Settled},
+};
 use std::{
     net::IpAddr,
     time::{Duration, Instant},
@@ -68,23 +71,6 @@ impl Requester {
                 }
             }
         }
-        if answers.len() < 2
-            && let Some((found, called)) = answers.pop()
-        {
-            let why = match asked {
-                0 => "nobody who shares neither operator nor address range with it could be asked too"
-                    .to_owned(),
-                asked => format!("none of {asked} others that were asked too answered"),
-            };
-            tally.add(Check::Replica, provider, why.clone(), 0, 0);
-            if job.effect > Effect::Pure {
-                // Nothing but other eyes tells whether the world is what it says.
-                tally.waste(&called);
-                return Err(CallError::Unverified { provider, why });
-            }
-            self.replay_now(job, found, &called, tally).await?;
-            return Ok(called);
-        }
         let digests: Vec<_> = answers
             .iter()
             .map(|(_, called)| {
@@ -92,18 +78,26 @@ impl Requester {
                 (receipt.iss, OutcomeDigest::of(&receipt.outcome))
             })
             .collect();
-        let minority = match replicas::compare(&digests) {
-            Agreement::All => Vec::new(),
-            Agreement::Majority { minority } => minority,
-            Agreement::Split => answers.iter().map(|(_, called)| called.receipt.payload().iss).collect(),
-        };
-        let (mut agreed, mut doubted) = (Vec::new(), Vec::new());
-        for (found, called) in answers {
-            match minority.contains(&called.receipt.payload().iss) {
-                true => doubted.push((found, called)),
-                false => agreed.push((found, called)),
+        let agreed = match replicas::consider(job.effect, &digests) {
+            Considered::Several { agreed, .. } => agreed,
+            Considered::Alone { replay } => {
+                let why = match asked {
+                    0 => "nobody who shares neither operator nor address range with it could be asked too"
+                        .to_owned(),
+                    asked => format!("none of {asked} others that were asked too answered"),
+                };
+                tally.add(Check::Replica, provider, why.clone(), 0, 0);
+                let Some((found, called)) = answers.pop().filter(|_| replay) else {
+                    // Nothing but other eyes tells whether the world is what it says.
+                    answers.iter().for_each(|(_, called)| tally.waste(called));
+                    return Err(CallError::Unverified { provider, why });
+                };
+                self.replay_now(job, found, &called, tally).await?;
+                return Ok(called);
             }
-        }
+        };
+        let (agreed, doubted): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|(_, called)| agreed.contains(&called.receipt.payload().iss));
         // Whoever differs is looked into: a lie about what the component does shows, one about the world does not.
         let mut proven = None;
         for (found, called) in doubted {
@@ -133,28 +127,31 @@ impl Requester {
                 Err(error) => return Err(error),
             }
         }
-        if let Some(proven) = proven {
-            // Then those who agree on something else are looked into as well.
-            for (found, called) in agreed {
-                match self.replay_now(job, found, &called, tally).await {
-                    Ok(()) => tally.waste(&called),
-                    Err(CallError::Lied { .. } | CallError::Unverified { .. }) => {}
-                    Err(error) => return Err(error),
+        let who: Vec<_> = agreed.iter().map(|(_, called)| called.receipt.payload().iss).collect();
+        let confirmed = proven.as_ref().map(|called| called.receipt.payload().iss);
+        let (by, replay) = match (replicas::settle(&provider, &who, confirmed), proven) {
+            (Settled::Proven { .. }, Some(proven)) => {
+                // Then those who agree on something else are looked into as well.
+                for (found, called) in agreed {
+                    match self.replay_now(job, found, &called, tally).await {
+                        Ok(()) => tally.waste(&called),
+                        Err(CallError::Lied { .. } | CallError::Unverified { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
+                return Ok(proven);
             }
-            return Ok(proven);
-        }
-        // The one that was asked first where it is among them; its checks go on as they were planned.
-        let place =
-            agreed.iter().position(|(_, called)| called.receipt.payload().iss == provider).unwrap_or(0);
-        if place >= agreed.len() {
-            return Err(CallError::Unverified {
-                provider,
-                why: "no two providers gave the same answer".to_owned(),
-            });
-        }
-        let (found, called) = agreed.swap_remove(place);
-        if called.receipt.payload().iss != provider {
+            (Settled::Agreed { by, replay }, _) => (Some(by), replay),
+            (Settled::Proven { .. } | Settled::Nobody, _) => (None, false),
+        };
+        let Some((found, called)) =
+            agreed.into_iter().find(|(_, called)| Some(called.receipt.payload().iss) == by)
+        else {
+            let why = "no two providers gave the same answer".to_owned();
+            return Err(CallError::Unverified { provider, why });
+        };
+        // One that was not chosen is believed less than the one that was.
+        if replay {
             self.replay_now(job, found, &called, tally).await?;
         }
         Ok(called)

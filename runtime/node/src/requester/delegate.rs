@@ -4,13 +4,13 @@
 use super::{
     CallProgress, CallRequest, Called, Prepared, Requester,
     checks::{Answer, Attempted, Job},
-    falls_back,
 };
 use crate::{clock, failure::CallError, invoke};
 use actum_discovery::Found;
 use actum_model::{ComponentId, Did, Journal, codec};
 use actum_trust::{
-    Asker, Candidate, Chosen, Class, Effect, Experience, Level, Plan, Record, Replay, choose, plan, sampling,
+    Asker, Candidate, Chosen, Class, Effect, Experience, Level, Next, Plan, Record, Replay, choose, plan,
+    sampling,
 };
 use std::{
     sync::{Arc, PoisonError},
@@ -199,13 +199,11 @@ impl Requester {
             let nth = self.records.next_receipt_of(&provider)?;
             let due = sampling::due(&self.sampling, &provider, nth, level.replay_one_in);
             let draw = u64::from_le_bytes(clock::random());
-            let mut plan = plan(level, class.effect, &record, due, draw);
             let public = candidate.candidate.item.offer.descriptor().payload().public;
-            if plan.canaries > 0 && !(public && request.choices.permissions.is_empty()) {
-                // Canaries go by the same grant as work, or they would be told apart: they would use up what was given.
-                // Replay takes their place, or whoever offers to the few alone would be checked less.
-                (plan.canaries, plan.replay) = (0, Replay::Before);
-            }
+            // By a grant they would go as work does, and use it up. Were there neither, whoever offers to the few alone would be
+            // checked less.
+            let plan = plan(level, class.effect, &record, due, draw)
+                .with_canaries(public && request.choices.permissions.is_empty());
             let mut others: Vec<&Chosen<&Found>> = Vec::new();
             for other in chosen.iter().filter(|c| plan.replicas > 1 && c.candidate.provider != provider) {
                 if !self.records.of(&other.candidate.provider, &component)?.standing().excluded() {
@@ -231,7 +229,7 @@ impl Requester {
                     let explained = explain(name, &because.to_string(), by, &called, tally, left_out);
                     return Ok(Delegated { called, explained });
                 }
-                Err(error) if self.goes_on(&error, class.effect) => {
+                Err(error) if error.failure(true).is_some_and(|f| f.goes_on(class.effect)) => {
                     progress(CallProgress::FellBack { provider, why: error.to_string() });
                     tally.fell_back.push((provider, error.to_string()));
                     // Why somebody said no, or was caught, says more than that another was not there.
@@ -291,24 +289,6 @@ impl Requester {
         Ok((choice.candidates, left_out.collect()))
     }
 
-    /// Whether the next candidate may be asked after this one failed so.
-    fn goes_on(&self, error: &CallError, effect: Effect) -> bool {
-        // What has no effects may run twice, for all that anybody would see.
-        let harmless = effect <= Effect::Reads;
-        match error {
-            CallError::Lost { .. }
-            | CallError::Unanswered { .. }
-            | CallError::Gone { .. }
-            | CallError::BadAnswer { .. }
-            | CallError::Inconsistent { .. }
-            | CallError::Lied { .. }
-            | CallError::Unverified { .. } => harmless || falls_back(error),
-            // Nothing was sent.
-            CallError::Connect { .. } | CallError::Unreachable { .. } => true,
-            _ => falls_back(error),
-        }
-    }
-
     /// One candidate, and the checks that come before its answer is believed.
     #[expect(clippy::too_many_arguments, reason = "what one attempt is made of, and each is used once")]
     async fn attempt(
@@ -338,7 +318,10 @@ impl Requester {
         if plan.attestation {
             self.attested(&called, tally)?;
         }
-        if let Err(lied) = canaries.honest {
+        let came = canaries.came();
+        if plan.next(&came) == Next::Refuse
+            && let Err(lied) = canaries.honest
+        {
             tally.waste(&called);
             return Err(lied);
         }
@@ -353,9 +336,8 @@ impl Requester {
         if plan.attestation && called.receipt.payload().iss != provider {
             self.attested(&called, tally)?;
         }
-        // A canary that did not come back says nothing: re-execution takes its place.
         let judging = self.judging(&provider);
-        if plan.replay == Replay::Before || canaries.answered < canaries.wanted {
+        if plan.next(&came) == Next::Replay {
             let _under_way = judging.read().await;
             self.replay_now(job, candidate.candidate.item, &called, tally).await?;
             return Ok(called);
@@ -388,22 +370,10 @@ impl Requester {
         error: &CallError,
         fair: bool,
     ) -> Result<(), CallError> {
-        let what = match error {
-            CallError::Connect { .. } | CallError::NotAdmitted { .. } | CallError::Gone { .. } => {
-                Experience::Lost
-            }
-            CallError::Lost { source: actum_overlay::RequestError::TimedOut { .. }, .. }
-            | CallError::Unanswered { .. } => match fair {
-                true => Experience::Late,
-                // What others left of the time was too little for anybody.
-                false => return Ok(()),
-            },
-            CallError::Lost { .. } => Experience::Lost,
-            CallError::Refused { refusal, .. } if self.is_its_fault(refusal.code) => Experience::Refused,
-            CallError::Inconsistent { .. } | CallError::BadAnswer { .. } => Experience::Inconsistent,
-            _ => return Ok(()),
-        };
-        Ok(self.records.note(provider, job.release.payload().component, what, None)?)
+        match error.failure(fair).and_then(|failure| failure.experience()) {
+            Some(what) => Ok(self.records.note(provider, job.release.payload().component, what, None)?),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn noted(&self, called: &Called, what: Experience) -> Result<(), CallError> {
