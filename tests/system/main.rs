@@ -37,4 +37,5 @@ mod publish;
 mod readme;
 mod real_world;
 mod risk;
+mod sim;
 mod strangers;

@@ -18,6 +18,13 @@ use actum_node::{
     resolve::{BuildError, ResolveError},
     run::RunError,
 };
+use actum_sim::{
+    paper::PaperError,
+    report::ReportError,
+    runs::{KeptError, NotRun},
+    scenario::ScenarioError,
+    sweep::SweepError,
+};
 use std::{error::Error, fmt::Write, path::Path};
 
 /// The kinds of failure that call for different remedies; each has its own exit code.
@@ -559,6 +566,47 @@ impl From<BalancesError> for CliError {
                 | BalancesError::File { .. }
                 | BalancesError::Unproven(_) => Self::of(Kind::Verification, &e),
                 BalancesError::Io { .. } => Self::of(Kind::Usage, &e),
+                _ => Self::of(Kind::Internal, &e),
+            },
+        }
+    }
+}
+
+impl From<ScenarioError> for CliError {
+    fn from(e: ScenarioError) -> Self {
+        match &e {
+            ScenarioError::Unreadable { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                Self::of(Kind::NotFound, &e).hint("`actum sim list` lists those that come with this command")
+            }
+            ScenarioError::TooMany { .. } => {
+                Self::of(Kind::Usage, &e).hint("fewer values, fewer series, or fewer --seeds")
+            }
+            _ => Self::of(Kind::Usage, &e).hint(
+                "`actum sim show alpha` prints one to begin from; docs/simulator.md says what stands in it",
+            ),
+        }
+    }
+}
+
+impl From<PaperError> for CliError {
+    fn from(e: PaperError) -> Self {
+        match e {
+            PaperError::Scenario(e) => e.into(),
+            e => match &e {
+                PaperError::Kept(KeptError::Busy { .. })
+                | PaperError::Sweep(SweepError::Kept(KeptError::Busy { .. })) => {
+                    Self::of(Kind::Usage, &e).hint("wait for the other to end, or give another --out")
+                }
+                PaperError::Sweep(SweepError::NotRun { error: NotRun::TooLong, .. }) => {
+                    Self::of(Kind::Usage, &e).hint("fewer peers, fewer workflows_per_hour, or fewer seconds")
+                }
+                PaperError::Sweep(
+                    SweepError::UnknownFigure { .. } | SweepError::Kept(_) | SweepError::Table { .. },
+                )
+                | PaperError::ProfileFile { .. }
+                | PaperError::File { .. }
+                | PaperError::Kept(_)
+                | PaperError::Report(ReportError::Write { .. }) => Self::of(Kind::Usage, &e),
                 _ => Self::of(Kind::Internal, &e),
             },
         }

@@ -17,8 +17,10 @@ impl Default for Lifetimes {
     }
 }
 
-/// The shortest life: below it a third of it is no time to be heard again.
-const MIN_LIFE: u64 = 6;
+impl Lifetimes {
+    /// The shortest life, 6 seconds: below it a third of it is no time to be heard again.
+    pub const MIN: u64 = 6;
+}
 
 /// A statement's sequence number and life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +65,8 @@ impl Announcer {
     /// a restarted provider goes on upwards unless its clock went back.
     pub fn new(lifetimes: Lifetimes, last_seq: u64) -> Self {
         let lifetimes = Lifetimes {
-            lease: lifetimes.lease.clamp(MIN_LIFE, Lease::MAX_LIFE),
-            descriptor: lifetimes.descriptor.clamp(MIN_LIFE, Descriptor::MAX_LIFE),
+            lease: lifetimes.lease.clamp(Lifetimes::MIN, Lease::MAX_LIFE),
+            descriptor: lifetimes.descriptor.clamp(Lifetimes::MIN, Descriptor::MAX_LIFE),
         };
         Self { lifetimes, lease_due: 0, descriptors_due: 0, descriptors_seq: 0, last_seq }
     }

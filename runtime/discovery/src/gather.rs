@@ -2,7 +2,7 @@
 //! provider's statements kept, all of it ranked here. So an index can leave an offer out, and can neither forge nor misrank
 //! one; and what it leaves out is found out by comparing.
 
-use crate::{Found, Index, IndexLimits, LiveOffer, Record, Refused, Wanted, Why, order};
+use crate::{Found, Index, LiveOffer, Record, Refused, Wanted, Why, order};
 use actum_model::{Descriptor, Did, Offer, Page, Query, ReleaseId, Signed};
 use std::{
     cmp::Reverse,
@@ -115,12 +115,7 @@ pub struct Gathering {
 impl Gathering {
     /// Nothing yet. The asker's own offers are never found.
     pub fn new(query: Query) -> Self {
-        Self {
-            query,
-            union: Index::new(IndexLimits::default()),
-            pages: BTreeMap::new(),
-            given: BTreeSet::new(),
-        }
+        Self { query, union: Index::of_few(), pages: BTreeMap::new(), given: BTreeSet::new() }
     }
 
     /// Takes in an offer that the asker knew, or that the advertise plane has. One that is none any more is not found.
@@ -230,7 +225,7 @@ impl Gathering {
         record: impl Fn(&Did) -> Record,
         now: u64,
     ) -> Vec<Omission> {
-        let mut index = Index::new(IndexLimits::default());
+        let mut index = Index::of_few();
         let settled = |o: &&LiveOffer| o.descriptor().payload().nbf.saturating_add(SETTLED) <= now;
         for offer in advertised.iter().filter(settled) {
             observe(&mut index, offer, now);
@@ -256,8 +251,8 @@ impl Gathering {
 
 fn observe(index: &mut Index, offer: &LiveOffer, now: u64) {
     // Verified already; what the index holds against it is its age, or that a newer one is known.
-    let _ = index.observe_descriptor(offer.descriptor().clone(), now);
-    let _ = index.observe_lease(offer.lease().clone(), now);
+    let _ = index.observe_words(offer.descriptor.clone(), offer.words.clone(), now);
+    let _ = index.observe_lease(offer.lease.clone(), now);
 }
 
 fn check(answer: &Answer<'_>) -> Result<(), PageRefused> {

@@ -1,7 +1,15 @@
 //! The index: what is known of each provider, while it lives.
 
-use crate::{LiveOffer, Readiness, Refused, corpus::Postings, live::alive, rank::Text};
-use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone};
+use crate::{
+    LiveOffer, Readiness, Refused,
+    corpus::{Postings, Words},
+    live::alive,
+    rank::Text,
+    turn,
+};
+use actum_model::{
+    Descriptor, Did, EnvelopeError, Lease, Offer, Query, ReleaseId, Signed, Statement, Tombstone,
+};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
@@ -86,6 +94,7 @@ impl Provider {
 #[derive(Clone, Debug)]
 struct Described {
     descriptor: Arc<Signed<Descriptor>>,
+    words: Arc<Words>,
     /// Where its words are in the index's postings.
     slot: u32,
 }
@@ -94,6 +103,11 @@ impl Index {
     /// An empty index.
     pub fn new(limits: IndexLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// An empty index for few statements, of which little is asked.
+    pub(crate) fn of_few() -> Self {
+        Self { postings: Postings::of_few(), ..Self::default() }
     }
 
     /// The same index, counting its epochs from at least this one on.
@@ -144,10 +158,21 @@ impl Index {
         Ok(observed)
     }
 
-    /// Takes in a descriptor. A higher sequence number replaces what was known of the same release.
+    /// Takes in a descriptor, which others may hold too. A higher sequence number replaces what was known of the same
+    /// release.
     pub fn observe_descriptor(
         &mut self,
-        descriptor: Signed<Descriptor>,
+        descriptor: impl Into<Arc<Signed<Descriptor>>>,
+        now: u64,
+    ) -> Result<Observed, Refused> {
+        self.observe_words(descriptor.into(), None, now)
+    }
+
+    /// The same, with the descriptor's words where they are at hand.
+    pub(crate) fn observe_words(
+        &mut self,
+        descriptor: Arc<Signed<Descriptor>>,
+        words: Option<Arc<Words>>,
         now: u64,
     ) -> Result<Observed, Refused> {
         let payload = descriptor.payload();
@@ -164,16 +189,22 @@ impl Index {
             Observed::New => self.make_room(&descriptor, now)?,
         }
         self.epoch += 1;
-        let slot = self.postings.insert(Text::of(descriptor.payload()));
+        let words = words.unwrap_or_else(|| Arc::new(Words::of(&Text::of(descriptor.payload()))));
+        let slot = self.postings.insert(words.clone());
         self.descriptors += 1;
         self.first_end = self.first_end.min(exp);
-        let described = Described { descriptor: Arc::new(descriptor), slot };
+        let described = Described { descriptor, words, slot };
         self.providers.entry(iss).or_default().descriptors.insert(release, described);
         Ok(observed)
     }
 
-    /// Takes in a lease. A higher sequence number replaces what was known of the provider.
-    pub fn observe_lease(&mut self, lease: Signed<Lease>, now: u64) -> Result<Observed, Refused> {
+    /// Takes in a lease, which others may hold too. A higher sequence number replaces what was known of the provider.
+    pub fn observe_lease(
+        &mut self,
+        lease: impl Into<Arc<Signed<Lease>>>,
+        now: u64,
+    ) -> Result<Observed, Refused> {
+        let lease = lease.into();
         let payload = lease.payload();
         alive(payload.nbf, payload.exp, now)?;
         let (iss, exp) = (payload.iss, payload.exp);
@@ -186,7 +217,7 @@ impl Index {
             self.admit(iss, now)?;
             self.epoch += 1;
             self.first_end = self.first_end.min(exp);
-            self.providers.entry(iss).or_default().lease = Some(Arc::new(lease));
+            self.providers.entry(iss).or_default().lease = Some(lease);
         }
         Ok(observed)
     }
@@ -240,10 +271,12 @@ impl Index {
             .flat_map(move |provider| {
                 let lease = provider.lease.iter();
                 lease.flat_map(|lease| {
-                    provider.descriptors.values().map(move |Described { descriptor, slot }| Live {
+                    provider.descriptors.values().map(move |Described { descriptor, words, slot }| Live {
                         descriptor,
                         lease,
+                        words,
                         slot: *slot,
+                        turn: 0,
                     })
                 })
             })
@@ -331,8 +364,8 @@ impl Index {
     /// Forgets one descriptor. Its provider stays.
     fn forget(&mut self, provider: Did, release: ReleaseId) {
         let held = self.providers.get_mut(&provider).and_then(|p| p.descriptors.remove(&release));
-        if let Some(Described { descriptor, slot }) = held {
-            self.postings.remove(slot, &Text::of(descriptor.payload()));
+        if let Some(Described { slot, .. }) = held {
+            self.postings.remove(slot);
             self.descriptors -= 1;
         }
     }
@@ -343,8 +376,11 @@ impl Index {
 pub(crate) struct Live<'a> {
     descriptor: &'a Arc<Signed<Descriptor>>,
     lease: &'a Arc<Signed<Lease>>,
+    words: &'a Arc<Words>,
     /// Where its words are in the index's postings.
     pub(crate) slot: u32,
+    /// Where it stands among equals, for whoever asks: 0 where nobody does.
+    turn: u64,
 }
 
 impl<'a> Live<'a> {
@@ -356,17 +392,27 @@ impl<'a> Live<'a> {
         self.lease.payload()
     }
 
-    /// The less busy first; then by provider and release, so that no two offers are equal.
+    /// The same, standing among equals as a query has it.
+    pub(crate) fn in_turn(self, query: &Query) -> Self {
+        Self { turn: turn(query, &self.lease().iss), ..self }
+    }
+
+    /// The less busy first; then in turn, and by provider and release, so that no two offers are equal.
     pub(crate) fn by_readiness(self, other: Self) -> Ordering {
         let (mine, theirs) = (self.lease(), other.lease());
         Readiness::of(mine)
             .cmp(&Readiness::of(theirs))
+            .then_with(|| self.turn.cmp(&other.turn))
             .then_with(|| mine.iss.cmp(&theirs.iss))
             .then_with(|| self.descriptor().release.cmp(&other.descriptor().release))
     }
 
     pub(crate) fn offer(self) -> LiveOffer {
-        LiveOffer { descriptor: self.descriptor.clone(), lease: self.lease.clone() }
+        LiveOffer {
+            descriptor: self.descriptor.clone(),
+            lease: self.lease.clone(),
+            words: Some(self.words.clone()),
+        }
     }
 }
 

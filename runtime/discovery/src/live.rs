@@ -1,6 +1,6 @@
 //! When a statement is alive, and an offer with both its halves.
 
-use crate::Refused;
+use crate::{Refused, corpus::Words};
 use actum_model::{Descriptor, Lease, Offer, Signed};
 use std::{cmp::Ordering, sync::Arc};
 
@@ -27,6 +27,8 @@ pub fn alive(nbf: u64, exp: u64, now: u64) -> Result<(), Refused> {
 pub struct LiveOffer {
     pub(crate) descriptor: Arc<Signed<Descriptor>>,
     pub(crate) lease: Arc<Signed<Lease>>,
+    /// The descriptor's words, where an index has looked at them.
+    pub(crate) words: Option<Arc<Words>>,
 }
 
 impl LiveOffer {
@@ -47,7 +49,7 @@ impl LiveOffer {
         alive(d.nbf, d.exp, now)?;
         alive(l.nbf, l.exp, now)?;
         let covered = d.seq >= l.descriptors_seq;
-        Ok(covered.then_some(Self { descriptor, lease }))
+        Ok(covered.then_some(Self { descriptor, lease, words: None }))
     }
 
     /// What is offered.

@@ -3,7 +3,7 @@
 use crate::{Corpus, Index, LiveOffer, Match, Ranker, WordRanker, index::Live};
 use actum_model::{CapabilityName, ComponentId, Descriptor, Query, ReleaseId, name::split_version};
 use semver::Version;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 /// An offer that answers a query, and why.
 #[derive(Clone, Debug)]
@@ -92,38 +92,57 @@ impl Index {
     ///
     /// A release id, a component id or a `name@version` finds exactly that. A name finds what is so called, highest
     /// version first, then what its words match. Anything else is plain words; nothing at all finds everything. Equals
-    /// come in the order of their load, then of their provider's id: the answer depends on nothing but the index.
+    /// come in the order of their load, then in [`turn`](crate::turn): the answer depends on nothing but index and query.
     pub fn search(&self, query: &Query, now: u64) -> Vec<Found> {
         self.search_with(&WordRanker, query, now)
     }
 
     /// As [`Index::search`], with another ranker for plain words.
     pub fn search_with(&self, ranker: &impl Ranker, query: &Query, now: u64) -> Vec<Found> {
+        self.ranked(ranker, query, now, |_| true)
+    }
+
+    /// As [`Index::search`], among the offers that are to be given out at all: a registry gives out what answered its probe.
+    pub fn search_among(&self, query: &Query, now: u64, given: impl Fn(&Descriptor) -> bool) -> Vec<Found> {
+        self.ranked(&WordRanker, query, now, given)
+    }
+
+    fn ranked(
+        &self,
+        ranker: &impl Ranker,
+        query: &Query,
+        now: u64,
+        given: impl Fn(&Descriptor) -> bool,
+    ) -> Vec<Found> {
         let wanted = Wanted::of(&query.text);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let by_words = matches!(wanted, Wanted::Name(_) | Wanted::Words);
         let mut exact = Vec::new();
         let mut rest = vec![None; if by_words { self.postings.slots() } else { 0 }];
         let mut corpus = Corpus::new(&self.postings);
-        for offer in self.live(now).filter(|offer| query.filters.check(offer.descriptor()).is_ok()) {
+        let takes_part = |d: &Descriptor| query.filters.check(d).is_ok() && given(d);
+        for offer in self.live(now).filter(|offer| takes_part(offer.descriptor())) {
             if let Some(why) = wanted.exactly(offer.descriptor()) {
-                exact.push((offer, why));
+                exact.push((offer.in_turn(query), why));
             } else if let Some(place) = rest.get_mut(offer.slot as usize) {
                 *place = Some(offer);
                 corpus.add(offer.slot);
             }
         }
-        exact.sort_by(|(a, _), (b, _)| by_name(*a).cmp(&by_name(*b)).then_with(|| a.by_readiness(*b)));
+        first(&mut exact, limit, |(a, _), (b, _)| {
+            by_name(*a).cmp(&by_name(*b)).then_with(|| a.by_readiness(*b))
+        });
         let exact = exact.into_iter().map(|(offer, why)| Found { offer: offer.offer(), why, score: 0 });
-        let mut found: Vec<_> = exact.take(limit).collect();
+        let mut found: Vec<_> = exact.collect();
         if by_words && found.len() < limit {
             let ranking = ranker.rank(&query.text, &corpus);
-            let place = |m: &Match| rest.get(m.offer).copied().flatten();
+            let place = |m: &Match| rest.get(m.offer).copied().flatten().map(|offer| offer.in_turn(query));
             let mut matches: Vec<_> =
                 ranking.matches.iter().filter_map(|m| Some((m.score, m.words, place(m)?))).collect();
-            matches.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.by_readiness(b.2)));
-            let matches = matches.into_iter().take(limit - found.len());
-            found.extend(matches.map(|(score, words, offer)| Found {
+            first(&mut matches, limit - found.len(), |a, b| {
+                b.0.cmp(&a.0).then_with(|| a.2.by_readiness(b.2))
+            });
+            found.extend(matches.into_iter().map(|(score, words, offer)| Found {
                 offer: offer.offer(),
                 why: Why::Words(matched(&ranking.words, words)),
                 score,
@@ -131,6 +150,15 @@ impl Index {
         }
         found
     }
+}
+
+/// Keeps the first so many, in order. No two are equal.
+fn first<T>(list: &mut Vec<T>, most: usize, by: impl Fn(&T, &T) -> Ordering) {
+    if list.len() > most {
+        list.select_nth_unstable_by(most, &by);
+        list.truncate(most);
+    }
+    list.sort_unstable_by(by);
 }
 
 /// The words whose bits are set.

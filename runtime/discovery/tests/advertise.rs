@@ -2,101 +2,64 @@
 //! grows.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-mod common;
+mod virtual_network;
 
 use actum_discovery::advertise::*;
-use common::net::*;
+use actum_sim::{
+    Span,
+    advertise::{made_up, scale, share},
+};
+use std::collections::BTreeSet;
+use virtual_network::*;
 
-struct Figures {
-    found: f64,
-    first_rtt: f64,
-    all_rtt: f64,
-    asked: u64,
-    lookup_bytes: u64,
-    /// Bytes a node sends in a minute, of registrations; a twentieth of the nodes are providers of two keys each.
-    bytes_per_node: f64,
-}
-
-/// A twentieth of the peers provide something of their own, that nobody else has; some look for some of it.
-fn at_rest(peers: usize, lookups: usize) -> Figures {
-    let mut net = Net::new(peers, 1);
-    net.route();
-    let providers = peers / 20;
-    let names: Vec<_> = (0..providers).map(|n| format!("capability-{n}")).collect();
-    for (n, name) in names.iter().enumerate() {
-        net.advertise(n, name, &[name]);
-        net.run(600_000 / providers as u64);
-    }
-    net.run(600_000);
-    let before = net.bytes;
-    net.run(600_000);
-    let bytes_per_node = (net.bytes - before) as f64 / peers as f64 / 10.0;
-    let before = net.bytes;
-    let mut all = Vec::new();
-    for n in 0..lookups {
-        let provider = n * 7 % providers;
-        let looked = net.look_around(Key::tag(&names[provider]), 1).remove(0);
-        all.push((*net.nodes[provider].peer.did(), looked));
-    }
-    let asking = all.iter().map(|(_, l)| l.took).sum::<u64>() as f64 / 60_000.0;
-    let background = (bytes_per_node * peers as f64 * asking) as u64;
-    let found: Vec<_> = all.iter().filter_map(|(did, l)| l.found.get(did).copied()).collect();
-    assert!(all.iter().all(|(_, l)| l.wrong == 0));
-    Figures {
-        found: found.len() as f64 / lookups as f64,
-        first_rtt: median(found) as f64 / (2 * ONE_WAY) as f64,
-        all_rtt: median(all.iter().map(|(_, l)| l.took).collect()) as f64 / (2 * ONE_WAY) as f64,
-        asked: median(all.iter().map(|(_, l)| l.asked as u64).collect()),
-        lookup_bytes: (net.bytes - before).saturating_sub(background) / lookups as u64,
-        bytes_per_node,
-    }
-}
-
-/// The goal: found always; time and bytes flat, or growing as the logarithm of the number of peers.
+/// A twentieth of the peers provide something of their own, that nobody else has; some look for some of it. The goal: found
+/// always; time and bytes flat, or growing as the logarithm of the number of peers.
 #[test]
 fn what_one_peer_offers_is_found_in_a_network_of_1_000_and_of_10_000() {
-    let small = at_rest(1_000, 100);
-    let large = at_rest(10_000, 30);
+    let small = scale(steady(), 1_000, 50, 100, 1);
+    let large = scale(steady(), 10_000, 500, 30, 1);
     for (peers, f) in [(1_000, &small), (10_000, &large)] {
         println!(
-            "{peers} peers: found {:.0}%, first after {:.1} round trips, over after {:.1}, {} peers asked, {} bytes a \
+            "{peers} peers: found {:.0}%, first after {:.1} round trips, over after {:.1}, {} peers asked, {:.0} bytes a \
              lookup; {:.0} bytes sent by each node in a minute for registrations",
-            f.found * 100.0,
-            f.first_rtt,
-            f.all_rtt,
-            f.asked,
-            f.lookup_bytes,
-            f.bytes_per_node,
+            f["found"] * 100.0,
+            f["first_round_trips"],
+            f["round_trips"],
+            f["asked"],
+            f["lookup_bytes"],
+            f["registration_bytes"],
         );
+        assert_eq!(f["wrong"], 0.0);
     }
-    assert!(small.found >= 0.99 && large.found >= 0.99);
+    assert!(small["found"] >= 0.99 && large["found"] >= 0.99);
     // Ten times the peers are 3.3 more buckets that are not empty: one step nearer each, and three registrations.
     let doublings = 10_f64.log2();
-    assert!(large.first_rtt - small.first_rtt <= 1.5 * doublings);
-    assert!(large.all_rtt - small.all_rtt <= 1.5 * doublings);
-    assert!(large.asked - small.asked <= (limits::LOOKUP_PEERS as f64 * 1.2 * doublings) as u64);
-    assert!(large.bytes_per_node <= small.bytes_per_node * 1.6);
+    assert!(large["first_round_trips"] - small["first_round_trips"] <= 1.5 * doublings);
+    assert!(large["round_trips"] - small["round_trips"] <= 1.5 * doublings);
+    assert!(large["asked"] - small["asked"] <= (limits::LOOKUP_PEERS as f64 * 1.2 * doublings).floor());
+    assert!(large["registration_bytes"] <= small["registration_bytes"] * 1.6);
 }
 
 /// What many offer is found at the far peers, without coming near the few that are nearest.
 #[test]
 fn what_many_offer_is_found_in_a_few_round_trips() {
-    let mut net = Net::new(1_000, 2);
+    let mut net = honest(1_000, 2);
     net.route();
+    let words = made_up("words", &["text"]).unwrap();
     for n in 0..200 {
-        net.advertise(n, "words", &["text"]);
-        net.run(1_000);
+        net.offer(n, std::slice::from_ref(&words)).unwrap();
+        net.run(Span::from_seconds(1));
     }
-    net.run(1_200_000);
+    net.run(Span::from_seconds(1_200));
     let looked = net.look_around(Key::tag("text"), 100);
-    let first = median(looked.iter().filter_map(|l| l.found.values().min().copied()).collect());
+    let first =
+        median(looked.iter().filter_map(|l| l.found.values().min().map(|span| span.micros())).collect());
     let providers = median(looked.iter().map(|l| l.found.len() as u64).collect());
     let asked = median(looked.iter().map(|l| l.asked as u64).collect());
-    println!("200 providers of one key: first after {first} ms, {providers} providers from {asked} peers");
+    println!("200 providers of one key: first after {first} µs, {providers} providers from {asked} peers");
     assert!(looked.iter().all(|l| l.found.len() >= 30 && l.wrong == 0));
-    assert!(first <= 4 * ONE_WAY);
-    let mut each = std::collections::BTreeSet::new();
-    looked.iter().for_each(|l| each.extend(l.found.keys().copied()));
+    assert!(first <= 4 * ONE_WAY.micros());
+    let each: BTreeSet<_> = looked.iter().flat_map(|l| l.found.keys().copied()).collect();
     println!("of the 200, {} were found by one lookup or another", each.len());
     assert!(each.len() >= 190);
 }
@@ -104,18 +67,19 @@ fn what_many_offer_is_found_in_a_few_round_trips() {
 /// A network of twenty, where everybody is registrar of everything.
 #[test]
 fn in_a_network_of_twenty_everything_is_found() {
-    let mut net = Net::new(20, 3);
+    let mut net = honest(20, 3);
     net.route();
     for n in 0..20 {
-        net.advertise(n, &format!("capability-{n}"), &["text", &format!("tag-{n}")]);
+        let release = made_up(&format!("capability-{n}"), &["text", &format!("tag-{n}")]).unwrap();
+        net.offer(n, &[release]).unwrap();
     }
-    net.run(180_000);
+    net.run(Span::from_seconds(180));
     let soon = (0..20).filter(|n| {
-        let did = *net.nodes[*n].peer.did();
+        let did = net.did(*n).unwrap();
         share(&net.look_around(Key::tag(&format!("tag-{n}")), 3), &[did]) == 1.0
     });
     let soon = soon.count();
-    net.run(1_800_000);
+    net.run(Span::from_seconds(1_800));
     let looked = net.look_around(Key::tag("text"), 20);
     let shared: Vec<_> = looked.iter().map(|l| l.found.len() as u64).collect();
     println!(

@@ -2,21 +2,39 @@
 //! forged, dead or foreign ad is ever taken is asserted in all of them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-mod common;
+mod virtual_network;
 
 use actum_discovery::advertise::*;
-use common::net::*;
+use actum_sim::{
+    Span, Streams,
+    advertise::{Conduct, Net, anywhere, ground, in_one_prefix, made_up, secret, share},
+};
 use std::net::IpAddr;
+use virtual_network::*;
 
-const HONEST: usize = 1_000;
-/// How long attackers have the network for themselves, in milliseconds: longer than an ad lives.
-const HEAD_START: u64 = 1_000_000;
+const HONEST: u32 = 1_000;
+/// How long attackers have the network for themselves: longer than an ad lives.
+const HEAD_START: Span = Span::from_seconds(1_000);
 /// How long the honest provider has before it is looked for.
-const SETTLE: u64 = 1_000_000;
+const SETTLE: Span = Span::from_seconds(1_000);
 const LOOKUPS: usize = 150;
+/// Identities made to choose the nearest of.
+const MADE: u64 = 100_000;
+/// Where attackers' keys and addresses come from.
+const THEIRS: Streams = Streams::new(77);
 
 fn key() -> Key {
     Key::tag("text")
+}
+
+/// Addresses all of one /24.
+fn one_prefix(n: u32) -> IpAddr {
+    in_one_prefix((n % 256) as u8)
+}
+
+/// Addresses from all over, as a rule each of another /24.
+fn many_prefixes(n: u32) -> IpAddr {
+    anywhere(THEIRS, u64::from(n))
 }
 
 struct Outcome {
@@ -29,18 +47,21 @@ struct Outcome {
 }
 
 /// Lets attackers register first, if they do, then honest providers, and then others look.
-fn attack(net: &mut Net, registrants: &[usize], providers: usize) -> Outcome {
+fn attack(net: &mut Net, registrants: &[u32], providers: u32) -> Outcome {
+    let words = made_up("words", &["text"]).unwrap();
+    net.lie_about(words.clone(), made_up("words", &["other"]).unwrap());
     net.route();
     for attacker in registrants {
-        net.advertise(*attacker, "words", &["text"]);
-        net.run(60_000 / registrants.len().max(1) as u64);
+        net.offer(*attacker, std::slice::from_ref(&words)).unwrap();
+        net.run(Span::from_millis(60_000 / registrants.len().max(1) as u64));
     }
     net.run(HEAD_START);
-    let honest: Vec<_> =
-        (0..providers).map(|n| (net.advertise(n, "words", &["text"]), *net.nodes[n].peer.did())).collect();
+    let honest: Vec<_> = (0..providers)
+        .map(|n| (net.offer(n, std::slice::from_ref(&words)).unwrap(), net.did(n).unwrap()))
+        .collect();
     net.run(SETTLE);
     let looked = net.look_around(key(), LOOKUPS);
-    net.dig = true;
+    net.dig(true);
     let dug = net.look_around(key(), LOOKUPS);
     assert!(looked.iter().chain(&dug).all(|l| l.wrong == 0), "a forged, dead or foreign ad was taken");
     let dids: Vec<_> = honest.iter().map(|(_, did)| *did).collect();
@@ -66,9 +87,10 @@ fn say(what: &str, outcome: &Outcome) {
 }
 
 /// Twenty who registered first, and otherwise do as they should.
-fn earlier(ip: impl Fn(usize) -> IpAddr) -> Outcome {
-    let mut net = Net::new(HONEST, 10);
-    let first: Vec<_> = (0..20).map(|n| net.join(secret(500 + n as u64), ip(n), Conduct::Honest)).collect();
+fn earlier(ip: impl Fn(u32) -> IpAddr) -> Outcome {
+    let mut net = honest(HONEST, 10);
+    let first: Vec<_> =
+        (0..20).map(|n| net.join(secret(THEIRS, u64::from(n)), ip(n), Conduct::Honest)).collect();
     attack(&mut net, &first, 1)
 }
 
@@ -81,15 +103,15 @@ fn twenty_earlier_registrants_of_one_prefix_hide_nobody() {
 
 #[test]
 fn twenty_earlier_registrants_of_many_prefixes_hide_nobody() {
-    let outcome = earlier(|n| many_prefixes(100_000 + n));
+    let outcome = earlier(many_prefixes);
     say("20 earlier registrants, many prefixes", &outcome);
     assert!(outcome.found >= 0.95);
 }
 
 /// Identities made to be near the key, that register themselves everywhere and as registrars name each other only.
-fn ground_around(count: usize, ip: impl Fn(usize) -> IpAddr) -> Outcome {
-    let mut net = Net::new(HONEST, 11);
-    let attackers = ground(&key(), count).into_iter().enumerate();
+fn ground_around(count: usize, ip: impl Fn(u32) -> IpAddr) -> Outcome {
+    let mut net = honest(HONEST, 11);
+    let attackers = (0..).zip(ground(THEIRS, &key(), MADE, count));
     let attackers: Vec<_> = attackers.map(|(n, secret)| net.join(secret, ip(n), Conduct::Shills)).collect();
     attack(&mut net, &attackers, 1)
 }
@@ -117,21 +139,21 @@ fn a_thousand_ground_identities_of_one_prefix_hide_nobody() {
 
 #[test]
 fn twenty_ground_identities_of_many_prefixes() {
-    let outcome = ground_around(20, |n| many_prefixes(100_000 + n));
+    let outcome = ground_around(20, many_prefixes);
     say("20 ground identities, many prefixes", &outcome);
     assert!(outcome.found >= 0.80);
 }
 
 #[test]
 fn a_hundred_ground_identities_of_many_prefixes() {
-    let outcome = ground_around(100, |n| many_prefixes(100_000 + n));
+    let outcome = ground_around(100, many_prefixes);
     say("100 ground identities, many prefixes", &outcome);
     assert!(outcome.found >= 0.80);
 }
 
 #[test]
 fn a_thousand_ground_identities_of_many_prefixes() {
-    let outcome = ground_around(1_000, |n| many_prefixes(100_000 + n));
+    let outcome = ground_around(1_000, many_prefixes);
     say("1,000 ground identities, many prefixes", &outcome);
     // As many attackers as there are others, for one provider: what is found is a fair draw, and it is not among them.
     assert!(outcome.found > 0.0);
@@ -139,29 +161,28 @@ fn a_thousand_ground_identities_of_many_prefixes() {
 
 #[test]
 fn a_flood_of_valid_descriptors_from_one_prefix() {
-    let mut net = Net::new(HONEST, 12);
+    let mut net = honest(HONEST, 12);
     let flood: Vec<_> =
-        (0..50).map(|n| net.join(secret(500 + n as u64), one_prefix(n), Conduct::Honest)).collect();
+        (0..50).map(|n| net.join(secret(THEIRS, u64::from(n)), one_prefix(n), Conduct::Honest)).collect();
     net.route();
     for (n, attacker) in flood.iter().enumerate() {
         let tags: Vec<_> = (0..12).map(|t| format!("flood-{n}-{t}")).collect();
         let mut tags: Vec<_> = tags.iter().map(String::as_str).collect();
         tags.push("text");
-        net.advertise(*attacker, &format!("flood-{n}"), &tags);
-        net.run(1_000);
+        net.offer(*attacker, &[made_up(&format!("flood-{n}"), &tags).unwrap()]).unwrap();
+        net.run(Span::from_seconds(1));
     }
     let outcome = attack(&mut net, &[], 1);
     say("50 providers of 14 keys each, one /24", &outcome);
-    println!("refused: {:?}", net.refused);
+    println!("refused: {:?}", net.refused());
     assert!(outcome.found >= 0.95);
 }
 
 /// A third of all peers, from all over, that do as registrars as `conduct` says.
-fn a_third(conduct: Conduct, register: bool, providers: usize) -> Outcome {
-    let mut net = Net::new(HONEST * 2 / 3, 13);
-    let hostile = anybody(HONEST / 3, 5_000).into_iter().enumerate();
+fn a_third(conduct: Conduct, register: bool, providers: u32) -> Outcome {
+    let mut net = honest(HONEST * 2 / 3, 13);
     let hostile: Vec<_> =
-        hostile.map(|(n, secret)| net.join(secret, many_prefixes(100_000 + n), conduct)).collect();
+        (0..HONEST / 3).map(|n| net.join(secret(THEIRS, u64::from(n)), many_prefixes(n), conduct)).collect();
     attack(&mut net, if register { &hostile } else { &[] }, providers)
 }
 

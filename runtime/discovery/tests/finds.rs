@@ -6,7 +6,7 @@ mod common;
 use actum_discovery::*;
 use actum_model::*;
 use common::*;
-use std::cell::Cell;
+use std::{cell::Cell, collections::BTreeSet};
 
 fn ten() -> Index {
     let mut index = Index::default();
@@ -161,6 +161,41 @@ fn a_name_gives_its_highest_version_first_then_the_least_busy() {
     let found = index.search(&query("same"), NOW);
     let providers: Vec<_> = found.iter().map(|f| f.offer.lease().payload().iss).collect();
     assert_eq!(providers, [3, 2, 4, 1].map(|n| key(n).did()));
+}
+
+#[test]
+fn of_many_equals_each_query_finds_others_and_no_name_is_better() {
+    let mut index = Index::default();
+    let mut keys: Vec<_> = (0..200).map(|n| SecretKey::from_seed(&[n; 32])).collect();
+    keys.sort_by_key(SecretKey::did);
+    for key in &keys {
+        let lease = Lease { iss: key.did(), ..plain_lease(1) };
+        index.observe_descriptor(sign_as(key, plain(1, "same")), NOW).unwrap();
+        index.observe_lease(Signed::sign(lease, key), NOW).unwrap();
+    }
+    // Whoever grinds names has the lowest ones.
+    let ground: BTreeSet<_> = keys.iter().take(60).map(SecretKey::did).collect();
+    for text in ["same", "useful", ""] {
+        let (mut seen, mut theirs) = (BTreeSet::new(), 0);
+        for n in 0..100 {
+            let query = Query { limit: 50, nonce: [n; 12].into(), ..query(text) };
+            let found = index.search(&query, NOW);
+            let providers: BTreeSet<_> = found.iter().map(|f| f.offer.lease().payload().iss).collect();
+            assert_eq!(providers.len(), 50);
+            theirs += providers.intersection(&ground).count();
+            seen.extend(providers);
+        }
+        assert_eq!(seen.len(), 200, "{text:?}: everybody is found");
+        assert!((1_350..1_650).contains(&theirs), "{text:?}: {theirs} of 5,000 for 30 in 100");
+    }
+}
+
+#[test]
+fn what_is_not_to_be_given_out_is_not_found() {
+    let not_the_first = |d: &Descriptor| d.iss != key(1).did();
+    let found = ten().search_among(&Query { limit: 50, ..query("") }, NOW, not_the_first);
+    assert_eq!(found.len(), 9);
+    assert!(found.iter().all(|f| f.offer.descriptor().payload().iss != key(1).did()));
 }
 
 #[test]

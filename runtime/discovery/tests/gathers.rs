@@ -141,7 +141,8 @@ fn equals_come_by_ones_own_receipts_then_by_fresh_leases_then_by_load() {
         let order: Vec<u8> = providers(&found).iter().map(place).collect();
         order
     };
-    let [busy, busy_too] = if key(1).did() < key(2).did() { [1, 2] } else { [2, 1] };
+    let turn = |n: u8| turn(&query("same"), &key(n).did());
+    let [busy, busy_too] = if turn(1) < turn(2) { [1, 2] } else { [2, 1] };
     // The third's lease is more than half over.
     assert_eq!(order(&NOTHING), [4, busy, busy_too, 3]);
     let known = |n: u8, record: Record| {

@@ -13,7 +13,11 @@ use actum_discovery::{
 use actum_model::{Descriptor, Did, Lease, SecretKey, Signed, Tier, Tombstone};
 use actum_overlay::{Multiaddr, Overlay, Refusal, RefusalCode, Request, Response};
 use serde_bytes::ByteBuf;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How long meeting one peer to announce to may take.
 const MEET_DEADLINE: Duration = Duration::from_secs(10);
@@ -36,6 +40,8 @@ pub(crate) struct Announcing {
     pub(crate) descriptors: Vec<ByteBuf>,
     /// Registries found, beside the bootstrap peers.
     pub(crate) registries: Vec<Peer>,
+    /// Who has heard of this lease. A bootstrap peer may be among the registries, and need not hear twice.
+    pub(crate) told: BTreeSet<Did>,
 }
 
 /// Signs a lease, with as many of its addresses, the first ones, as it has room for.
@@ -144,6 +150,7 @@ impl Service {
             exp: due.lease.exp,
         };
         announcing.lease = sign(lease, key).bytes().to_vec();
+        announcing.told.clear();
         let (lease, descriptors) = (announcing.lease.clone(), announcing.descriptors.clone());
         drop(announcing);
         let (_, refused) = self.observe(&lease, &descriptors);
@@ -291,15 +298,25 @@ impl Service {
         joined
     }
 
-    /// Announces to a connected peer.
+    /// Announces to a connected peer, which has not heard of this lease yet.
     async fn tell(&self, overlay: &Overlay, peer: &Did) -> Result<(), String> {
-        let announcement = {
+        let (lease, descriptors) = {
             let announcing = self.announcing();
-            Request::Announce { lease: announcing.lease.clone(), descriptors: announcing.descriptors.clone() }
+            if announcing.told.contains(peer) {
+                return Ok(());
+            }
+            (announcing.lease.clone(), announcing.descriptors.clone())
         };
+        let announcement = Request::Announce { lease: lease.clone(), descriptors };
         let answer = overlay.request(peer, &announcement, MEET_DEADLINE).await;
         match answer.map_err(|e| e.to_string())? {
-            Response::Announced { .. } => Ok(()),
+            Response::Announced { .. } => {
+                let mut announcing = self.announcing();
+                if announcing.lease == lease {
+                    announcing.told.insert(*peer);
+                }
+                Ok(())
+            }
             Response::Refused { refusal } => Err(refusal.to_string()),
             _ => Err("it answered something else".to_owned()),
         }
@@ -389,6 +406,7 @@ impl Service {
                 ads_placed: self.plane.placed(),
                 refusals,
                 dropped: self.dropped(),
+                traffic: overlay.traffic(),
             };
             status::write(&self.home, &status);
             let known = overlay.known_peers().await;

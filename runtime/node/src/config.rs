@@ -1,7 +1,8 @@
 //! What a node offers, to whom, and where it listens: a TOML file that refuses what it does not know.
 
 use crate::{attest::AttestConfig, quota::QuotaConfig};
-use actum_model::{Did, Granted, Limits, Region};
+use actum_discovery::Lifetimes;
+use actum_model::{Descriptor, Did, Granted, Lease, Limits, Region};
 use actum_overlay::{Multiaddr, OverlayConfig, RawProtocol};
 use actum_trust::{Giving, RiskPolicy};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -43,6 +44,8 @@ pub struct Config {
     pub region: Option<Region>,
     /// How others reach this node.
     pub reach: ReachConfig,
+    /// For how long what this node announces holds.
+    pub announce: AnnounceConfig,
     /// What is offered, and to whom. Default: nothing.
     #[serde(rename = "offer")]
     pub offers: Vec<OfferConfig>,
@@ -110,6 +113,7 @@ impl Default for Config {
             model: None,
             region: None,
             reach: ReachConfig::default(),
+            announce: AnnounceConfig::default(),
             offers: Vec::new(),
             limits: Limits::default(),
             parallel: None,
@@ -124,6 +128,53 @@ impl Default for Config {
             giving: Giving::default(),
             risk: RiskPolicy::default(),
             attest: AttestConfig::default(),
+        }
+    }
+}
+
+/// For how long what a node announces holds. It is announced anew after a third to a half of that: shorter lives cost bytes,
+/// longer ones have others call who is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnnounceConfig {
+    /// Seconds that a lease holds, so that a node that vanished is forgotten: 6 to 900. Default: 600.
+    pub lease_seconds: Life<{ Lease::MAX_LIFE }>,
+    /// Seconds that a descriptor holds: 6 to 86,400. Default: 21,600, six hours.
+    pub descriptor_seconds: Life<{ Descriptor::MAX_LIFE }>,
+}
+
+impl Default for AnnounceConfig {
+    fn default() -> Self {
+        let Lifetimes { lease, descriptor } = Lifetimes::default();
+        Self { lease_seconds: Life(lease), descriptor_seconds: Life(descriptor) }
+    }
+}
+
+impl AnnounceConfig {
+    /// The lives, as what announces takes them.
+    pub(crate) fn lifetimes(self) -> Lifetimes {
+        Lifetimes { lease: self.lease_seconds.seconds(), descriptor: self.descriptor_seconds.seconds() }
+    }
+}
+
+/// Seconds that a statement holds, 6 to `MOST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Life<const MOST: u64>(u64);
+
+impl<const MOST: u64> Life<MOST> {
+    /// In seconds.
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MOST: u64> TryFrom<u64> for Life<MOST> {
+    type Error = String;
+    fn try_from(seconds: u64) -> Result<Self, Self::Error> {
+        match (Lifetimes::MIN..=MOST).contains(&seconds) {
+            true => Ok(Self(seconds)),
+            false => Err(format!("it may hold for {} to {MOST} seconds", Lifetimes::MIN)),
         }
     }
 }
@@ -266,5 +317,23 @@ impl Config {
     /// How long running actions get when the node stops.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_are_those_that_statements_may_have() {
+        let parse = |text: &str| Config::parse(text).map(|config| config.announce.lifetimes());
+        assert_eq!(parse("").unwrap(), Lifetimes::default());
+        let set = parse("[announce]\nlease_seconds = 6\ndescriptor_seconds = 86400\n").unwrap();
+        assert_eq!(set, Lifetimes { lease: 6, descriptor: 86_400 });
+        for bad in ["lease_seconds = 5", "lease_seconds = 901", "descriptor_seconds = 86401", "lease = 60"] {
+            assert!(parse(&format!("[announce]\n{bad}\n")).is_err(), "{bad}");
+        }
+        let why = parse("[announce]\nlease_seconds = 901\n").unwrap_err().to_string();
+        assert!(why.contains("6 to 900 seconds"), "{why}");
     }
 }

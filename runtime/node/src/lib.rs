@@ -5,6 +5,7 @@
 //! - [`flow`]: several actions as one plan.
 //! - [`grants::Grants`]: what others may do here, and what this home may do elsewhere.
 //! - [`host::NodeHost`]: the real world behind what an action is granted.
+//! - [`measure`]: what all of it takes and weighs.
 //! - [`node::Node`]: hosts. [`requester::Requester`]: finds and calls.
 //!
 //! This crate reads the clock and the system's randomness (in [`clock`], nowhere else). It never reads the
@@ -36,6 +37,7 @@ mod keeper;
 pub mod keyring;
 mod lately;
 pub mod manifest;
+pub mod measure;
 pub mod node;
 pub mod peers;
 mod plane;
@@ -53,9 +55,10 @@ pub mod tree;
 mod turns;
 mod wallet;
 
-pub use actum_overlay::{Notice, RefusalCode};
+pub use actum_overlay::{BothWays, Moved, Notice, RefusalCode, Traffic, TrafficKind};
 pub use actum_sandbox::EngineKind;
 pub use actum_store::StoreError;
+pub use actum_trust::RiskPolicy;
 pub use config::{Config, ConfigError};
 pub use flights::LINGER;
 pub use home::{Home, HomeError};

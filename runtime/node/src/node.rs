@@ -22,17 +22,18 @@ use crate::{
     spread::Spread,
 };
 use actum_discovery::{
-    Announcer, Index, Lifetimes,
+    Announcer, Index,
     advertise::{Key, LocalAddresses, Registration, Ticket},
 };
 use actum_model::{Did, Lease, Offer, Page, Query, Region, Release, ReleaseId, Signed};
 use actum_overlay::{
     Accusation, BoxFuture, FetchError, Handler, Multiaddr, Overlay, OverlayError, Placed, ProgressSender,
-    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle,
+    RawProtocol, Refusal, RefusalCode, Request, Response, SessionHandle, Traffic,
 };
 use actum_sandbox::{EngineKind, SandboxConfig, SandboxError};
 use actum_store::StoreError;
 use std::{
+    collections::BTreeSet,
     fs::File,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -245,11 +246,12 @@ impl Node {
             region: config.region.clone(),
             capacity: parallel,
             announcing: Mutex::new(Announcing {
-                announcer: Announcer::new(Lifetimes::default(), last_seq),
+                announcer: Announcer::new(config.announce.lifetimes(), last_seq),
                 addresses: Vec::new(),
                 lease: Vec::new(),
                 descriptors: Vec::new(),
                 registries: Vec::new(),
+                told: BTreeSet::new(),
             }),
             moved: Notify::new(),
             events,
@@ -324,6 +326,11 @@ impl Node {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
         self.service.events.subscribe()
+    }
+
+    /// What its sessions carried since it started, by what it was for.
+    pub fn traffic(&self) -> Traffic {
+        self.overlay.traffic()
     }
 
     /// Actions running or waiting.

@@ -35,7 +35,7 @@ use actum_model::{
 };
 use actum_overlay::{
     ConnectError, Multiaddr, Notice, Overlay, OverlayConfig, ProgressSender, Refusal, RefusalCode, Request,
-    RequestError, Response, SessionHandle, Stream, StreamProtocol,
+    Response, SessionHandle, Stream, StreamProtocol, Traffic,
 };
 use actum_store::StoreError;
 use actum_trust::{Asked, Effect, RiskPolicy, Standing, consistency};
@@ -579,6 +579,11 @@ impl Requester {
             (*peer, Ok(news))
         });
         futures::future::join_all(tell).await
+    }
+
+    /// What its sessions carried since it started, by what it was for.
+    pub fn traffic(&self) -> Traffic {
+        self.overlay.traffic()
     }
 
     /// Why addresses could not be reached.

@@ -2,6 +2,7 @@
 //! when it ends.
 
 use crate::{clock, home::Home};
+use actum_overlay::Traffic;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -34,6 +35,8 @@ pub struct Status {
     pub refusals: BTreeMap<String, u64>,
     /// Announcements, queries and ads of others' that it dropped, by code.
     pub dropped: BTreeMap<String, u64>,
+    /// What its sessions carried since it started.
+    pub traffic: Traffic,
 }
 
 fn path(home: &Home) -> PathBuf {

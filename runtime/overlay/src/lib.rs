@@ -25,6 +25,7 @@ mod registry;
 mod routing;
 mod session;
 mod swarm;
+mod traffic;
 mod transport;
 mod wire;
 
@@ -44,6 +45,7 @@ pub use routing::{AddPeerError, PeerAddrs, ROUTING_PROTOCOL, RoutingError, bucke
 #[cfg(feature = "fuzzing")]
 pub use session::fuzzing;
 pub use session::{Handler, ProgressSender, SessionHandle, frame};
+pub use traffic::{BothWays, Moved, Traffic, TrafficKind};
 pub use wire::{
     Accusation, Contact, Event, MAX_ACCUSATIONS, MAX_ADS, MAX_CLOSER, MAX_ENTRIES, MAX_NOTICE_BYTES,
     MAX_NOTICES, MAX_RECONCILE, MAX_STATEMENTS, MAX_VERDICTS, Notice, Place, Placed, Refusal, RefusalCode,

@@ -8,6 +8,7 @@ use crate::{
     registry::Registry,
     routing,
     swarm::{Command, SwarmTask},
+    traffic::Traffic,
 };
 use actum_model::{Did, SecretKey};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, multiaddr::Protocol};
@@ -118,6 +119,11 @@ impl Overlay {
     /// records that peers wanted kept.
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.0.registry.lock().refusals.clone()
+    }
+
+    /// What all sessions carried since the start, those that are over too.
+    pub fn traffic(&self) -> Traffic {
+        self.0.registry.traffic.read()
     }
 
     /// The connected peers, one entry a connection, in no order.

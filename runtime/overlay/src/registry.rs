@@ -1,17 +1,21 @@
 //! What the overlay and the swarm's task both see: sessions, connections, and what is known of them.
 
-use crate::{Multiaddr, PeerInfo, reach::Facts, session::SessionHandle};
+use crate::{Multiaddr, PeerInfo, reach::Facts, session::SessionHandle, traffic::Counters};
 use actum_model::Did;
 use libp2p::{StreamProtocol, swarm::ConnectionId};
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What the overlay and the swarm's task both see.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<State>);
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    /// What all sessions carried, those that are over too.
+    pub(crate) traffic: Arc<Counters>,
+}
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -51,7 +55,7 @@ pub(crate) struct Told {
 
 impl Registry {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session with that peer that is not over.

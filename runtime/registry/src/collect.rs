@@ -8,7 +8,7 @@ use crate::{
     state::{Digest, Entry, Leased, Probed, Provider, State},
     words::{Numbers, Snapshot},
 };
-use actum_discovery::Readiness;
+use actum_discovery::{Readiness, turn};
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
@@ -23,14 +23,22 @@ pub(crate) struct Rank {
     /// By version or by score, the highest first.
     pub(crate) high: Reverse<u64>,
     ready: Readiness,
+    /// Among equals, another for each query.
+    turn: u64,
     provider: Digest,
     release: Digest,
 }
 
 impl Rank {
-    pub(crate) fn of((entry, provider, lease): (&Entry, &Provider, &Leased), name: u64, high: u64) -> Self {
-        let (ready, provider) = (lease.readiness(), *provider.did.as_bytes());
-        Self { name, high: Reverse(high), ready, provider, release: entry.release }
+    pub(crate) fn of(
+        (entry, provider, lease): (&Entry, &Provider, &Leased),
+        name: u64,
+        high: u64,
+        query: &actum_model::Query,
+    ) -> Self {
+        let (ready, turn) = (lease.readiness(), turn(query, &provider.did));
+        let provider = *provider.did.as_bytes();
+        Self { name, high: Reverse(high), ready, turn, provider, release: entry.release }
     }
 }
 
@@ -77,6 +85,7 @@ pub(crate) struct Collect<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) state: &'a State,
     pub(crate) numbers: &'a Numbers,
+    pub(crate) asked: &'a actum_model::Query,
     pub(crate) now: u64,
 }
 
@@ -125,7 +134,7 @@ impl Collect<'_> {
                     && let Some((slot, found)) = self.takes_part(stamp)
                     && !exact.contains(&slot)
                 {
-                    best.insert(answers, Rank::of(found, 0, score), slot);
+                    best.insert(answers, Rank::of(found, 0, score, self.asked), slot);
                 }
                 threshold(best)
             })?;
@@ -157,7 +166,7 @@ impl Collect<'_> {
                 {
                     let name = columns.name.first(doc).unwrap_or_default();
                     let version = columns.version.first(doc).unwrap_or_default();
-                    let rank = Rank::of(found, name, version);
+                    let rank = Rank::of(found, name, version, self.asked);
                     best.insert(found.0.probed == Probed::Answers, rank, slot);
                     if keep {
                         slots.insert(slot);

@@ -33,10 +33,10 @@ mod store;
 mod take;
 mod words;
 
+pub use actum_discovery::{PROBED_FOR, Probe, SILENT_AT_MOST, SILENT_FOR};
 pub use error::{Damage, RegistryError};
-pub use limits::{LOOKED_AT, PROBED_FOR, RegistryLimits, SILENT_AT_MOST, SILENT_FOR};
+pub use limits::{LOOKED_AT, RegistryLimits};
 pub use meaning::{DIMENSIONS, Embedder, NEIGHBOURS};
 pub use model::{ModelError, StaticModel};
-pub use probes::Probe;
 pub use registry::{Registry, Stats};
 pub use state::ip_of;

@@ -50,20 +50,5 @@ pub(crate) const CACHE_KIB: i64 = 8 << 10;
 /// How many more candidates than asked for the search brings: some may have changed since their words were indexed.
 pub(crate) const SPARE: usize = 14;
 
-/// The seconds for which a provider that answered a probe is not asked again: 3,600. It may change its ways meanwhile, and an
-/// hour is what that hides.
-pub const PROBED_FOR: u64 = 3_600;
-
-/// The seconds after which an offer is probed again that did not answer for the first time: 60. Twice as many after each
-/// further time.
-pub const SILENT_FOR: u64 = 60;
-
-/// The most seconds after which an offer is probed again that did not answer: 3,600.
-pub const SILENT_AT_MOST: u64 = 3_600;
-
-/// How many times one after the other a provider that answered may say that it has no room now: 6, which take an hour. Then
-/// it counts as never probed.
-pub(crate) const BUSY_AT_MOST: u8 = 6;
-
 /// How many offers of each kind one call of [`Registry::to_probe`](crate::Registry::to_probe) looks at.
 pub(crate) const PROBE_SCAN: usize = 65_536;

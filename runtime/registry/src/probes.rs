@@ -2,24 +2,11 @@
 //! here, oldest first, and their providers likewise.
 
 use crate::{
-    limits::{BUSY_AT_MOST, PROBED_FOR, SILENT_AT_MOST, SILENT_FOR},
     room::Room,
-    state::{Entry, Probed, Provider, State},
+    state::{Entry, Provider, State},
 };
+use actum_discovery::{PROBED_FOR, Probe, Probed, Probing, SILENT_FOR};
 use std::{cmp::Reverse, collections::BTreeSet, ops::Bound};
-
-/// How a probe ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// The provider did what it offers. It is asked again after [`PROBED_FOR`] seconds.
-    Answered,
-    /// It did not. It is asked again after [`SILENT_FOR`] seconds, twice as many after each further time, up to
-    /// [`SILENT_AT_MOST`].
-    Silent,
-    /// It has no room now. What was known of it stands for another six such answers, and it is asked again as one that was
-    /// silent.
-    Busy,
-}
 
 /// When something is probed, and its slot.
 pub(crate) type Turn = (u64, u32);
@@ -94,28 +81,10 @@ impl Entry {
     }
 
     fn probe_ended(&mut self, ended: Probe, now: u64) {
-        self.tries = match ended {
-            Probe::Answered => 0,
-            Probe::Silent | Probe::Busy => self.tries.saturating_add(1),
-        };
-        self.probed = match (ended, self.probed) {
-            (Probe::Answered, _) => Probed::Answers,
-            (Probe::Silent, _) => Probed::Silent,
-            (Probe::Busy, Probed::Answers) if self.tries > BUSY_AT_MOST => Probed::Never,
-            (Probe::Busy, known) => known,
-        };
-        let wait = match ended {
-            Probe::Answered => PROBED_FOR,
-            Probe::Silent | Probe::Busy => backoff(self.tries),
-        };
-        self.probe_at = now.saturating_add(wait);
+        let mut probing = Probing { probed: self.probed, at: self.probe_at, tries: self.tries };
+        probing.ended(ended, now);
+        (self.probed, self.probe_at, self.tries) = (probing.probed, probing.at, probing.tries);
     }
-}
-
-/// The seconds before the next probe after so many that were not answered.
-fn backoff(tries: u8) -> u64 {
-    let doubled = u32::from(tries.saturating_sub(1)).min(16);
-    (SILENT_FOR << doubled).min(SILENT_AT_MOST)
 }
 
 impl State {
@@ -167,13 +136,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_that_is_silent_is_asked_half_as_often_each_time_up_to_once_an_hour() {
-        let waits = (1..=9).map(backoff);
-        assert_eq!(waits.collect::<Vec<_>>(), [60, 120, 240, 480, 960, 1_920, 3_600, 3_600, 3_600]);
-        assert_eq!(backoff(u8::MAX), SILENT_AT_MOST);
-    }
 
     #[test]
     fn what_is_due_goes_round_and_a_clock_set_back_does_no_harm() {

@@ -5,7 +5,7 @@ use crate::{
     commit::Committer,
     limits::PROBE_SCAN,
     meaning::Meaning,
-    probes::{Probe, Turn},
+    probes::Turn,
     recent::Recent,
     room::Room,
     state::{Digest, Place, Probed, State, digest},
@@ -13,7 +13,7 @@ use crate::{
     words::{Snapshot, Words},
 };
 use actum_discovery::{
-    LiveOffer, Observed, Refused, alive,
+    LiveOffer, Observed, Probe, Refused, alive,
     reconcile::{Holdings, Item, StatementDigest},
 };
 use actum_model::{Descriptor, Did, EnvelopeError, Lease, Offer, ReleaseId, Signed, Statement, Tombstone};

@@ -35,8 +35,8 @@ impl Registry {
     /// As [`actum_discovery::Index::search`], with these differences. Offers whose provider answered its last probe come before
     /// those never probed, exact or not; those whose did not answer are left out. Scores are BM25 with the frequencies of all
     /// descriptors held, expired ones too until the index drops them, and lengths rounded to one of 256: they compare within one answer
-    /// only. Equals come in the order of their load. Nothing in particular finds what comes first among
-    /// [`LOOKED_AT`](crate::LOOKED_AT). With an [`Embedder`](crate::Embedder), what means the same is found too: [`Why::Meaning`].
+    /// only. Equals come in the order of their load, then in [`turn`](actum_discovery::turn). Nothing in particular finds what
+    /// comes first among [`LOOKED_AT`](crate::LOOKED_AT). With an [`Embedder`](crate::Embedder), what means the same is found too: [`Why::Meaning`].
     ///
     /// Both statements of each offer are verified again. [`Registry::offers`] answers without, for those who verify themselves.
     ///
@@ -111,7 +111,7 @@ impl Search<'_> {
     fn run(mut self) -> tantivy::Result<Vec<Hit>> {
         let numbers = Numbers::of(&self.query.filters);
         let (snapshot, state, now) = (self.snapshot, self.state, self.now);
-        let collect = Collect { snapshot, state, numbers: &numbers, now };
+        let collect = Collect { snapshot, state, numbers: &numbers, asked: self.query, now };
         let most = self.limit.saturating_add(SPARE);
         let mut exact = Best::new(most);
         let mut slots = BTreeSet::new();
@@ -232,7 +232,7 @@ impl Search<'_> {
                 continue;
             }
             let list = if self.state.answers(slot) { &mut near.answering } else { &mut near.unprobed };
-            list.push((Rank::of(found, 0, 0), slot));
+            list.push((Rank::of(found, 0, 0, self.query), slot));
         }
         near.vector = Some(vector);
         near

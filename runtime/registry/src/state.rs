@@ -9,6 +9,7 @@ use crate::{
     slab::Slab,
     store::{Batch, Table},
 };
+pub(crate) use actum_discovery::Probed;
 use actum_discovery::{Readiness, advertise::Peer, alive};
 use actum_model::{Descriptor, Did, Lease, ReleaseId};
 use std::{
@@ -24,16 +25,6 @@ pub(crate) type Digest = [u8; 32];
 pub(crate) fn digest(release: &ReleaseId) -> Digest {
     // Every id is of 32 bytes.
     release.digest().try_into().unwrap_or_default()
-}
-
-/// Whether the provider answered when it was last asked for this release.
-///
-/// In the order in which they are probed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Probed {
-    Never = 0,
-    Answers = 1,
-    Silent = 2,
 }
 
 /// One provider's offer of one release.

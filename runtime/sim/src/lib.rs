@@ -3,13 +3,23 @@
 
 #![forbid(unsafe_code)]
 
+pub mod advertise;
 mod carrier;
 mod engine;
 mod figures;
 pub mod market;
+pub mod optimise;
+pub mod paper;
 pub mod params;
+pub mod policies;
 pub mod profile;
+pub mod report;
+pub mod runs;
+pub mod scenario;
+pub mod shape;
+pub mod stats;
 mod streams;
+pub mod sweep;
 mod time;
 
 pub use carrier::{Carrier, Kind, Sent};

@@ -5,6 +5,7 @@ use crate::{
     error::CliError,
     output::{self, Format},
 };
+use actum_node::{BothWays, TrafficKind};
 use std::process::Command;
 
 /// Shows the engine profile that receipts carry, and checks what building capabilities needs.
@@ -39,6 +40,19 @@ pub(crate) fn run(_: Args, global: &Global) -> Result<(), CliError> {
                 "         {} peers connected, {} known; {} ads held for others, {} places at others",
                 status.connected, status.known, status.ads_held, status.ads_placed
             ));
+            for kind in TrafficKind::ALL {
+                let BothWays { sent, received } = status.traffic.of(kind);
+                if (sent.messages, received.messages) != (0, 0) {
+                    output::line(format!(
+                        "         {:<9} {} messages ({}) sent, {} ({}) received",
+                        kind.name(),
+                        output::thousands(sent.messages),
+                        output::bytes(sent.bytes),
+                        output::thousands(received.messages),
+                        output::bytes(received.bytes)
+                    ));
+                }
+            }
             for (code, n) in &status.refusals {
                 output::line(format!("         {n} connections refused: {}", output::clean(code)));
             }

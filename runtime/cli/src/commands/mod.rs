@@ -22,6 +22,7 @@ mod publish;
 mod receipt;
 mod replay;
 mod run;
+mod sim;
 
 use crate::{
     error::{CliError, Kind},
@@ -116,6 +117,8 @@ enum Verb {
     Replay(replay::Args),
     /// Run the actions of many receipts again and say what was found
     Audit(audit::Args),
+    /// Simulate a network of many peers, some of them hostile
+    Sim(sim::Args),
     /// Show who this home is, and keep its key
     Key(key::Args),
     /// List the peers this home knows
@@ -142,6 +145,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), CliError> {
         Verb::Receipt(args) => receipt::run(args, global),
         Verb::Replay(args) => replay::run(args, global),
         Verb::Audit(args) => audit::run(args, global),
+        Verb::Sim(args) => sim::run(args, global),
         Verb::Key(args) => key::run(args, global),
         Verb::Peers(args) => peers::run(args, global),
         Verb::Doctor(args) => doctor::run(args, global),

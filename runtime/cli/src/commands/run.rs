@@ -65,11 +65,17 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
 pub(super) fn until_ctrl_c() -> CancelToken {
     let cancel = CancelToken::default();
     let token = cancel.clone();
+    on_ctrl_c(move || token.cancel());
+    cancel
+}
+
+/// Does this on the first Ctrl-C. A second one ends the process.
+pub(super) fn on_ctrl_c(stop: impl FnOnce() + Send + 'static) {
     let listen = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             if tokio::signal::ctrl_c().await.is_ok() {
-                token.cancel();
+                stop();
                 let _ = tokio::signal::ctrl_c().await;
                 std::process::exit(130);
             }
@@ -77,7 +83,6 @@ pub(super) fn until_ctrl_c() -> CancelToken {
     };
     // Without the thread Ctrl-C ends the process at once, as it did before.
     let _ = std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(listen);
-    cancel
 }
 
 /// What the target asks for: its release says so, and of a bare component its imports.

@@ -43,7 +43,7 @@ impl Ad {
     /// The offer it is of, to be searched and ranked. `None` for a registry.
     pub fn live_offer(&self) -> Option<LiveOffer> {
         let descriptor = self.descriptor.as_ref()?.signed.clone();
-        Some(LiveOffer { descriptor, lease: self.lease.clone() })
+        Some(LiveOffer { descriptor, lease: self.lease.clone(), words: None })
     }
 
     /// The ad as messages carry it; a registry's has no bytes in place of a descriptor.

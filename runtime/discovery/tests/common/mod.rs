@@ -7,8 +7,6 @@
     reason = "each test binary uses its own share of these"
 )]
 
-pub mod net;
-
 use actum_discovery::{Conditions, Validity};
 use actum_model::{descriptor::Offered, *};
 use serde_bytes::{ByteArray, ByteBuf};

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     CloseReason, Event, Limits, Refusal, RefusalCode, Request, RequestError, RequestKind, Response, defaults,
+    traffic::{Counters, TrafficKind},
     wire,
 };
 use actum_model::codec;
@@ -69,21 +70,30 @@ struct Call {
 /// A request of the peer's.
 enum Inbound {
     /// Some of its frames have come.
-    Assembling(Partial),
+    Assembling(RequestKind, Partial),
     /// It will be refused once its last frame has come; the frames are not kept.
-    Discarding(Refusal),
+    Discarding(RequestKind, Refusal),
     /// The handler has it.
     Running(RequestKind, AbortHandle),
     /// The answer is being written; `true` if it had been admitted.
-    Replying(bool),
+    Replying(RequestKind, bool),
 }
 
 impl Inbound {
     fn admitted(&self) -> bool {
         match self {
-            Self::Assembling(_) | Self::Running(..) => true,
-            Self::Discarding(_) => false,
-            Self::Replying(admitted) => *admitted,
+            Self::Assembling(..) | Self::Running(..) => true,
+            Self::Discarding(..) => false,
+            Self::Replying(_, admitted) => *admitted,
+        }
+    }
+
+    fn kind(&self) -> RequestKind {
+        match self {
+            Self::Assembling(kind, _)
+            | Self::Discarding(kind, _)
+            | Self::Running(kind, _)
+            | Self::Replying(kind, _) => *kind,
         }
     }
 }
@@ -91,6 +101,7 @@ impl Inbound {
 /// A message being written.
 struct Outgoing {
     kind: Kind,
+    about: TrafficKind,
     id: u32,
     bytes: Vec<u8>,
     at: usize,
@@ -101,6 +112,7 @@ struct Outgoing {
 pub(super) struct Core {
     limits: Limits,
     account: Arc<Account>,
+    traffic: Arc<Counters>,
     next_id: u32,
     calls: HashMap<u32, Call>,
     inbound: HashMap<u32, Inbound>,
@@ -114,10 +126,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(limits: Limits, account: Arc<Account>) -> Self {
+    pub(super) fn new(limits: Limits, account: Arc<Account>, traffic: Arc<Counters>) -> Self {
         Self {
             limits,
             account,
+            traffic,
             next_id: 0,
             calls: HashMap::new(),
             inbound: HashMap::new(),
@@ -144,7 +157,7 @@ impl Core {
         let (reply, receiver) = oneshot::channel();
         let call = Call { kind, reply, events, events_seen: 0, sent: false, partial: None };
         self.calls.insert(id, call);
-        self.push(Kind::Request, id, bytes);
+        self.push(Kind::Request, kind, id, bytes);
         Some((id, receiver))
     }
 
@@ -157,7 +170,7 @@ impl Core {
             let events = wire::MAX_EVENT.saturating_mul(64);
             let stray = call.kind.max_response_bytes().saturating_add(events);
             self.stray_bytes = self.stray_bytes.saturating_add(u64::try_from(stray).unwrap_or(u64::MAX));
-            self.push(Kind::Cancel, id, Vec::new());
+            self.push(Kind::Cancel, call.kind, id, Vec::new());
         }
         call.sent
     }
@@ -166,7 +179,7 @@ impl Core {
 
     /// The handler's answer, encoded. Dropped where the peer no longer wants it.
     pub(super) fn answer(&mut self, id: u32, bytes: Vec<u8>) {
-        let Some(Inbound::Running(kind, _)) = self.inbound.get(&id) else { return };
+        let Some(&Inbound::Running(kind, _)) = self.inbound.get(&id) else { return };
         let limit = kind.max_response_bytes();
         let kept = if bytes.len() > limit {
             let text = format!("the answer has {} bytes; {limit} are allowed", bytes.len());
@@ -181,24 +194,23 @@ impl Core {
                 Err(_) => Ok(self.account.hold_anyway(bytes.len())),
             }
         };
-        self.inbound.insert(id, Inbound::Replying(true));
+        self.inbound.insert(id, Inbound::Replying(kind, true));
         match kept {
             Ok(held) => {
-                let answer = Outgoing { kind: Kind::Response, id, bytes, at: 0, _held: Some(held) };
+                let about = TrafficKind::of(kind);
+                let answer = Outgoing { kind: Kind::Response, about, id, bytes, at: 0, _held: Some(held) };
                 self.outbox.push_back(answer);
             }
-            Err(refusal) => self.push(Kind::Response, id, codec::encode(&Response::from(refusal))),
+            Err(refusal) => self.push(Kind::Response, kind, id, codec::encode(&Response::from(refusal))),
         }
     }
 
     /// News of a running request. A piece of news still unsent is replaced.
     pub(super) fn event(&mut self, id: u32, bytes: Vec<u8>) {
-        if !matches!(self.inbound.get(&id), Some(Inbound::Running(..))) {
-            return;
-        }
+        let Some(&Inbound::Running(kind, _)) = self.inbound.get(&id) else { return };
         match self.outbox.iter_mut().find(|o| o.kind == Kind::Event && o.id == id) {
             Some(unsent) => unsent.bytes = bytes,
-            None => self.push(Kind::Event, id, bytes),
+            None => self.push(Kind::Event, kind, id, bytes),
         }
     }
 
@@ -214,14 +226,16 @@ impl Core {
         Some(state)
     }
 
-    fn refuse(&mut self, id: u32, refusal: Refusal) {
-        self.admit(id, Inbound::Replying(false));
-        self.push(Kind::Response, id, codec::encode(&Response::from(refusal)));
+    fn refuse(&mut self, id: u32, kind: RequestKind, refusal: Refusal) {
+        self.admit(id, Inbound::Replying(kind, false));
+        self.push(Kind::Response, kind, id, codec::encode(&Response::from(refusal)));
     }
 
     // Frames in.
 
     pub(super) fn frame(&mut self, header: Header, payload: &[u8]) -> Result<Incoming, Violation> {
+        let bytes = frame::HEADER_BYTES.saturating_add(payload.len());
+        self.traffic.received(self.about(header, payload), bytes, header.last);
         match header.kind {
             Kind::Request => self.on_request(header, payload),
             Kind::Response => self.on_response(header, payload).map(|()| Incoming::Nothing),
@@ -232,65 +246,85 @@ impl Core {
         }
     }
 
+    /// What a frame is for, as it comes.
+    fn about(&self, header: Header, payload: &[u8]) -> TrafficKind {
+        let kind = match header.kind {
+            Kind::Request => match self.inbound.get(&header.id) {
+                Some(begun) => Some(begun.kind()),
+                None => wire::request_kind(payload),
+            },
+            Kind::Cancel => self.inbound.get(&header.id).map(Inbound::kind),
+            Kind::Response | Kind::Event => self.calls.get(&header.id).map(|call| call.kind),
+            Kind::Goodbye => None,
+        };
+        kind.map_or(TrafficKind::Other, TrafficKind::of)
+    }
+
     fn on_request(&mut self, header: Header, payload: &[u8]) -> Result<Incoming, Violation> {
         let id = header.id;
         match self.inbound.get_mut(&id) {
             None => {
-                let refusal = self.begin_request(id, payload)?;
+                let (kind, refusal) = self.begin_request(id, payload)?;
                 match refusal {
-                    Some(refusal) if header.last => self.refuse(id, refusal),
-                    Some(refusal) => self.admit(id, Inbound::Discarding(refusal)),
+                    Some(refusal) if header.last => self.refuse(id, kind, refusal),
+                    Some(refusal) => self.admit(id, Inbound::Discarding(kind, refusal)),
                     None if header.last => return self.start(id, payload),
                     None => {
-                        let limit = wire::max_request(payload).unwrap_or_default();
-                        let partial = Partial::new(&self.account, limit);
-                        self.admit(id, Inbound::Assembling(partial));
+                        let partial = Partial::new(&self.account, kind.max_request_bytes());
+                        self.admit(id, Inbound::Assembling(kind, partial));
                         return self.more_of_request(header, payload);
                     }
                 }
                 Ok(Incoming::Nothing)
             }
-            Some(Inbound::Assembling(_) | Inbound::Discarding(_)) => self.more_of_request(header, payload),
-            Some(Inbound::Running(..) | Inbound::Replying(_)) => violation("two requests under one number"),
+            Some(Inbound::Assembling(..) | Inbound::Discarding(..)) => self.more_of_request(header, payload),
+            Some(Inbound::Running(..) | Inbound::Replying(..)) => violation("two requests under one number"),
         }
     }
 
-    /// Checks a request's first frame. Says why it must be refused, where it must.
-    fn begin_request(&mut self, id: u32, payload: &[u8]) -> Result<Option<Refusal>, Violation> {
+    /// Checks a request's first frame. Says what is asked for, and why it must be refused, where it must.
+    fn begin_request(
+        &mut self,
+        id: u32,
+        payload: &[u8],
+    ) -> Result<(RequestKind, Option<Refusal>), Violation> {
         if self.last_inbound.is_some_and(|last| id <= last) {
             return violation("request numbers must rise");
         }
         if self.inbound.len() >= defaults::PROTOCOL_IN_FLIGHT {
             return violation(format!("more than {} requests in flight", defaults::PROTOCOL_IN_FLIGHT));
         }
-        match wire::max_request(payload) {
+        let kind = match wire::request_kind(payload) {
             None => return violation("not a request of this protocol"),
-            Some(limit) if payload.len() > limit => return violation("a request over its size"),
-            Some(_) => {}
-        }
+            Some(kind) if payload.len() > kind.max_request_bytes() => {
+                return violation("a request over its size");
+            }
+            Some(kind) => kind,
+        };
         self.last_inbound = Some(id);
         self.requests_seen = self.requests_seen.saturating_add(1);
         let limit = self.limits.inbound_requests.get();
         if self.admitted >= limit {
             let text = format!("{limit} requests of yours are under way");
-            return Ok(Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(100)));
+            return Ok((kind, Some(Refusal::new(RefusalCode::Busy, text).retry_after_ms(100))));
         }
         if self.account.is_over() {
-            return Ok(Some(slow_reader()));
+            return Ok((kind, Some(slow_reader())));
         }
-        Ok(None)
+        Ok((kind, None))
     }
 
     fn more_of_request(&mut self, header: Header, payload: &[u8]) -> Result<Incoming, Violation> {
         let id = header.id;
-        if let Some(Inbound::Assembling(partial)) = self.inbound.get_mut(&id) {
+        if let Some(Inbound::Assembling(kind, partial)) = self.inbound.get_mut(&id) {
+            let kind = *kind;
             match partial.push(payload) {
                 Ok(()) => {}
                 Err(PartialError::TooLarge) => return violation("a request over its size"),
                 Err(PartialError::NoRoom) => {
                     let text = "no memory left to receive this";
                     let refusal = Refusal::new(RefusalCode::Busy, text).retry_after_ms(1000);
-                    self.admit(id, Inbound::Discarding(refusal));
+                    self.admit(id, Inbound::Discarding(kind, refusal));
                 }
             }
         }
@@ -298,16 +332,14 @@ impl Core {
             return Ok(Incoming::Nothing);
         }
         match self.forget(id) {
-            Some(Inbound::Assembling(partial)) if partial.bytes().len() > defaults::LARGE_MESSAGE => {
-                let kind = wire::request_kind(partial.bytes());
-                let kind = kind.ok_or_else(|| Violation("not a request of this protocol".to_owned()))?;
+            Some(Inbound::Assembling(kind, partial)) if partial.bytes().len() > defaults::LARGE_MESSAGE => {
                 let (abort, registration) = AbortHandle::new_pair();
                 self.admit(id, Inbound::Running(kind, abort));
                 Ok(Incoming::Unread(id, partial, registration))
             }
-            Some(Inbound::Assembling(partial)) => self.start(id, partial.bytes()),
-            Some(Inbound::Discarding(refusal)) => {
-                self.refuse(id, refusal);
+            Some(Inbound::Assembling(_, partial)) => self.start(id, partial.bytes()),
+            Some(Inbound::Discarding(kind, refusal)) => {
+                self.refuse(id, kind, refusal);
                 Ok(Incoming::Nothing)
             }
             _ => Ok(Incoming::Nothing),
@@ -412,8 +444,16 @@ impl Core {
     // Frames out.
 
     /// Queues what no budget counts: our own requests, and what is small and at most one a request.
-    fn push(&mut self, kind: Kind, id: u32, bytes: Vec<u8>) {
-        self.outbox.push_back(Outgoing { kind, id, bytes, at: 0, _held: None });
+    fn push(&mut self, kind: Kind, asked: RequestKind, id: u32, bytes: Vec<u8>) {
+        let about = TrafficKind::of(asked);
+        self.outbox.push_back(Outgoing { kind, about, id, bytes, at: 0, _held: None });
+    }
+
+    /// Takes in that a goodbye of so many bytes is written, by whoever writes it; none where there is none.
+    pub(super) fn count_goodbye(&self, bytes: usize) {
+        if bytes > 0 {
+            self.traffic.sent(TrafficKind::Other, bytes, true);
+        }
     }
 
     /// Moves frames to `out`, one of each waiting message in turn, until it is full enough.
@@ -428,6 +468,8 @@ impl Core {
             let header = Header { kind: outgoing.kind, last, id: outgoing.id, length: payload.len() };
             out.extend_from_slice(&header.encode());
             out.extend_from_slice(payload);
+            let bytes = frame::HEADER_BYTES.saturating_add(payload.len());
+            self.traffic.sent(outgoing.about, bytes, last);
             outgoing.at = outgoing.at.saturating_add(payload.len());
             if !last {
                 self.outbox.push_back(outgoing);
@@ -460,7 +502,7 @@ impl Core {
     /// Whether the peer owes us the rest of a message.
     pub(super) fn is_assembling(&self) -> bool {
         self.calls.values().any(|c| c.partial.is_some())
-            || self.inbound.values().any(|i| matches!(i, Inbound::Assembling(_) | Inbound::Discarding(_)))
+            || self.inbound.values().any(|i| matches!(i, Inbound::Assembling(..) | Inbound::Discarding(..)))
     }
 
     /// A tick of whoever has a clock. Says how many have passed since the unfinished message that waits longest began or
@@ -468,8 +510,8 @@ impl Core {
     pub(super) fn tick(&mut self) -> u32 {
         let answers = self.calls.values_mut().filter_map(|call| call.partial.as_mut());
         let requests = self.inbound.values_mut().filter_map(|inbound| match inbound {
-            Inbound::Assembling(partial) => Some(partial),
-            Inbound::Discarding(_) | Inbound::Running(..) | Inbound::Replying(_) => None,
+            Inbound::Assembling(_, partial) => Some(partial),
+            Inbound::Discarding(..) | Inbound::Running(..) | Inbound::Replying(..) => None,
         });
         answers.chain(requests).map(Partial::tick).max().unwrap_or(0)
     }
@@ -527,7 +569,7 @@ mod tests {
         let limit = NonZeroUsize::new(bytes).unwrap();
         let budget = Budget::new(NonZeroUsize::new(bytes * defaults::REASSEMBLY_PEER_PART).unwrap());
         let account = budget.account(SecretKey::from_seed(&[1; 32]).did(), limit);
-        (Core::new(Limits::default(), Arc::clone(&account)), account)
+        (Core::new(Limits::default(), Arc::clone(&account), Arc::default()), account)
     }
 
     fn chunk() -> Request {
@@ -618,6 +660,29 @@ mod tests {
         assert!(written(&mut core) > 401 * KIB);
         assert_eq!(account.held(), 0);
         assert!(asks(&mut core, 5, &chunk()));
+    }
+
+    #[test]
+    fn frames_are_counted_by_what_they_are_for() {
+        let (mut core, _) = core(1024 * KIB);
+        let moved = |messages, bytes: usize| crate::Moved { messages, bytes: bytes as u64 };
+        assert!(asks(&mut core, 0, &find()));
+        core.answer(0, vec![7; 100]);
+        assert!(core.call(RequestKind::Chunk, vec![7; 3], None).is_some());
+        let out = written(&mut core);
+        let read = core.traffic.read();
+        let head = frame::HEADER_BYTES;
+        assert_eq!(read.find.received, moved(1, head + codec::encode(&find()).len()));
+        assert_eq!(read.find.sent, moved(1, head + 100));
+        assert_eq!(read.content.sent, moved(1, head + 3));
+        assert_eq!(out, 2 * head + 103, "all that is written is counted");
+
+        begins(&mut core, 1);
+        assert_eq!(core.traffic.read().action.received, moved(0, head + PAYLOAD_BYTES));
+        cancels(&mut core, 1);
+        assert_eq!(core.traffic.read().action.received, moved(1, 2 * head + PAYLOAD_BYTES));
+        core.count_goodbye(0);
+        assert_eq!(core.traffic.read().other, crate::BothWays::default());
     }
 
     #[test]

@@ -125,7 +125,9 @@ impl Driver {
             inner.core.close(&reason);
             inner.waker = None;
             let mut unsent = inner.out.get(inner.out_at..).unwrap_or_default().to_vec();
-            unsent.extend(goodbye(&reason));
+            let goodbye = goodbye(&reason);
+            inner.core.count_goodbye(goodbye.len());
+            unsent.extend(goodbye);
             (inner.stream.take(), unsent)
         };
         // Now, not after the farewell: a handler that goes on elsewhere must not stand still meanwhile.

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{CloseReason, Limits, Refusal, RefusalCode, Request, Response, defaults};
 use actum_model::{ComponentId, Did, SecretKey, codec};
-use std::{num::NonZeroUsize, sync::LazyLock};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock},
+};
 
 /// What a fuzzed session may hold of unfinished messages, in bytes: small, so that the limit is met.
 const HELD: usize = 256 << 10;
@@ -29,7 +32,7 @@ pub fn session(data: &[u8]) -> Result<(), String> {
     };
     let total = held.saturating_mul(NonZeroUsize::MIN.saturating_add(defaults::REASSEMBLY_PEER_PART - 1));
     let account = Budget::new(total).account(*PEER, held);
-    let mut core = Core::new(limits, account.clone());
+    let mut core = Core::new(limits, account.clone(), Arc::default());
     let ask = Request::Chunk { component: ComponentId::of(b"fuzz"), index: 0 };
     let (mut mine, mut theirs, mut out, mut rest) = (Vec::new(), Vec::new(), Vec::new(), data);
     while let Some((&what, more)) = rest.split_first() {

@@ -12,7 +12,9 @@ pub mod fuzzing;
 mod memory;
 
 use self::core::{Came, Core, Reply};
-use crate::{BoxFuture, CloseReason, Event, Limits, Request, RequestError, RequestKind, Response};
+use crate::{
+    BoxFuture, CloseReason, Event, Limits, Request, RequestError, RequestKind, Response, traffic::Counters,
+};
 use actum_model::{Did, codec};
 pub(crate) use driver::Driver;
 use libp2p::Stream;
@@ -139,11 +141,17 @@ impl fmt::Debug for SessionHandle {
 }
 
 impl SessionHandle {
-    pub(crate) fn new(peer: Did, stream: Stream, limits: Limits, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(
+        peer: Did,
+        stream: Stream,
+        limits: Limits,
+        budget: Arc<Budget>,
+        traffic: Arc<Counters>,
+    ) -> Self {
         let account = budget.account(peer, limits.reassembly_session_bytes);
         let slots = limits.outbound_requests.get().min(crate::defaults::PROTOCOL_IN_FLIGHT);
         let inner = Inner {
-            core: Core::new(limits, account),
+            core: Core::new(limits, account, traffic),
             stream: Some(stream),
             out: Vec::new(),
             out_at: 0,

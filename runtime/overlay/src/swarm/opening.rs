@@ -187,7 +187,9 @@ impl SwarmTask {
         inbound: bool,
     ) -> SessionHandle {
         let number = self.number();
-        let handle = SessionHandle::new(peer, stream, self.config.limits.clone(), Arc::clone(&self.budget));
+        let traffic = Arc::clone(&self.registry.traffic);
+        let budget = Arc::clone(&self.budget);
+        let handle = SessionHandle::new(peer, stream, self.config.limits.clone(), budget, traffic);
         let driver = Driver::new(handle.clone(), Arc::clone(&self.handler), self.config.timeouts.clone());
         let ended = self.ended.0.clone();
         tokio::spawn(async move {

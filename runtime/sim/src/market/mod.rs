@@ -4,6 +4,7 @@
 mod delegation;
 mod directory;
 mod population;
+mod releases;
 
 use crate::{Carrier, Engine, Figures, Span, Stream, Streams, Time, params::Params, profile::Profile};
 use actum_trust::RiskPolicy;
@@ -179,6 +180,10 @@ impl Market {
         match event {
             Event::Begin(requester) => {
                 self.begin_later(requester);
+                // Who is not there begins nothing.
+                if !self.population.peer(requester).is_some_and(|peer| peer.online) {
+                    return;
+                }
                 let id = self.next_workflow;
                 self.next_workflow += 1;
                 let now = self.engine.now();
@@ -238,7 +243,9 @@ impl Market {
         let Some(kind) = self.params.steps.get(step).copied() else { return };
         let seen = |did: &actum_model::Did| self.delegations.seen(requester, did);
         let found = looked.gathering.found(seen, now.unix_seconds(), looked.draw);
-        let (mut ctx, _, delegations) = self.parts();
+        let omissions = looked.gathering.omissions(&looked.advertised, seen, now.unix_seconds());
+        let (mut ctx, directory, delegations) = self.parts();
+        directory.looked(requester, step, &found, &omissions, &mut ctx);
         let done = delegations.begin(looked.job, requester, step, kind, found, &mut ctx);
         done.into_iter().for_each(|done| self.done(&done));
     }

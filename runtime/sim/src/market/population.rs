@@ -1,10 +1,11 @@
 //! Who there is: peers with their keys, addresses and conduct, and what they offer.
 
+use super::releases;
 use crate::{
     Streams,
     params::{Conduct, Params},
 };
-use actum_model::{ComponentId, Did, ReleaseId, SecretKey};
+use actum_model::{ComponentId, Did, Release, ReleaseId, SecretKey, Signed};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
@@ -18,6 +19,8 @@ pub(crate) struct Capability {
     pub(crate) intent: &'static str,
     pub(crate) release: ReleaseId,
     pub(crate) component: ComponentId,
+    /// What its author signed.
+    pub(crate) signed: Signed<Release>,
 }
 
 /// What capabilities are called and for.
@@ -69,11 +72,11 @@ impl Population {
         let honest = params.peers.saturating_sub(hostile);
         let riders = (f64::from(honest) * params.free_riders).round() as u32;
         let count = usize::try_from(params.capabilities).unwrap_or(0).clamp(1, CAPABILITIES.len());
-        let capabilities = CAPABILITIES.iter().take(count).map(|(name, intent)| Capability {
-            name,
-            intent,
-            release: ReleaseId::of(name.as_bytes()),
-            component: ComponentId::of(name.as_bytes()),
+        let author = SecretKey::from_seed(&streams.bytes("author", 0));
+        let capabilities = CAPABILITIES.iter().take(count).filter_map(|(name, intent)| {
+            let signed = releases::release(name, intent, &author)?;
+            let (release, component) = (signed.id(), signed.payload().component);
+            Some(Capability { name, intent, release, component, signed })
         });
         let mut population = Self {
             peers: Vec::new(),

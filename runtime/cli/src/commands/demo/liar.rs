@@ -5,7 +5,7 @@ use actum_node::provider::{ExecuteError, Execution, Executor, Honest, Loaded, Sa
 
 /// Adds to the first number of every result.
 #[derive(Debug)]
-pub(super) struct Liar;
+pub(in crate::commands) struct Liar;
 
 impl Executor for Liar {
     fn execute(

@@ -2,7 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "indexing JSON by name gives null where nothing is")]
 
-mod liar;
+pub(super) mod liar;
 mod stage;
 
 use super::{Global, node::StopSignal};
