@@ -118,6 +118,13 @@ fn the_command_reference_is_what_help_prints() {
         &["peers"],
         &["peers", "show"],
         &["peers", "balance"],
+        &["sim"],
+        &["sim", "paper"],
+        &["sim", "run"],
+        &["sim", "list"],
+        &["sim", "show"],
+        &["sim", "calibrate"],
+        &["sim", "crosscheck"],
         &["doctor"],
         &["completions"],
     ];

@@ -15,7 +15,7 @@ use std::{io::IsTerminal, process::ExitCode};
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
     let format = cli.global.format;
-    init_tracing(cli.global.verbose);
+    init_tracing(cli.global.verbose, cli.is_staged());
     match commands::dispatch(cli).and_then(|()| output::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -26,8 +26,9 @@ fn main() -> ExitCode {
 }
 
 /// Logs go to stderr; `-v` raises them, `RUST_LOG` overrides.
-fn init_tracing(verbose: u8) {
+fn init_tracing(verbose: u8, quiet: bool) {
     let default = match verbose {
+        0 if quiet => "error",
         0 => "actum=warn,actum_node=warn,error",
         1 => "actum=info,actum_node=info,actum_overlay=info,warn",
         2 => "actum=debug,actum_node=debug,actum_overlay=debug,actum_sandbox=debug,info",

@@ -397,7 +397,7 @@ impl<'a> Live<'a> {
         Self { turn: turn(query, &self.lease().iss), ..self }
     }
 
-    /// The less busy first; then in turn, and by provider and release, so that no two offers are equal.
+    /// Those that have room first; then in turn, and by provider and release, so that no two offers are equal.
     pub(crate) fn by_readiness(self, other: Self) -> Ordering {
         let (mine, theirs) = (self.lease(), other.lease());
         Readiness::of(mine)

@@ -80,7 +80,10 @@ impl LiveOffer {
     }
 }
 
-/// How busy a provider says it is. The less busy comes first; who has no capacity at all comes last.
+/// Whether a provider says that it has room. Who has comes first, then who is full, last who has no capacity at all.
+///
+/// How much room is not believed: whoever wants to be called says that it has nothing to do, and were that to count, fifty who
+/// say so would keep all that do work off every page. Those who have room take turns.
 #[derive(Clone, Copy, Debug)]
 pub struct Readiness {
     /// Actions running.
@@ -94,14 +97,20 @@ impl Readiness {
     pub fn of(lease: &Lease) -> Self {
         Self { load: lease.load, capacity: lease.capacity }
     }
+
+    /// 0 where it has room, 1 where it is full, 2 where it has no capacity.
+    fn class(&self) -> u8 {
+        match (self.capacity, self.load < self.capacity) {
+            (0, _) => 2,
+            (_, true) => 0,
+            (_, false) => 1,
+        }
+    }
 }
 
 impl Ord for Readiness {
     fn cmp(&self, other: &Self) -> Ordering {
-        // load / capacity, compared without dividing.
-        let busy = |a: &Self, b: &Self| u64::from(a.load) * u64::from(b.capacity);
-        let none = (self.capacity == 0).cmp(&(other.capacity == 0));
-        none.then_with(|| busy(self, other).cmp(&busy(other, self)))
+        self.class().cmp(&other.class())
     }
 }
 

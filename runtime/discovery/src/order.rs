@@ -43,7 +43,7 @@ fn is_stale(lease: &Lease, now: u64) -> bool {
 /// Orders what answers a query, `found` being best first: how well it answers decides, and among those that answer about
 /// equally well (exactly, with one name and version, or with a score of at least nine tenths of the best of them) what `record` has of
 /// their providers: those that have shown themselves, by doublings of their good receipts; then newcomers; last those
-/// that lied. Equals come in the order of their leases' freshness, then of their load.
+/// that lied. Equals come in the order of their leases' freshness, then those that have room.
 ///
 /// `draw` is a random number of this query: in one of [`EXPLORE_ONE_IN`] a newcomer that offers the best release comes first.
 pub fn order(found: Vec<Found>, record: &impl Fn(&Did) -> Record, now: u64, draw: u64) -> Vec<Found> {

@@ -92,7 +92,7 @@ impl Index {
     ///
     /// A release id, a component id or a `name@version` finds exactly that. A name finds what is so called, highest
     /// version first, then what its words match. Anything else is plain words; nothing at all finds everything. Equals
-    /// come in the order of their load, then in [`turn`](crate::turn): the answer depends on nothing but index and query.
+    /// come with those that have room first, then in [`turn`](crate::turn): the answer depends on nothing but index and query.
     pub fn search(&self, query: &Query, now: u64) -> Vec<Found> {
         self.search_with(&WordRanker, query, now)
     }

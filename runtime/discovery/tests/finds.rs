@@ -148,10 +148,10 @@ fn exact_names_and_ids_come_before_words() {
 }
 
 #[test]
-fn a_name_gives_its_highest_version_first_then_the_least_busy() {
+fn a_name_gives_its_highest_version_first_then_who_has_room() {
     let mut index = Index::default();
     for (provider, version, load, capacity) in
-        [(1, "1.9.0", 0, 1), (2, "1.10.0", 3, 4), (3, "1.10.0", 1, 4), (4, "1.10.0", 0, 0)]
+        [(1, "1.9.0", 0, 1), (2, "1.10.0", 4, 4), (3, "1.10.0", 3, 4), (4, "1.10.0", 0, 0)]
     {
         let mut descriptor = plain(provider, "same");
         descriptor.version = version.parse().unwrap();
@@ -161,6 +161,26 @@ fn a_name_gives_its_highest_version_first_then_the_least_busy() {
     let found = index.search(&query("same"), NOW);
     let providers: Vec<_> = found.iter().map(|f| f.offer.lease().payload().iss).collect();
     assert_eq!(providers, [3, 2, 4, 1].map(|n| key(n).did()));
+}
+
+#[test]
+fn who_says_that_it_has_nothing_to_do_gains_nothing() {
+    let mut index = Index::default();
+    let keys: Vec<_> = (0..100).map(|n| SecretKey::from_seed(&[n; 32])).collect();
+    for (n, key) in (0..).zip(&keys) {
+        // Those who work say so; a third says that it does not, and that it could do any amount.
+        let (load, capacity) = if n < 33 { (0, 1_000) } else { (3, 4) };
+        let lease = Lease { iss: key.did(), load, capacity, ..plain_lease(1) };
+        index.observe_descriptor(sign_as(key, plain(1, "same")), NOW).unwrap();
+        index.observe_lease(Signed::sign(lease, key), NOW).unwrap();
+    }
+    let idle: BTreeSet<_> = keys.iter().take(33).map(SecretKey::did).collect();
+    let listed = (0..100).map(|n| {
+        let found = index.search(&Query { limit: 10, nonce: [n; 12].into(), ..query("same") }, NOW);
+        found.iter().filter(|f| idle.contains(&f.offer.lease().payload().iss)).count()
+    });
+    let listed: usize = listed.sum();
+    assert!((250..410).contains(&listed), "{listed} of 1,000 for 33 in 100");
 }
 
 #[test]

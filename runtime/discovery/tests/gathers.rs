@@ -119,10 +119,10 @@ fn what_only_indexes_say_is_meant_comes_last_and_within_the_constraints() {
     assert_eq!(gathering.found(NOTHING, NOW, PLAIN).len(), MEANT);
 }
 
-/// Offers of one release by four providers; the first two say that they are busy.
+/// Offers of one release by four providers; the first two say that they are full.
 fn of_four() -> Vec<Offer> {
     let lease = |n: u8, nbf| {
-        sign(n, Lease { load: if n < 3 { 3 } else { 0 }, nbf, exp: nbf + 600, ..plain_lease(n) })
+        sign(n, Lease { load: if n < 3 { 4 } else { 3 }, nbf, exp: nbf + 600, ..plain_lease(n) })
     };
     (1..=4)
         .map(|n| Offer {
@@ -133,7 +133,7 @@ fn of_four() -> Vec<Offer> {
 }
 
 #[test]
-fn equals_come_by_ones_own_receipts_then_by_fresh_leases_then_by_load() {
+fn equals_come_by_ones_own_receipts_then_by_fresh_leases_then_by_room() {
     let (gathering, _) = gathered(&query("same"), &[(60, of_four())]);
     let order = |record: &dyn Fn(&Did) -> Record| {
         let found = gathering.found(record, NOW, PLAIN);

@@ -116,7 +116,7 @@ impl Collect<'_> {
                 None if self.state.answer == 0 => best.asks(false),
                 None => None,
             };
-            // Equals are let through: they may be less busy. A hair lower still, for what rounding took.
+            // Equals are let through: they may have room. A hair lower still, for what rounding took.
             asked.map_or(f32::MIN, |asked| asked as f32 / 1000.0 * (1.0 - 1e-5))
         };
         for (segment, columns) in searcher.segment_readers().iter().zip(&self.snapshot.columns) {

@@ -35,7 +35,7 @@ impl Registry {
     /// As [`actum_discovery::Index::search`], with these differences. Offers whose provider answered its last probe come before
     /// those never probed, exact or not; those whose did not answer are left out. Scores are BM25 with the frequencies of all
     /// descriptors held, expired ones too until the index drops them, and lengths rounded to one of 256: they compare within one answer
-    /// only. Equals come in the order of their load, then in [`turn`](actum_discovery::turn). Nothing in particular finds what
+    /// only. Equals come with those that have room first, then in [`turn`](actum_discovery::turn). Nothing in particular finds what
     /// comes first among [`LOOKED_AT`](crate::LOOKED_AT). With an [`Embedder`](crate::Embedder), what means the same is found too: [`Why::Meaning`].
     ///
     /// Both statements of each offer are verified again. [`Registry::offers`] answers without, for those who verify themselves.
@@ -170,7 +170,7 @@ impl Search<'_> {
         Some(Hit { descriptor, lease, score, exact })
     }
 
-    /// Adds those that answer exactly: by name, the highest version first, then the least busy.
+    /// Adds those that answer exactly: by name, the highest version first, then who has room.
     fn exact(&mut self, candidates: Vec<(Rank, u32)>, hits: &mut Vec<Hit>) {
         let wanted = self.wanted;
         let mut found = Vec::new();

@@ -58,15 +58,17 @@ pub struct Sent {
 pub struct Carrier {
     link: Link,
     streams: Streams,
+    peers: u32,
     by_sender: Vec<Option<Stream>>,
     sent: [Sent; Kind::ALL.len()],
     delivered: u64,
 }
 
 impl Carrier {
-    /// A network of such links in which nothing was sent yet.
-    pub fn new(link: Link, streams: Streams) -> Self {
-        Self { link, streams, by_sender: Vec::new(), sent: Default::default(), delivered: 0 }
+    /// A network of such links in which nothing was sent yet. Senders from `peers` on are registries: they are counted from there,
+    /// so that one more peer moves none of them.
+    pub fn new(link: Link, peers: u32, streams: Streams) -> Self {
+        Self { link, streams, peers, by_sender: Vec::new(), sent: Default::default(), delivered: 0 }
     }
 
     /// Sends a message of so many bytes: `event` happens when it arrives, or never where it is lost. Says which.
@@ -74,13 +76,17 @@ impl Carrier {
     /// Whoever handles `event` tells [`Self::delivered`].
     pub fn send<E>(&mut self, engine: &mut Engine<E>, from: u32, kind: Kind, bytes: u64, event: E) -> bool {
         let (link, streams) = (self.link, self.streams);
+        let (purpose, actor) = match from.checked_sub(self.peers) {
+            Some(registry) => ("carrier of a registry", registry),
+            None => ("carrier", from),
+        };
         let place = usize::try_from(from).unwrap_or(usize::MAX);
         if self.by_sender.len() <= place {
             self.by_sender.resize(place + 1, None);
         }
         let (delay, lost) = match self.by_sender.get_mut(place) {
             Some(slot) => {
-                let stream = slot.get_or_insert_with(|| streams.of("carrier", u64::from(from)));
+                let stream = slot.get_or_insert_with(|| streams.of(purpose, u64::from(actor)));
                 (stream.log_normal(link.one_way, link.sigma), link.loss > 0.0 && stream.chance(link.loss))
             }
             None => (link.one_way, false),

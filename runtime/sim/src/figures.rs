@@ -36,18 +36,18 @@ impl Figures {
         if whole == 0.0 { 0.0 } else { self.get(part) / whole }
     }
 
-    /// The sample that so many thousandths of all are below; 0 where there is none.
+    /// The sample that so many thousandths of all are below; no number where there is none.
     pub fn quantile(&self, name: &str, permille: usize) -> f64 {
-        let Some(samples) = self.samples.get(name).filter(|s| !s.is_empty()) else { return 0.0 };
+        let Some(samples) = self.samples.get(name).filter(|s| !s.is_empty()) else { return f64::NAN };
         let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
         let place = (sorted.len() - 1).saturating_mul(permille) / 1_000;
         sorted.get(place).copied().unwrap_or_default()
     }
 
-    /// The mean of all samples; 0 where there is none.
+    /// The mean of all samples; no number where there is none.
     pub fn mean(&self, name: &str) -> f64 {
-        let Some(samples) = self.samples.get(name).filter(|s| !s.is_empty()) else { return 0.0 };
+        let Some(samples) = self.samples.get(name).filter(|s| !s.is_empty()) else { return f64::NAN };
         samples.iter().sum::<f64>() / samples.len() as f64
     }
 }

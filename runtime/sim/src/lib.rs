@@ -27,3 +27,7 @@ pub use engine::Engine;
 pub use figures::Figures;
 pub use streams::{Stream, Streams};
 pub use time::{EPOCH_SECONDS, Span, Time};
+
+/// What the rules are that run here: a digest of the sources of this crate and of those whose rules it drives. Runs that were
+/// kept under other rules are not taken for ones of these.
+pub const RULES: &str = env!("ACTUM_RULES");

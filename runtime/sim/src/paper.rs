@@ -11,7 +11,7 @@ use crate::{
     profile::Profile,
     report::{self, Report, ReportError, Section, Verdict, Written},
     runs::{InMarket, Kept, KeptError},
-    scenario::{CHECKED_IN, Scenario, ScenarioError},
+    scenario::{CHECKED_IN, CheckedIn, Scenario, ScenarioError},
     sweep::{Sweep, SweepError},
 };
 use std::{
@@ -19,6 +19,9 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
+
+/// The scenario of networks so large that few of them are run.
+const LARGE: &str = "scale";
 
 /// How it is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -152,11 +155,20 @@ pub fn paper(
     heard: &Heard<'_>,
 ) -> Result<Done, PaperError> {
     begin(options)?;
-    let mut sections = Vec::new();
-    for checked_in in CHECKED_IN {
-        sections.push(swept(&checked_in.scenario()?, options, profile, stop, heard)?);
-    }
-    sections.push(alone::advertise(options, profile, stop, heard)?);
+    let sweep = |checked_in: &CheckedIn| swept(&checked_in.scenario()?, options, profile, stop, heard);
+    // The largest networks are one run each, which one core does: others have something to do meanwhile.
+    let (large, others): (Vec<_>, Vec<_>) =
+        CHECKED_IN.iter().partition(|checked_in| checked_in.name == LARGE);
+    let (alone, others) = rayon::join(
+        || {
+            let large = large.into_iter().map(sweep).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, PaperError>((large, alone::advertise(options, profile, stop, heard)?))
+        },
+        || others.into_iter().map(sweep).collect::<Result<Vec<_>, PaperError>>(),
+    );
+    let ((large, advertise), mut sections) = (alone?, others?);
+    sections.extend(large);
+    sections.push(advertise);
     sections.push(alone::optimise(options, profile, stop, heard)?);
     let report = Report {
         title: "What the network does".to_owned(),

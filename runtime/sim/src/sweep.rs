@@ -145,15 +145,17 @@ impl Sweep {
         stop: &AtomicBool,
     ) -> Result<Swept, SweepError> {
         let name = &self.scenario.name;
-        let (kept, mut held) = Kept::open(&out.join("runs").join(format!("{name}.jsonl")))?;
+        let (kept, held) = Kept::open(&out.join("runs").join(format!("{name}.jsonl")))?;
         let mut runs = Vec::with_capacity(self.runs());
         for point in &self.points {
             let key = self.key(runner.name(), point);
             runs.extend(self.seeds.iter().map(|seed| Run { point, seed: *seed, key: key(*seed) }));
         }
         let of = runs.len();
-        let rows: Vec<Option<RunFigures>> = runs.iter().map(|run| held.runs.remove(&run.key)).collect();
-        rows.iter().flatten().try_for_each(|row| self.has_figures(row))?;
+        // One that was kept without a figure that is named is of before there was that: it is done again.
+        let old =
+            |run: &Run<'_>| held.runs.get(&run.key).filter(|row| self.has_figures(row).is_ok()).cloned();
+        let rows: Vec<Option<RunFigures>> = runs.iter().map(old).collect();
         let before = rows.iter().flatten().count();
         let done = AtomicUsize::new(before);
         progress(Progress { scenario: name, done: before, of, before });
@@ -197,7 +199,7 @@ impl Sweep {
     /// What runs at a point are kept under: everything that what they come to follows from.
     fn key(&self, runner: &str, point: &Point) -> impl Fn(u64) -> String + use<> {
         let same = serde_json::json!({
-            "actum": env!("CARGO_PKG_VERSION"),
+            "actum": env!("CARGO_PKG_VERSION"), "rules": crate::RULES,
             "runner": runner,
             "params": point.params,
             "policy": format!("{:?}", point.policy),

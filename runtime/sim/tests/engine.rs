@@ -158,7 +158,7 @@ proptest! {
         stop in 0..2_000_000_u64,
     ) {
         let link = Link { one_way: Span::from_millis(50), sigma: 1.0, loss, bytes_per_second: 100_000 };
-        let (mut engine, mut carrier) = (Engine::new(), Carrier::new(link, Streams::new(seed)));
+        let (mut engine, mut carrier) = (Engine::new(), Carrier::new(link, u32::MAX, Streams::new(seed)));
         let (mut under_way, mut arrived) = (0, 0);
         for (from, kind, bytes) in &sends {
             under_way += u64::from(carrier.send(&mut engine, *from, Kind::ALL[*kind], *bytes, ()));
@@ -182,7 +182,7 @@ proptest! {
     fn no_sender_moves_anothers_delays(seed in any::<u64>(), beside in 0..50_u32) {
         let arrivals = |beside: u32| {
             let link = Link { one_way: Span::from_millis(50), sigma: 0.5, loss: 0.2, bytes_per_second: u64::MAX };
-            let (mut engine, mut carrier) = (Engine::new(), Carrier::new(link, Streams::new(seed)));
+            let (mut engine, mut carrier) = (Engine::new(), Carrier::new(link, u32::MAX, Streams::new(seed)));
             for n in 0..20 {
                 for other in 1..=beside {
                     carrier.send(&mut engine, other, Kind::Find, 1, None);

@@ -5,6 +5,7 @@
 use actum_sim::{
     optimise::{self, Damage, Found, OptimiseError, Setup, Tally},
     params::{Conduct, Params},
+    report::Verdict,
     runs::RunFigures,
 };
 use actum_trust::{Level, RiskPolicy};
@@ -50,8 +51,23 @@ fn found(setup: &Setup) -> Found {
     optimise::search(setup, &SEEDS, &formula, &AtomicBool::new(false)).expect("it is not stopped")
 }
 
+/// The same, where what is checked costs the more the more often it finds something, and most where it is told apart.
+fn by_conduct(params: &Params, policy: &RiskPolicy, seed: u64) -> Result<RunFigures, OptimiseError> {
+    let mut figures = formula(params, policy, seed)?;
+    let factor = match params.hostile {
+        Conduct::TellsCanaries { .. } => 8.0,
+        Conduct::LiesOneIn { .. } => 0.3,
+        _ => 0.5,
+    };
+    figures.entry("extra_fuel".to_owned()).and_modify(|extra| *extra *= factor);
+    Ok(figures)
+}
+
+/// A market that is a formula.
+type Formula = fn(&Params, &RiskPolicy, u64) -> Result<RunFigures, OptimiseError>;
+
 /// The cost of the cheapest level within a bound, all being tried.
-fn by_trying_all(setup: &Setup, alpha: f64, bound: f64) -> Option<f64> {
+fn by_trying_all(formula: Formula, setup: &Setup, alpha: f64, bound: f64) -> Option<f64> {
     let conducts = if alpha == 0.0 { vec![("honest", Conduct::Honest)] } else { setup.conducts.clone() };
     let costs = setup.space.levels().into_iter().filter_map(|level| {
         let policy = optimise::policy_of(level);
@@ -61,7 +77,8 @@ fn by_trying_all(setup: &Setup, alpha: f64, bound: f64) -> Option<f64> {
         };
         let runs: Vec<_> = conducts.iter().map(|(_, conduct)| run(*conduct)).collect();
         let within = runs.iter().all(|runs| Damage::of(runs).high <= bound);
-        within.then(|| runs.first().expect("a run")[0].extra_fuel)
+        let all = runs.iter().flatten().map(|tally| tally.extra_fuel);
+        within.then(|| all.sum::<f64>() / (runs.len() * SEEDS.len()) as f64)
     });
     costs.min_by(f64::total_cmp)
 }
@@ -69,12 +86,19 @@ fn by_trying_all(setup: &Setup, alpha: f64, bound: f64) -> Option<f64> {
 #[test]
 fn it_finds_what_trying_everything_finds_in_far_fewer_runs() {
     let setup = setup();
-    let found = found(&setup);
+    for formula in [formula as Formula, by_conduct] {
+        finds_what_trying_everything_finds(formula, &setup);
+    }
+}
+
+fn finds_what_trying_everything_finds(formula: Formula, setup: &Setup) {
+    let found =
+        optimise::search(setup, &SEEDS, &formula, &AtomicBool::new(false)).expect("it is not stopped");
     let everything = found.levels * (1 + (setup.alphas.len() - 1) * setup.conducts.len()) * SEEDS.len();
     assert!(found.runs * 5 < everything, "{} of {everything} runs", found.runs);
     assert_eq!(found.cheapest.len(), setup.alphas.len() * setup.bounds.len());
     for cheapest in &found.cheapest {
-        let wanted = by_trying_all(&setup, cheapest.alpha, cheapest.bound);
+        let wanted = by_trying_all(formula, setup, cheapest.alpha, cheapest.bound);
         assert_eq!(
             cheapest.level.map(|_| cheapest.cost.mul_add(1e9, 0.5) as u64),
             wanted.map(|c| c.mul_add(1e9, 0.5) as u64),
@@ -101,15 +125,54 @@ fn more_hostile_ones_and_a_lower_bound_never_cost_less() {
 #[test]
 fn what_is_said_to_be_better_than_the_node_s_level_is() {
     for node in found(&setup()).node {
-        let Some((level, cost)) = node.better else { continue };
-        assert!(cost < node.cost, "{node:?}");
-        let policy = optimise::policy_of(level);
+        let Some(better) = &node.better else { continue };
+        assert!(better.cost < node.cost && better.outputs == 3.0 * ACTIONS, "{node:?}");
+        assert_eq!(better.told_apart, node.damage.mean > 0.0, "{node:?}");
+        let policy = optimise::policy_of(better.level);
         for (_, hostile) in setup().conducts {
             let params = Params { alpha: node.alpha, hostile, ..setup().params };
             let runs = SEEDS.map(|seed| Tally::of(&formula(&params, &policy, seed).expect("figures")));
             assert!(Damage::of(&runs).high <= node.damage.high, "{node:?}");
         }
     }
+}
+
+#[test]
+fn levels_of_which_nothing_was_wrong_are_not_said_to_be_better() {
+    let never_wrong = |params: &Params, policy: &RiskPolicy, seed: u64| {
+        let mut figures = formula(params, policy, seed)?;
+        figures.insert("wrong".to_owned(), 0.0);
+        Ok(figures)
+    };
+    let setup = setup();
+    let same = optimise::search(&setup, &SEEDS, &never_wrong, &AtomicBool::new(false)).expect("it ends");
+    assert!(same.node.iter().any(|node| node.better.is_some()));
+    let section = optimise::section(&same, &setup);
+    assert!(section.verdicts.iter().all(Verdict::held));
+    assert!(section.verdicts.iter().any(|v| v.text().contains("cannot be told apart by so few outputs")));
+    let found = found(&setup);
+    let missed = optimise::section(&found, &setup).verdicts.into_iter().filter(|v| !v.held());
+    let missed: Vec<Verdict> = missed.collect();
+    assert!(
+        !missed.is_empty() && missed.iter().all(|v| v.text().contains("as far as 30,000 outputs")),
+        "{missed:?}"
+    );
+}
+
+#[test]
+fn what_the_node_s_own_levels_cost_says_nothing_of_the_grid() {
+    let dear = |params: &Params, policy: &RiskPolicy, seed: u64| {
+        let mut figures = formula(params, policy, seed)?;
+        if policy.level.get(&policy.pure).expect("a level").explore_one_in != Level::medium().explore_one_in {
+            figures.insert("extra_fuel".to_owned(), 1_000.0);
+        }
+        Ok(figures)
+    };
+    let setup = setup();
+    let dear = optimise::search(&setup, &SEEDS, &dear, &AtomicBool::new(false)).expect("it ends");
+    assert!(dear.node.iter().any(|node| node.cost == 1_000.0));
+    let costs = |found: &Found| -> Vec<f64> { found.cheapest.iter().map(|c| c.cost).collect() };
+    assert_eq!(costs(&dear), costs(&found(&setup)));
 }
 
 #[test]
@@ -147,8 +210,10 @@ fn it_stops_when_told_and_when_there_were_enough_runs() {
     let stopped = optimise::search(&setup(), &SEEDS, &stopping, &stop);
     assert!(matches!(stopped, Err(OptimiseError::Stopped)));
     assert!(runs.into_inner() < 40);
-    let cut = found(&Setup { most_runs: 50, ..setup() });
-    assert!(cut.cut && cut.runs < 600, "{}", cut.runs);
+    for most_runs in [0, 50, 333, 700] {
+        let cut = found(&Setup { most_runs, ..setup() });
+        assert!(cut.cut && cut.runs <= most_runs, "{} of {most_runs}", cut.runs);
+    }
 }
 
 #[test]

@@ -49,6 +49,13 @@ pub(crate) struct Cli {
     verb: Verb,
 }
 
+impl Cli {
+    /// Whether peers are made to be lied to here, so that what they warn of is no news to anybody.
+    pub(crate) fn is_staged(&self) -> bool {
+        matches!(self.verb, Verb::Sim(_))
+    }
+}
+
 /// Options of every verb.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Global {

@@ -1,6 +1,7 @@
 //! From text to stems: lower case, without the words that say nothing, and with a few synonyms.
 
 use rust_stemmers::{Algorithm, Stemmer};
+use std::sync::LazyLock;
 
 /// A word of a text.
 pub(super) struct Word {
@@ -125,16 +126,17 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = Word> + '_ {
         .map(move |typed| Word { stem: stemmer.stem(&typed).into_owned(), typed })
 }
 
+/// The stems of each line of synonyms: stemmed once, for every query asks.
+static ALIKE: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+    let stemmer = Stemmer::create(Algorithm::English);
+    let stems = |line: &&[&str]| line.iter().map(|word| stemmer.stem(word).into_owned()).collect();
+    SYNONYMS.iter().map(stems).collect()
+});
+
 /// The stems that mean the same as this one, itself not included.
 pub(super) fn synonyms(stem: &str) -> Vec<String> {
-    let stemmer = Stemmer::create(Algorithm::English);
-    let mut alike: Vec<_> = SYNONYMS
-        .iter()
-        .map(|line| line.iter().map(|w| stemmer.stem(w).into_owned()).collect::<Vec<_>>())
-        .filter(|line| line.iter().any(|s| s == stem))
-        .flatten()
-        .filter(|s| s != stem)
-        .collect();
+    let lines = ALIKE.iter().filter(|line| line.iter().any(|s| s == stem));
+    let mut alike: Vec<_> = lines.flatten().filter(|s| *s != stem).cloned().collect();
     alike.sort();
     alike.dedup();
     alike

@@ -141,7 +141,7 @@ impl Net {
             setup,
             streams,
             engine: Engine::new(),
-            carrier: Carrier::new(setup.link, streams),
+            carrier: Carrier::new(setup.link, u32::MAX, streams),
             nodes: Vec::new(),
             by_did: BTreeMap::new(),
             providers: Vec::new(),

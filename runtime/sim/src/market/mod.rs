@@ -7,11 +7,12 @@ mod population;
 mod releases;
 
 use crate::{Carrier, Engine, Figures, Span, Stream, Streams, Time, params::Params, profile::Profile};
+use actum_model::{Release, Signed};
 use actum_trust::RiskPolicy;
 use delegation::Delegations;
 use directory::Directory;
 use population::Population;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What happens in a market.
 #[derive(Debug)]
@@ -70,10 +71,21 @@ pub struct Market {
 impl Market {
     /// A market before anything has happened.
     pub fn new(params: Params, policy: RiskPolicy, profile: Profile, seed: u64) -> Self {
+        Self::of_releases(params, policy, profile, &[], seed)
+    }
+
+    /// The same, of these releases: the first ones are the workflows' steps in their order. Those that lack are made up.
+    pub fn of_releases(
+        params: Params,
+        policy: RiskPolicy,
+        profile: Profile,
+        releases: &[Arc<Signed<Release>>],
+        seed: u64,
+    ) -> Self {
         let streams = Streams::new(seed);
         let mut engine = Engine::new();
-        let mut carrier = Carrier::new(params.link.unwrap_or(profile.link), streams);
-        let mut population = Population::new(&params, streams);
+        let mut carrier = Carrier::new(params.link.unwrap_or(profile.link), params.peers, streams);
+        let mut population = Population::new(&params, releases, streams);
         let mut figures = Figures::default();
         let mut ctx = Ctx {
             engine: &mut engine,

@@ -9,18 +9,27 @@ use actum_model::{ComponentId, Did, Release, ReleaseId, SecretKey, Signed};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 /// Something that can be done, by whoever offers it.
 #[derive(Clone, Debug)]
 pub(crate) struct Capability {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The author's words.
-    pub(crate) intent: &'static str,
+    pub(crate) intent: String,
     pub(crate) release: ReleaseId,
     pub(crate) component: ComponentId,
     /// What its author signed.
-    pub(crate) signed: Signed<Release>,
+    pub(crate) signed: Arc<Signed<Release>>,
+}
+
+impl Capability {
+    fn of(signed: Arc<Signed<Release>>) -> Self {
+        let (id, release) = (signed.id(), signed.payload());
+        let (name, intent) = (release.name.to_string(), release.intent.clone());
+        Self { name, intent, release: id, component: release.component, signed }
+    }
 }
 
 /// What capabilities are called and for.
@@ -51,8 +60,8 @@ pub(crate) struct Peer {
     pub(crate) online: bool,
     /// By capability: whether it is offered by the provider, which the network may not know yet.
     pub(crate) offers: Vec<bool>,
-    /// Actions it runs now.
-    pub(crate) running: u32,
+    /// Actions that run or wait there now.
+    pub(crate) admitted: u32,
     /// Names it has had.
     pub(crate) names: u32,
 }
@@ -67,17 +76,17 @@ pub(crate) struct Population {
 }
 
 impl Population {
-    pub(crate) fn new(params: &Params, streams: Streams) -> Self {
+    /// `releases` are those of the first capabilities; what authors sign of the others is made up.
+    pub(crate) fn new(params: &Params, releases: &[Arc<Signed<Release>>], streams: Streams) -> Self {
         let hostile = (f64::from(params.peers) * params.alpha).round() as u32;
         let honest = params.peers.saturating_sub(hostile);
         let riders = (f64::from(honest) * params.free_riders).round() as u32;
         let count = usize::try_from(params.capabilities).unwrap_or(0).clamp(1, CAPABILITIES.len());
         let author = SecretKey::from_seed(&streams.bytes("author", 0));
-        let capabilities = CAPABILITIES.iter().take(count).filter_map(|(name, intent)| {
-            let signed = releases::release(name, intent, &author)?;
-            let (release, component) = (signed.id(), signed.payload().component);
-            Some(Capability { name, intent, release, component, signed })
-        });
+        let made_up = CAPABILITIES.iter().skip(releases.len());
+        let made_up =
+            made_up.filter_map(|(name, intent)| releases::release(name, intent, &author).map(Arc::new));
+        let capabilities = releases.iter().cloned().chain(made_up).take(count).map(Capability::of);
         let mut population = Self {
             peers: Vec::new(),
             capabilities: capabilities.collect(),
@@ -86,13 +95,19 @@ impl Population {
         };
         for n in 0..params.peers.saturating_add(params.registries) {
             let is_hostile = n >= honest && n < params.peers;
-            let key = SecretKey::from_seed(&streams.bytes("key", u64::from(n)));
             let ring = params.ring.max(1);
-            // A ring shares an address prefix and, as far as anybody can tell, an operator.
-            let place = if is_hostile { params.peers.saturating_sub(n).saturating_sub(1) / ring } else { n };
-            let mut draws = streams.of(if is_hostile { "ring" } else { "peer" }, u64::from(place));
-            let prefix = (draws.number() as u32) & 0xffff_ff00;
-            let ip = IpAddr::V4(Ipv4Addr::from_bits(prefix | (n & 0xff)));
+            // A ring shares an address prefix and, as far as anybody can tell, an operator. Registries are counted apart, so
+            // that one more peer moves none of them.
+            let ((keys, number), (prefixes, place)) = match n.checked_sub(params.peers) {
+                Some(registry) => (("registry's key", registry), ("registry's place", registry)),
+                None if is_hostile => {
+                    (("key", n), ("ring", params.peers.saturating_sub(n).saturating_sub(1) / ring))
+                }
+                None => (("key", n), ("peer", n)),
+            };
+            let key = SecretKey::from_seed(&streams.bytes(keys, u64::from(number)));
+            let prefix = (streams.of(prefixes, u64::from(place)).number() as u32) & 0xffff_ff00;
+            let ip = IpAddr::V4(Ipv4Addr::from_bits(prefix | (number & 0xff)));
             let operator = match is_hostile && ring > 1 {
                 true => SecretKey::from_seed(&streams.bytes("operator", u64::from(place))).did(),
                 false => key.did(),
@@ -116,7 +131,7 @@ impl Population {
                 free_rider: !is_hostile && n < params.peers && n >= honest.saturating_sub(riders),
                 online: true,
                 offers,
-                running: 0,
+                admitted: 0,
                 names: 1,
             };
             population.by_did.insert(peer.did, n);

@@ -53,8 +53,22 @@ pub struct Node {
     pub cost: f64,
     /// The share of actions without an output.
     pub failed: f64,
-    /// The cheapest of those tried that costs less and lets no more through, and its cost.
-    pub better: Option<(Level, f64)>,
+    /// The cheapest of those tried that costs less and was not seen to let more through.
+    pub better: Option<Better>,
+}
+
+/// A level that costs less than one of the node's own, and of which no greater share of outputs was wrong with the same seeds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Better {
+    /// The level.
+    pub level: Level,
+    /// Extra fuel as a share of the useful fuel.
+    pub cost: f64,
+    /// Outputs of each of both, at least, that this is known by, against each conduct.
+    pub outputs: f64,
+    /// Whether any of them was wrong. If none was, they say nothing of which lets more through: both stand where so few
+    /// outputs leave whatever is never seen to fail.
+    pub told_apart: bool,
 }
 
 /// What a search found.
@@ -162,7 +176,9 @@ pub fn search(
         // What one share leaves of its part of the runs, the next ones have.
         let most_runs = setup.most_runs / setup.alphas.len().max(1) * (nth + 1);
         let (known, runs) = (Vec::new(), found.runs);
-        let mut at = At { setup, seeds, try_one, stop, alpha, conducts, known, runs, most_runs, hardest: 0 };
+        let (hardest, cut) = (0, false);
+        let mut at =
+            At { setup, seeds, try_one, stop, alpha, conducts, known, runs, most_runs, cut, hardest };
         at.learn(&Level::defaults().map(|(_, level)| level), LEAST_RUNS, 0..conducts.len())?;
         at.hardest = at.hardest();
         for (bound, beyond) in setup.bounds.iter().zip(&mut beyond) {
@@ -172,7 +188,7 @@ pub fn search(
         found.node.extend(Level::defaults().iter().filter_map(|(name, level)| at.node(name, level)));
         found.tried += at.known.len();
         found.runs = at.runs;
-        found.cut |= at.runs >= most_runs;
+        found.cut |= at.cut;
     }
     Ok(found)
 }
@@ -188,6 +204,8 @@ struct At<'a> {
     known: Vec<(Level, Known)>,
     runs: usize,
     most_runs: usize,
+    /// Whether more runs were wanted than are allowed.
+    cut: bool,
     /// The conduct that does the most to the node's own levels: the first that a level is tried against.
     hardest: usize,
 }
@@ -205,7 +223,8 @@ impl At<'_> {
         (0..self.conducts.len()).max_by(|a, b| wrong(a).total_cmp(&wrong(b))).unwrap_or_default()
     }
 
-    /// Has each of these levels tried against some conducts with the first so many seeds, unless it was.
+    /// Has each of these levels tried against some conducts with the first so many seeds, unless it was, in as many runs as are
+    /// left.
     fn learn(&mut self, levels: &[Level], seeds: usize, conducts: Range<usize>) -> Result<(), OptimiseError> {
         let mut jobs = Vec::new();
         for level in levels {
@@ -216,6 +235,9 @@ impl At<'_> {
                 jobs.extend(seeds.map(|seed| (*level, nth, *conduct, *seed)));
             }
         }
+        let left = self.most_runs.saturating_sub(self.runs);
+        self.cut |= jobs.len() > left;
+        jobs.truncate(left);
         let tally = |(level, _, conduct, seed): &(Level, usize, Conduct, u64)| {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(OptimiseError::Stopped);
@@ -272,7 +294,11 @@ impl At<'_> {
             let best = costs.fold(f64::MAX, f64::min);
             let is_open = |level: &&Level| lists.is_open(level) && self.costs_at_least(level) < best;
             let open: Vec<Level> = levels.iter().filter(is_open).copied().collect();
-            if open.is_empty() || self.runs >= self.most_runs {
+            if open.is_empty() {
+                break;
+            }
+            if self.runs >= self.most_runs {
+                self.cut = true;
                 break;
             }
             let places = (0..AT_ONCE).map(|nth| nth * open.len().saturating_sub(1) / (AT_ONCE - 1));
@@ -286,7 +312,8 @@ impl At<'_> {
                 some.retain(|level| {
                     let stands = self.stands(level, bound);
                     lists.put(*level, stands);
-                    stands == Stands::Open && self.known(level).is_some_and(|known| known.cost() < best)
+                    // As above: what is dropped here must not be open there, or it is taken up again for ever.
+                    stands == Stands::Open && self.costs_at_least(level) < best
                 });
             }
         }
@@ -303,23 +330,32 @@ impl At<'_> {
         })
     }
 
-    /// What a level costs at least, as a weaker one costs that.
+    /// What a level costs at least, as a weaker one costs that against all conducts; 0 where no such one was tried against all.
     fn costs_at_least(&self, level: &Level) -> f64 {
         let weaker = self.known.iter().filter(|(other, _)| other == level || is_weaker(other, level));
-        weaker.map(|(_, known)| known.cost()).fold(0.0, f64::max)
+        weaker.filter(|(_, known)| known.is_whole()).map(|(_, known)| known.cost()).fold(0.0, f64::max)
     }
 
-    /// Where one of the node's own levels stands, and the cheapest that is better in both.
+    /// Where one of the node's own levels stands, and the cheapest that costs less and was not seen to let more through; `None`
+    /// if it was not tried against all conducts.
     fn node(&self, name: &'static str, level: &Level) -> Option<Node> {
-        let known = self.known(level)?;
+        let known = self.known(level).filter(|known| known.is_whole())?;
         let (damage, cost) = (known.damage(), known.cost());
         let better = self
             .known
             .iter()
             .filter(|(_, k)| k.seeds() >= LEAST_RUNS.min(self.seeds.len()) && k.failed() <= MOST_FAILED)
             .filter(|(_, k)| k.cost() < cost * CHEAPER && k.damage().high <= damage.high)
-            .min_by(|a, b| a.1.cost().total_cmp(&b.1.cost()))
-            .map(|(level, k)| (*level, k.cost()));
+            .filter_map(|(level, k)| {
+                // Of as many outputs: by the seeds that both were tried with.
+                let seeds = k.seeds().min(known.seeds());
+                let (ours, theirs) = (known.first(seeds), k.first(seeds));
+                let wrong = ours.damage().mean;
+                let outputs = ours.outputs().min(theirs.outputs());
+                let better = Better { level: *level, cost: k.cost(), outputs, told_apart: wrong > 0.0 };
+                (theirs.damage().mean <= wrong).then_some(better)
+            })
+            .min_by(|a, b| a.cost.total_cmp(&b.cost));
         Some(Node { alpha: self.alpha, name, damage, cost, failed: known.failed(), better })
     }
 }

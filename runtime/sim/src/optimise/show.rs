@@ -1,6 +1,6 @@
 //! What a search found, as a section of a report.
 
-use super::{Cheapest, Found, Node, RISK_ALPHA, Setup, words};
+use super::{Better, Cheapest, Found, Node, RISK_ALPHA, Setup, words};
 use crate::report::{Axis, Figure, Line, Of, Parameter, Point, Section, Table, Verdict, number};
 
 /// The section: what each bound costs against the share of hostile providers, what the cheapest levels are, and where the node's
@@ -10,7 +10,7 @@ pub fn section(found: &Found, setup: &Setup) -> Section {
         id: "optimise".to_owned(),
         title: "The cheapest level of checks".to_owned(),
         question: "How much must be checked so that no more than so many outputs of 10,000 are wrong, whatever the hostile \
-                   providers do of what is tried here, and is any level cheaper than the node's own that lets no more through?"
+                   providers do of what is tried here, and is any level cheaper than the node's own that is seen to let no more through?"
             .to_owned(),
         figures: vec![costs(found, setup), node_damage(found)],
         tables: vec![cheapest(found), node(found)],
@@ -100,7 +100,10 @@ fn node(found: &Found) -> Table {
             percent(node.cost),
             percent(node.failed),
             match &node.better {
-                Some((level, cost)) => format!("{}: {}", percent(*cost), words(level)),
+                Some(Better { level, cost, told_apart: true, .. }) => {
+                    format!("{}: {}", percent(*cost), words(level))
+                }
+                Some(Better { level, cost, .. }) => format!("{}: {}; {UNTOLD}", percent(*cost), words(level)),
                 None => "none of those tried".to_owned(),
             },
         ]
@@ -112,7 +115,7 @@ fn node(found: &Found) -> Table {
         "at most",
         "extra fuel",
         "no answer",
-        "cheaper, and no more through",
+        "cheaper, and no more seen to be wrong",
     ];
     Table {
         title: "Where the node's own levels stand".to_owned(),
@@ -120,6 +123,9 @@ fn node(found: &Found) -> Table {
         rows: found.node.iter().map(row).collect(),
     }
 }
+
+/// What is said of levels of which no output was wrong.
+const UNTOLD: &str = "cannot be told apart by so few outputs";
 
 /// Whether each of the node's levels holds its own at the share the snippet is for, and whether each bound can be kept.
 fn verdicts(found: &Found) -> Vec<Verdict> {
@@ -134,12 +140,19 @@ fn verdicts(found: &Found) -> Vec<Verdict> {
         );
         verdicts.push(match &node.better {
             None => Verdict::Held(format!(
-                "{stands}, and no level that was tried is a tenth cheaper and lets no more through"
+                "{stands}, and no level that was tried is a tenth cheaper and was seen to let no more through"
             )),
-            Some((level, cost)) => Verdict::Missed(format!(
-                "{stands}; as far as these runs show, {} lets no more through for {}",
+            Some(Better { level, cost, outputs, told_apart: true }) => Verdict::Missed(format!(
+                "{stands}; as far as {} outputs against each conduct show, {} lets no more through for {}",
+                number(*outputs),
                 words(level),
                 percent(*cost)
+            )),
+            Some(Better { level, cost, outputs, .. }) => Verdict::Held(format!(
+                "{stands}; {} costs {}, and none of {} outputs against each conduct was wrong with either: they {UNTOLD}",
+                words(level),
+                percent(*cost),
+                number(*outputs)
             )),
         });
     }
@@ -195,15 +208,25 @@ fn notes(found: &Found, setup: &Setup) -> Vec<String> {
     let mut notes = vec![
         format!(
             "{} levels, {} runs at {} shares; {} times a level was tried at a share. What checks no more in anything than a \
-             level that fails is taken to fail, and what checks no less than one that keeps within a bound to cost more.",
+             level that fails is taken to fail, and what checks no less than one that keeps within a bound, or costs more than \
+             the best against all conducts, to cost more.",
             number(found.levels as f64),
             number(found.runs as f64),
             setup.alphas.len(),
             number(found.tried as f64),
         ),
-        "`at most` is what is exceeded one time in twenty: by Wilson over all outputs, or by Student over runs where that is more. \
-         A bound counts as kept where it is no more, with three seeds or all."
+        "`at most` is what one level, by one conduct and in runs that nobody chose, exceeds one time in twenty: by Wilson over all \
+         outputs, or by Student over runs where that is more. A bound counts as kept where it is no more, with three seeds or all."
             .to_owned(),
+        "It says less than that here. A row shows the greatest of what the conducts came to: where they are alike, `wrong of \
+         10,000` is that of the unluckiest and lies too high. And the cheapest level is chosen among many by the same runs that are \
+         shown: one that was merely lucky is the likelier to be chosen, so that its `at most` lies too low and is exceeded more \
+         often than one time in twenty. Who relies on a level should try it again with other seeds."
+            .to_owned(),
+        format!(
+            "Levels of which no output was wrong have the same `at most`, which so many outputs leave to whatever is never seen to \
+             fail: they {UNTOLD}, and the cheaper one is not shown to be as safe."
+        ),
         format!(
             "`risk.toml` has the levels for α = {RISK_ALPHA}, as a node's `config.toml` takes them. They are the cheapest for \
              requesters that know nobody at first and are done after an hour; who goes on for longer pays less for probation.",
@@ -211,7 +234,7 @@ fn notes(found: &Found, setup: &Setup) -> Vec<String> {
     ];
     if found.cut {
         notes.push(format!(
-            "The search ended at {} runs: there may be cheaper levels.",
+            "The search came to its share of {} runs before it was over: there may be cheaper levels.",
             number(setup.most_runs as f64)
         ));
     }

@@ -48,14 +48,28 @@ impl Space {
     }
 }
 
-/// Whether a level checks no more than another in anything, and is not that one.
+/// Whether a level checks no more than another in anything, and is not that one. Of two that differ in what is no check, as whom
+/// they ask and how long they wait, neither is.
 pub(super) fn is_weaker(weak: &Level, strict: &Level) -> bool {
+    let with_its_checks = Level {
+        canaries: strict.canaries,
+        replicas: strict.replicas,
+        replicas_reads: strict.replicas_reads,
+        replay_one_in: strict.replay_one_in,
+        before: strict.before,
+        probation: strict.probation,
+        probation_here: strict.probation_here,
+        ..*weak
+    };
     weak != strict
+        && with_its_checks == *strict
         && weak.canaries <= strict.canaries
         && weak.replicas <= strict.replicas
+        && weak.replicas_reads <= strict.replicas_reads
         && weak.replay_one_in >= strict.replay_one_in
         && weak.before <= strict.before
         && weak.probation <= strict.probation
+        && weak.probation_here <= strict.probation_here
 }
 
 /// About what a level costs, in runs of each action. It decides in which order levels are tried and nothing else.
@@ -87,4 +101,30 @@ pub fn words(level: &Level) -> String {
         words.push(format!("probation {}", level.probation));
     }
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_more_than_checks_is_neither_weaker_nor_stricter() {
+        let strict =
+            Level { canaries: 8, probation: 99, probation_here: 99, replicas_reads: 3, ..Level::medium() };
+        assert!(is_weaker(&Level::medium(), &strict) && !is_weaker(&strict, &Level::medium()));
+        assert!(!is_weaker(&strict, &strict));
+        let others = [
+            Level { fallbacks: 8, ..strict },
+            Level { newcomers: false, ..strict },
+            Level { patience_seconds: 60, ..strict },
+            Level { explore_one_in: NonZeroU32::MIN, ..strict },
+            Level { attestation: true, ..strict },
+            Level { probation_here: 3, ..strict },
+            Level { replicas_reads: 0, ..strict },
+        ];
+        for other in others {
+            assert!(!is_weaker(&Level::medium(), &other), "{other:?}");
+            assert!(!is_weaker(&other, &Level::medium()), "{other:?}");
+        }
+    }
 }

@@ -39,7 +39,8 @@ impl Tally {
     }
 }
 
-/// Wrong outputs of 10,000 that were handed over, and within what that is: each end is exceeded one time in twenty at most.
+/// Wrong outputs of 10,000 that were handed over, and within what that is. Of one conduct each end is exceeded one time in twenty
+/// at most; where the worst of several conducts is taken, the mean and the lower end are that of the unluckiest as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Damage {
     /// On average.
@@ -73,7 +74,7 @@ impl Damage {
         Self { mean: share * 10_000.0, low: low * 10_000.0, high: high.min(1.0) * 10_000.0 }
     }
 
-    /// The greater in everything: of two conducts the worse decides.
+    /// The greater in everything: of two conducts the worse decides. The upper end still is exceeded no more often.
     pub(super) fn or_worse(self, other: Self) -> Self {
         Self {
             mean: self.mean.max(other.mean),
@@ -104,10 +105,27 @@ impl Known {
         self.runs.iter().map(|runs| Damage::of(runs)).fold(Damage::default(), Damage::or_worse)
     }
 
-    /// The mean over all runs.
+    /// Whether every conduct was tried: what a level costs depends on the conduct, so that others' costs compare with no less.
+    pub(super) fn is_whole(&self) -> bool {
+        self.seeds() > 0
+    }
+
+    /// The mean of the conducts' means, each weighing the same however many runs it has; of those that were tried.
     pub(super) fn cost(&self) -> f64 {
-        let all: Vec<f64> = self.runs.iter().flatten().map(|t| t.extra_fuel).collect();
-        all.iter().sum::<f64>() / all.len().max(1) as f64
+        let tried: Vec<&Vec<Tally>> = self.runs.iter().filter(|runs| !runs.is_empty()).collect();
+        let mean = |runs: &&Vec<Tally>| runs.iter().map(|t| t.extra_fuel).sum::<f64>() / runs.len() as f64;
+        tried.iter().map(mean).sum::<f64>() / tried.len().max(1) as f64
+    }
+
+    /// What is known of it by its first so many seeds.
+    pub(super) fn first(&self, seeds: usize) -> Self {
+        Self { runs: self.runs.iter().map(|runs| runs.iter().take(seeds).copied().collect()).collect() }
+    }
+
+    /// Outputs that were handed over, of the conduct with the fewest.
+    pub(super) fn outputs(&self) -> f64 {
+        let outputs = |runs: &Vec<Tally>| runs.iter().map(Tally::handed_over).sum();
+        self.runs.iter().map(outputs).min_by(f64::total_cmp).unwrap_or_default()
     }
 
     /// The share of actions without an output, of the conduct that brings about the most.

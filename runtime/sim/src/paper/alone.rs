@@ -49,7 +49,7 @@ impl Runs {
         of: &serde_json::Value,
         run: impl FnOnce() -> Result<RunFigures, E>,
     ) -> Result<RunFigures, E> {
-        let of = serde_json::json!({"actum": env!("CARGO_PKG_VERSION"), "of": of});
+        let of = serde_json::json!({"actum": env!("CARGO_PKG_VERSION"), "rules": crate::RULES, "of": of});
         let digest = sha256(of.to_string().as_bytes());
         let key: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         if let Some(figures) = self.before.get(&key) {

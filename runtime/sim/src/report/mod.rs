@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 pub use text::number;
 
-/// The longest id: 64 bytes.
-pub const LONGEST_ID: usize = 64;
+/// The longest id: 128 bytes, for a scenario's name and a figure's.
+pub const LONGEST_ID: usize = 128;
 /// The most lines that a figure shows: 8. More could not be told apart; what is left out is said under it.
 pub const MOST_LINES: usize = 8;
 

@@ -106,6 +106,10 @@ pub(super) fn read(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
             return Err(text.wrong(what));
         }
     }
+    let mut plotted = BTreeSet::new();
+    if let Some(twice) = read.plot.iter().find(|plot| !plotted.insert(plot.figure.as_str())) {
+        return Err(text.wrong(format!("two [[plot]] are of {:?}", twice.figure)));
+    }
     Ok(Scenario {
         name: read.name,
         title: read.title,

@@ -60,7 +60,7 @@ impl Level {
             replicas: 1,
             replicas_reads: 1,
             replay_one_in: one_in(50),
-            before: false,
+            before: true,
             probation: 2,
             probation_here: 1,
             fallbacks: 4,

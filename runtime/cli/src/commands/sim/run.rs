@@ -33,7 +33,7 @@ pub(super) struct Args {
 /// The scenario that somebody typed: a file wins over a name.
 fn scenario(typed: &str) -> Result<Scenario, CliError> {
     let path = Path::new(typed);
-    match path.exists() || typed.contains(['/', '.']) {
+    match path.is_file() || typed.contains(['/', '.']) {
         true => Ok(Scenario::read(path)?),
         false => {
             let found = list::named(typed)?;

@@ -264,6 +264,9 @@ impl Delegations {
         let Some(call) = self.calls.remove(&id) else { return };
         if is_online(call.requester, ctx) {
             self.came(id, &call, Err(why), ctx);
+        } else if let Some((action, _)) = self.take(call.of) {
+            // Whoever has gone waits for nothing: of one that was not there nothing else would come.
+            self.end(&action, None, ctx);
         }
     }
 

@@ -75,6 +75,11 @@ impl Provider {
         }
     }
 
+    /// How many run or wait.
+    fn admitted(&self) -> u32 {
+        self.running.saturating_add(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX))
+    }
+
     /// Whose turn is next: those that starve first, then by claim; by arrival among equals.
     fn next(&mut self, now: Time) -> Option<Waiter> {
         let place = |(arrival, waiter): (&u64, &Waiter)| {
@@ -138,7 +143,7 @@ impl Providers {
         let (capacity, queue) = (ctx.params.capacity.max(1), ctx.params.queue);
         if provider.running < capacity {
             provider.running += 1;
-            peer.running = provider.running;
+            peer.admitted = provider.admitted();
             return Admitted::Runs;
         }
         let priority = match ctx.params.balances {
@@ -157,6 +162,7 @@ impl Providers {
         let arrival = provider.arrivals;
         provider.arrivals += 1;
         provider.waiting.insert(arrival, Waiter { call, priority, since: now });
+        peer.admitted = provider.admitted();
         Admitted::Waits(displaced)
     }
 
@@ -183,7 +189,7 @@ impl Providers {
         if next.is_none() {
             provider.running = provider.running.saturating_sub(1);
         }
-        peer.running = provider.running;
+        peer.admitted = provider.admitted();
         (next.map(|waiter| waiter.call), gone)
     }
 

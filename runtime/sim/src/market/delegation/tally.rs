@@ -78,10 +78,11 @@ pub(super) fn figures(f: &Figures, all: &mut BTreeMap<&'static str, f64>) {
     let runs = f.get("runs_here") + f.get("runs_there");
     let extra = (runs - f.get("asked_once")).max(0.0);
     let bytes = (f.get("bytes") - f.get("bytes_once")).max(0.0);
+    let useful_bytes = f.get("bytes_once") * f.share("handed_over", "asked_once");
     all.extend([
         ("wrong_outputs_per_10k", 10_000.0 * f.share("handed_wrong", "handed_over")),
         ("extra_fuel", over(extra, f.get("handed_over"))),
-        ("extra_bytes", over(bytes, f.get("bytes_once"))),
+        ("extra_bytes", over(bytes, useful_bytes)),
         ("canaries", f.share("canaries", "asked")),
         ("replays", f.share("replays", "asked")),
         ("fell_back", f.share("fell_back", "asked")),

@@ -69,7 +69,7 @@ fn nothing_is_held_of_what_is_over() {
     market.run(Time::from_seconds(1_500), u64::MAX);
     assert!(market.workflows.is_empty() && market.delegations.actions.is_empty());
     assert!(market.delegations.calls.is_empty() && market.delegations.owed.is_empty());
-    assert!(market.population.peers.iter().all(|peer| peer.running == 0));
+    assert!(market.population.peers.iter().all(|peer| peer.admitted == 0));
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn query(capability: &Capability, iss: Did, aud: Did, nonce: [u8; 12]) -> Query 
     Query {
         iss,
         aud,
-        text: capability.intent.to_owned(),
+        text: capability.intent.clone(),
         filters: Filters::default(),
         limit: PAGE,
         nonce: ByteArray::new(nonce),

@@ -87,7 +87,7 @@ impl Directory {
             Conduct::NeverAnswers => return over_later(asked, ctx),
             Conduct::Refuses => Some(Probe::Silent),
             _ if who.free_rider || !offers(who, asked.key.capability) => Some(Probe::Silent),
-            _ if who.running >= full => Some(Probe::Busy),
+            _ if who.admitted >= full => Some(Probe::Busy),
             _ => None,
         };
         match refusal {

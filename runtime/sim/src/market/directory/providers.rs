@@ -27,8 +27,10 @@ const FEW: u32 = 2_000;
 /// A provider, as it announces itself.
 struct Provider {
     announcer: Announcer,
-    /// Its own random numbers, of everything that it does here but drift and churn.
+    /// Its own random numbers, of when it announces.
     draws: Stream,
+    /// The same, of how long probes take there: how many registries there are moves no announcement.
+    probed: Option<Box<Stream>>,
     /// The name it goes by now.
     name: u32,
     /// Of its wakings the one that counts: an earlier one that is still to come counts no more.
@@ -75,6 +77,7 @@ impl Providers {
             all.push(Provider {
                 announcer: Announcer::new(lifetimes, 0),
                 draws,
+                probed: None,
                 name: peer,
                 turn: 0,
                 phase: Span::from_micros(first.micros() % 1_000_000),
@@ -203,8 +206,9 @@ impl Providers {
     /// How long a provider executes one action, of its own random numbers.
     pub(super) fn executes(&mut self, peer: u32, ctx: &Ctx<'_>) -> Span {
         let takes = &ctx.profile.takes;
-        let draws = get(&mut self.all, peer).map(|provider| &mut provider.draws);
-        draws.map_or(takes.execute, |draws| draws.log_normal(takes.execute, takes.execute_sigma))
+        let Some(provider) = get(&mut self.all, peer) else { return takes.execute };
+        let of = || Box::new(ctx.streams.of("probed", u64::from(peer)));
+        provider.probed.get_or_insert_with(of).log_normal(takes.execute, takes.execute_sigma)
     }
 
     fn announces_now(&mut self, peer: u32, ctx: &mut Ctx<'_>) {
@@ -273,12 +277,12 @@ fn describe(
 
 /// How things stand with a peer, as it says. Hostile ones say that they are idle.
 fn lease(who: &Peer, params: &Params, due: Announcement) -> Lease {
-    let running = if who.conduct == Conduct::Honest { who.running } else { 0 };
+    let admitted = if who.conduct == Conduct::Honest { who.admitted } else { 0 };
     Lease {
         iss: who.did,
         addrs: vec![format!("/ip4/{}/tcp/4001", who.ip)],
-        load: running.min(params.capacity),
-        queued: running.saturating_sub(params.capacity),
+        load: admitted.min(params.capacity),
+        queued: admitted.saturating_sub(params.capacity),
         capacity: params.capacity,
         lately: None,
         descriptors_seq: due.descriptors_seq,

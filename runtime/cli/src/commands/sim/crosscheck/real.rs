@@ -1,7 +1,7 @@
 //! The real side of a cross-check: registries and providers, each a process of its own, and requesters in this one.
 
 use super::{
-    Setting,
+    CAPACITY, Setting,
     work::{Ended, Work},
 };
 use crate::{
@@ -177,6 +177,7 @@ pub(super) async fn run(
         let name = format!("provider-{n}");
         drop(stage.home(&name, &work.published())?);
         let mut more: Vec<String> = lease.to_vec();
+        more.extend(["--parallel".to_owned(), CAPACITY.to_string()]);
         more.extend(named.iter().flat_map(|address| ["--bootstrap".to_owned(), address.clone()]));
         for published in work.published() {
             more.extend(["--offer".to_owned(), published.release.id().to_string()]);
