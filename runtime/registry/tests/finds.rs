@@ -153,11 +153,11 @@ fn exact_names_and_ids_come_before_words() {
 }
 
 #[test]
-fn a_name_gives_its_highest_version_first_then_the_least_busy() {
+fn a_name_gives_its_highest_version_first_then_who_has_room() {
     let versions = [
         (1, "1.9.0", 0, 1),
-        (2, "1.10.0", 3, 4),
-        (3, "1.10.0", 1, 4),
+        (2, "1.10.0", 4, 4),
+        (3, "1.10.0", 3, 4),
         (4, "1.10.0", 0, 0),
         (5, "2.0.0-rc.1", 0, 1),
     ];

@@ -150,7 +150,10 @@ fn on_probation_everything_is_replayed_before_it_is_believed() {
             assert_eq!(replay(&level, &confirmed(1, 1), due), Replay::Before);
         }
     }
-    assert_eq!(replay(&Level::low(), &confirmed(2, 1), true), Replay::After);
+    assert_eq!(replay(&Level::low(), &confirmed(2, 1), true), Replay::Before);
+    let after = Level { before: false, ..Level::low() };
+    assert_eq!(replay(&after, &confirmed(2, 1), true), Replay::After);
+    assert_eq!(replay(&after, &confirmed(1, 1), true), Replay::Before);
     assert_eq!(replay(&Level::low(), &confirmed(2, 1), false), Replay::No);
     assert_eq!(replay(&Level::medium(), &confirmed(47, 47), false), Replay::Before);
     assert_eq!(replay(&Level::medium(), &confirmed(64, 3), false), Replay::Before);
