@@ -1,5 +1,5 @@
 //! A market of actions in virtual time: providers announce to registries, requesters find, delegate and check, by the node's
-//! own rules; some providers are hostile. Its parts are the [`directory`] and the [`delegation`].
+//! own rules; some providers are hostile. Its parts are the directory and the delegation.
 
 mod delegation;
 mod directory;
