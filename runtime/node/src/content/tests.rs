@@ -250,9 +250,10 @@ async fn two_who_want_it_at_once_fetch_it_once_and_a_download_given_up_goes_on()
         () = third.notified() => {}
         _ = obtain(&stage.home, source, &sessions, &mut progress) => panic!("it was to be dropped"),
     }
-    let before = stage.peers[0].asked.load(Relaxed);
     let (a, b) = tokio::join!(stage.obtain(source, &[0]), stage.obtain(source, &[0]));
     assert_eq!((a.unwrap(), b.unwrap()), (component(), component()));
-    let after = stage.peers[0].asked.load(Relaxed) - before;
-    assert!(after <= 3, "{after} chunks were fetched although three were here");
+    // The one that was dropped may have asked for all six, those that never came among them: whether they
+    // reach the peer before or after it is dropped is not known. From the start it would be six more.
+    let asked = stage.peers[0].asked.load(Relaxed);
+    assert!((6..=6 + 3).contains(&asked), "{asked} chunks were asked for although three were here");
 }
