@@ -175,6 +175,37 @@ async fn a_lost_peer_is_told_apart_before_and_after_sending() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shuts_down_gives_the_answers_it_is_about_to_give() {
+    let (started, answers) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, may) = (started.clone(), answers.clone());
+    let handler = answer(move |_, _, _, _| {
+        let (told, may) = (told.clone(), may.clone());
+        Box::pin(async move {
+            told.notify_one();
+            may.notified().await;
+            done(vec![7])
+        })
+    });
+    let mut config = OverlayConfig::default();
+    config.timeouts.shutdown = LONG;
+    let provider = Overlay::start(config, &key(1), handler).await.unwrap();
+    let requester = overlay(2, echo()).await;
+    requester.connect(&address(&provider, "tcp")).await.unwrap();
+    let session = requester.session_with(&provider.did()).unwrap();
+    let request = call(&key(2), vec![1]);
+    let (answer, ()) = tokio::join!(session.request(&request, LONG), async {
+        started.notified().await;
+        let answers_late = async {
+            // By now it is being shut down; where it is not yet, nothing is shown.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            answers.notify_one();
+        };
+        tokio::join!(provider.shutdown(), answers_late);
+    });
+    assert_eq!(answer.unwrap(), done(vec![7]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panicking_handler_says_whether_it_may_have_begun_and_serves_on() {
     let handler = answer(|_, request, _, _| {
         if matches!(request, Request::Call { .. } | Request::Release { .. }) {
