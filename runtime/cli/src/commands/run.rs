@@ -71,7 +71,7 @@ pub(super) fn until_ctrl_c() -> CancelToken {
 
 /// Does this on the first Ctrl-C from now on. A second one ends the process.
 pub(super) fn on_ctrl_c(stop: impl FnOnce() + Send + 'static) {
-    let (deaf, listening) = std::sync::mpsc::channel::<()>();
+    let (deaf, listening) = std::sync::mpsc::sync_channel::<()>(0);
     let listen = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
