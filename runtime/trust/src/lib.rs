@@ -2,10 +2,10 @@
 //! to ask next. Pure policy: no I/O, no clock, no engine.
 //!
 //! A requester calls [`consistency`] on each receipt it is handed, and [`examine`] on the receipts it has replayed;
-//! [`Held`] remembers it, [`Record`] is what it comes to, and [`choose`] orders the next candidates by it. [`RiskPolicy`] says how much is checked:
-//! [`canary`] makes actions whose answer is known, [`replicas`] compares what several providers say, [`sampling`] draws
-//! what is replayed. Re-execution itself comes in through [`Replayer`]. By what authority an action ran, [`authority()`]
-//! checks. A provider that cannot serve all at once has them wait in a [`Queue`], by their [`priority()`].
+//! [`Held`] remembers what came of it, [`Record`] is what that comes to, and [`choose`] orders the next candidates by it.
+//! [`RiskPolicy`] says how much is checked: [`canary`] makes actions whose answer is known, [`replicas`] compares what
+//! several providers say, [`sampling`] draws what is replayed. Re-execution itself comes in through [`Replayer`]. By what
+//! authority an action ran, [`authority()`] checks. At a busy provider actions wait in a [`Queue`], by [`priority()`].
 
 #![forbid(unsafe_code)]
 
