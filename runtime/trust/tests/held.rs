@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use actum_model::{ComponentId, Did, ReceiptId, SecretKey};
-use actum_trust::{reputation::*, *};
+use actum_trust::reputation::*;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::LazyLock};
 
