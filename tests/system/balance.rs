@@ -138,7 +138,7 @@ fn open(stage: &Stage, home: &str) -> Home {
 /// Executes honestly, one after another, and says who is begun. What one requester asks for waits until the test lets it go on.
 struct Holds {
     who: Did,
-    begins: mpsc::Sender<Did>,
+    begins: mpsc::SyncSender<Did>,
     go: Mutex<mpsc::Receiver<()>>,
 }
 
@@ -165,7 +165,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A provider with one turn, which `busy` holds until it is let go on.
 struct OneTurn {
-    go: mpsc::Sender<()>,
+    go: mpsc::SyncSender<()>,
     begins: mpsc::Receiver<Did>,
     address: String,
     did: Did,
@@ -179,8 +179,8 @@ impl OneTurn {
         let offer = "[[offer]]\nrelease = \"endless\"\npublic = true\n";
         let config =
             Config::parse(&format!("parallel = 1\nqueue = 8\n{offer}{giving}")).expect("it is right");
-        let (go, goes) = mpsc::channel();
-        let (begun, begins) = mpsc::channel();
+        let (go, goes) = mpsc::sync_channel(64);
+        let (begun, begins) = mpsc::sync_channel(64);
         let who = did(stage, "busy").parse().expect("a key");
         let holds = Arc::new(Holds { who, begins: begun, go: Mutex::new(goes) });
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -206,7 +206,7 @@ fn spin(stage: &Stage, home: &str, address: &str, fuel: &str) -> Ran {
 }
 
 /// Has a home ask for what `spin` asks for, in this process, and `waits` hear of it when it has to wait for its turn.
-fn spin_here(stage: &Stage, home: &str, address: &str, fuel: u64, waits: &mpsc::Sender<()>) {
+fn spin_here(stage: &Stage, home: &str, address: &str, fuel: u64, waits: &mpsc::SyncSender<()>) {
     let home = Arc::new(open(stage, home));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let outcome = runtime.block_on(async {
@@ -242,7 +242,7 @@ fn under_load_who_gives_is_served_before_who_only_takes() {
     let seen = balance(&stage, "a", &[&giver_did, "--offline"]);
     assert_eq!(seen["served_as"], "giver", "{seen:#}");
 
-    let (waits, waiting) = mpsc::channel();
+    let (waits, waiting) = mpsc::sync_channel(64);
     let order = thread::scope(|scope| {
         let call = |home: &'static str| {
             let (stage, address, waits) = (&stage, a.address.as_str(), waits.clone());
@@ -285,7 +285,7 @@ fn over_its_allowance_a_newcomer_is_served_unless_others_wait() {
         assert!(Instant::now() < until, "what was served is not stored");
         thread::sleep(Duration::from_millis(20));
     }
-    let (waits, waiting) = mpsc::channel();
+    let (waits, waiting) = mpsc::sync_channel(64);
     thread::scope(|scope| {
         let call = |home: &'static str| {
             let (stage, waits) = (&stage, waits.clone());

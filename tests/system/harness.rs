@@ -174,7 +174,7 @@ impl Stage {
         let stderr = child.stderr.take().expect("a pipe");
         // Whatever it says is drained, so that it never waits for the test.
         std::thread::spawn(move || BufReader::new(stderr).lines().for_each(drop));
-        let (said, events) = mpsc::channel();
+        let (said, events) = mpsc::sync_channel(1 << 16);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 // A test that looks at nothing more of it may hold it still.
