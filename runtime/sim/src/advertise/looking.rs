@@ -45,6 +45,8 @@ pub struct Looked {
     pub named: usize,
     /// Ads in answers, those known already among them.
     pub ads: usize,
+    /// Bytes of the statements in those.
+    pub ad_bytes: usize,
     /// How long it took, once it is over.
     pub took: Option<Span>,
 }
@@ -239,6 +241,8 @@ impl Net {
         looking.out.faults += usize::from(answered.fault.is_some());
         looking.out.named += answer.closer.len();
         looking.out.ads += answer.ads.len();
+        let bytes = answer.ads.iter().map(|ad| ad.descriptor.len() + ad.lease.len());
+        looking.out.ad_bytes += bytes.sum::<usize>();
         for ad in answered.found {
             let right = self.judged.is_right(&ad, &looking.key, now.unix_seconds());
             looking.out.wrong += usize::from(!right);

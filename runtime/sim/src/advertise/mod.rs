@@ -22,7 +22,9 @@ pub use looking::{Looked, share};
 pub use people::{Conduct, anywhere, ground, in_one_prefix, secret};
 pub use statements::made_up;
 
-use crate::{Carrier, Engine, Kind, Span, Stream, Streams, Time, profile::Link, profile::Weighs, runs::NotRun};
+use crate::{
+    Carrier, Engine, Kind, Span, Stream, Streams, Time, profile::Link, profile::Weighs, runs::NotRun,
+};
 use actum_discovery::{
     Lifetimes,
     advertise::{Answer, LocalAddresses, Peer, Reply, Sent, Verifier},
