@@ -95,13 +95,14 @@ fn a_lookup_costs_in_a_market_what_it_costs_here() {
     let far = Link { one_way: Span::from_millis(80), sigma: 0.3, loss: 0.0, bytes_per_second: 1_250_000 };
     // How many peers, how many of them offer it, networks, and within what part.
     let all = [
-        (20, 20, 8, near, 0.2),
-        (50, 50, 6, far, 0.2),
-        (100, 100, 5, near, 0.2),
-        (200, 200, 3, far, 0.2),
-        (100, 10, 6, near, 0.35),
-        (300, 30, 3, near, 0.35),
+        (20, 20, 30, near, 0.2),
+        (50, 50, 10, far, 0.2),
+        (100, 100, 6, near, 0.2),
+        (200, 200, 2, far, 0.2),
+        (100, 10, 8, near, 0.25),
+        (300, 30, 3, near, 0.25),
     ];
+    let mut missed = Vec::new();
     for (peers, providers, networks, link, within) in all {
         let setup = setup(link);
         let runs: Vec<_> =
@@ -117,16 +118,15 @@ fn a_lookup_costs_in_a_market_what_it_costs_here() {
                 ("providers", walk.providers, mean(&|run| runs[run][n].walk.providers)),
             ];
             for (what, taken, here) in taken {
-                println!(
+                let said = format!(
                     "{what} among {peers}, {providers} of whom offer it, {n}: {taken:.0}, here {here:.0}"
                 );
-                assert!(
-                    (taken - here).abs() <= within * here,
-                    "{what} among {peers}, {n}: {taken} and {here}"
-                );
+                println!("{said}");
+                missed.extend(((taken - here).abs() > within * here).then_some(said));
             }
         }
     }
+    assert!(missed.is_empty(), "{missed:#?}");
     // In between and beyond it goes on, and among few it is little.
     let asked: Vec<f64> =
         [0, 1, 5, 10, 70, 700, 5_000, 100_000].map(|peers| Walk::of_nothing(peers).asked).into();
