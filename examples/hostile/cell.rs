@@ -34,7 +34,7 @@ const LOOK_EVERY: usize = 1_000;
 /// How long one action may take.
 const DEADLINE: Duration = Duration::from_secs(180);
 /// How long the peers get to be found by the requester.
-const FOUND_WITHIN: Duration = Duration::from_secs(20);
+const FOUND_WITHIN: Duration = Duration::from_secs(180);
 /// How often it is looked whether they are.
 const FOUND_POLL: Duration = Duration::from_millis(100);
 /// Whoever was not asked in the last so many of a hundred actions counts as dropped.
@@ -142,6 +142,22 @@ struct Done<'a> {
     took: Duration,
 }
 
+/// A requester that has reached the index. One tries for seconds; a busy machine may need more.
+async fn reach(home: &Arc<Home>, index: &str) -> Result<Requester, Box<dyn Error>> {
+    let until = Instant::now() + FOUND_WITHIN;
+    loop {
+        let requester = Requester::start(home.clone(), &[], &[index.to_owned()]).await?;
+        let missed = requester.unreached().join("; ");
+        if missed.is_empty() {
+            return Ok(requester);
+        }
+        requester.stop().await?;
+        if Instant::now() > until {
+            return Err(format!("the index could not be reached: {missed}").into());
+        }
+    }
+}
+
 /// What one run is about.
 pub(crate) struct Cell<'a> {
     pub(crate) author: &'a Home,
@@ -164,7 +180,7 @@ impl Cell<'_> {
         let honest = providers.iter().filter(|peer| peer.kind == Kind::Nobody);
         let bootstrap = honest.chain([&index]).map(|peer| peer.address.clone()).collect();
         let node = Node::start(home.clone(), Config { bootstrap, ..Config::default() }, None).await?;
-        let requester = Requester::start(home.clone(), &[], std::slice::from_ref(&index.address)).await?;
+        let requester = reach(&home, &index.address).await?;
         let requester = match self.patience {
             Some(seconds) => {
                 let text = format!("[risk.level.{}]\npatience_seconds = {seconds}\n", self.level.name());

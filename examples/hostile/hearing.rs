@@ -17,8 +17,8 @@ use std::{
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long after the last action a lie may still be found out, by what is replayed behind the answers.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
-/// How long after the last action others may still hear of it.
-const HEARD_WITHIN: Duration = Duration::from_secs(30);
+/// How long after the last action others may still hear of it: who missed what it was told asks again after five minutes.
+const HEARD_WITHIN: Duration = Duration::from_secs(360);
 
 /// When things happened.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,7 +14,7 @@ use actum_node::{
 };
 use std::{
     error::Error,
-    fs, io,
+    io,
     io::{BufRead, BufReader, Write},
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -90,26 +90,8 @@ pub(crate) fn make_home(author: &Home, work: &Work, root: &Path) -> Result<Home,
     let home = Home::open(root)?;
     home.store().put_component(work.component)?;
     home.store().put_release(&work.release)?;
-    for name in ["cache.key", "cache"] {
-        copy(&author.root().join(name), &root.join(name))?;
-    }
+    home.compiled_as(author)?;
     Ok(home)
-}
-
-/// Copies a file, or a directory with all that is in it; what is not there is not copied.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if !from.is_dir() {
-        return match fs::copy(from, to) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        };
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
 }
 
 /// A peer that runs. Killed when dropped.

@@ -299,23 +299,29 @@ fn files_are_audited_without_a_home() {
 #[test]
 fn an_interrupted_audit_keeps_what_it_did() {
     let stage = Stage::new();
-    stage.publish("auditor", "text-stats");
-    const RECEIPTS: u64 = 30;
-    let texts: Vec<_> = (0..RECEIPTS).map(|n| format!("{n} to be or not to be").repeat(20_000)).collect();
-    run_all(&open(&stage, "auditor"), "text-stats", "count-words", &texts);
+    for home in ["program", "auditor"] {
+        stage.publish(home, "text-stats");
+    }
 
-    // As a program that embeds the library interrupts it.
-    let home = open(&stage, "auditor");
+    // As a program that embeds the library interrupts it: at the first it hears of. Whoever looks at receipts is never more than
+    // 256 ahead of whoever counts them, so that some are left even where this thread is slow.
+    const MANY: u64 = 300;
+    let home = open(&stage, "program");
+    let texts: Vec<_> = (0..MANY).map(|n| format!("{n} to be or not to be")).collect();
+    run_all(&home, "text-stats", "count-words", &texts);
     let options = AuditOptions { threads: NonZeroUsize::new(1), ..AuditOptions::default() };
     let cancel = options.cancel.clone();
     let report =
         audit_many(&home, &Selection::Since(0), &options, &mut |_| cancel.cancel()).expect("a report");
     let done = report.total.receipts();
     assert!(done > 0 && report.not_reached > 0, "{done} done, {} not", report.not_reached);
-    assert_eq!((done + report.not_reached, report.kept), (RECEIPTS, done));
+    assert_eq!((done + report.not_reached, report.kept), (MANY, done));
     drop(home);
 
-    // As Ctrl-C does. The interpreter is slow enough not to be done when it comes.
+    // As Ctrl-C does. The interpreter is slow enough not to be done with so many when it comes.
+    const RECEIPTS: u64 = 100;
+    let texts: Vec<_> = (0..RECEIPTS).map(|n| format!("{n} to be or not to be").repeat(20_000)).collect();
+    run_all(&open(&stage, "auditor"), "text-stats", "count-words", &texts);
     let args = ["audit", "--new", "--jobs", "1", "--engine", "pulley", "--svr", "verdicts"];
     let mut command = stage.command("auditor");
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -338,7 +344,7 @@ fn an_interrupted_audit_keeps_what_it_did() {
     assert!(stderr.contains("interrupted: ") && stderr.contains("--new"), "{stderr}");
 
     let home = open(&stage, "auditor");
-    let left = RECEIPTS - done - written() as u64;
+    let left = RECEIPTS - written() as u64;
     assert!(left > 0, "it was interrupted");
     let rest = audit(&home, &AuditOptions { new: true, ..AuditOptions::default() });
     assert_eq!((rest.total.of(Kind::Identical), rest.kept), (left, left));

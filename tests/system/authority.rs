@@ -19,23 +19,23 @@ const CLOSED: &str = "[[offer]]\nrelease = \"text-stats\"\n";
 const WORDS: [&str; 4] = ["call", "text-stats", "count-words", "one two three"];
 
 /// A web server that answers when the test says so.
-struct Web(TcpListener);
+pub(crate) struct Web(TcpListener);
 
 impl Web {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TcpListener::bind("127.0.0.1:0").expect("a port"))
     }
 
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.0.local_addr().expect("an address"))
     }
 
-    fn permission(&self) -> String {
+    pub(crate) fn permission(&self) -> String {
         format!("http:{}", self.origin())
     }
 
     /// Waits for a request; it waits for its answer.
-    fn request(&self) -> TcpStream {
+    pub(crate) fn request(&self) -> TcpStream {
         self.0.set_nonblocking(false).expect("it is a socket");
         let (stream, _) = self.0.accept().expect("a connection");
         let mut lines = BufReader::new(&stream).lines();
@@ -43,7 +43,7 @@ impl Web {
         stream
     }
 
-    fn answer(&self, mut to: TcpStream, status: &str, fields: &[&str]) {
+    pub(crate) fn answer(&self, mut to: TcpStream, status: &str, fields: &[&str]) {
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
         // Who asked may be gone: that is what some tests are about.
         let _ = write!(to, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n{fields}\r\n");
@@ -56,7 +56,7 @@ impl Web {
     }
 
     /// Has the guest `fetcher` of a node ask this server, in a home.
-    fn fetch(&self, stage: &Stage, home: &str, node: &str, function: &str) -> Ran {
+    pub(crate) fn fetch(&self, stage: &Stage, home: &str, node: &str, function: &str) -> Ran {
         let url = json!([format!("{}/", self.origin())]).to_string();
         stage.actum(home, &["call", "fetcher", function, &url, "--peer", node, "--grant", &self.permission()])
     }
@@ -78,16 +78,17 @@ impl Stage {
         self.actum(home, &[&WORDS[..], &["--peer", node.address("tcp")], more].concat())
     }
 
-    /// Asks again and again until it is refused so; gives how long that took.
+    /// Asks again and again until it is refused so. A minute is long for news that is on its way, and short for nodes that would
+    /// have to meet anew before they hear: their leases hold for ten.
     #[track_caller]
-    fn words_until(&self, home: &str, node: &Node, code: &str) -> Duration {
+    fn words_until(&self, home: &str, node: &Node, code: &str) {
         let start = Instant::now();
         loop {
             let ran = self.words(home, node, &[]);
             if ran.code == 4 && ran.stderr.contains(code) {
-                return start.elapsed();
+                return;
             }
-            assert!(start.elapsed() < Duration::from_secs(10), "never {code}: {ran:?}");
+            assert!(start.elapsed() < Duration::from_secs(60), "never {code}: {ran:?}");
         }
     }
 
@@ -241,7 +242,7 @@ fn a_node_shares_what_it_has_and_says_when_to_come_back() {
         "alice",
         &format!(
             "[[offer]]\nrelease = \"endless\"\npublic = true\n[[offer]]\nrelease = \"fetcher\"\npublic = true\n\
-             allow = [\"{}\"]\n[quota.per_requester]\nin_flight = 1\nfuel_per_minute = 10_015_000_000\n",
+             allow = [\"{}\"]\n[quota.per_requester]\nin_flight = 1\nfuel_per_minute = 115_000_000\n",
             web.permission()
         ),
     );
@@ -249,8 +250,12 @@ fn a_node_shares_what_it_has_and_says_when_to_come_back() {
     let spin = |home: &str, fuel: &str| {
         stage.actum(home, &["call", "endless", "spin", "--fuel", fuel, "--peer", &address])
     };
+    // So little fuel that a minute is not over before all of it was asked for, however slowly it burns.
+    let (url, allow) = (json!([format!("{}/", web.origin())]).to_string(), web.permission());
+    let fetch =
+        ["call", "fetcher", "follow", &url, "--fuel", "100000000", "--peer", &address, "--grant", &allow];
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| web.fetch(&stage, "bob", &address, "follow"));
+        let first = scope.spawn(|| stage.actum("bob", &fetch));
         let held = web.request();
         spin("bob", "1000").exits(9).says("exhausted").says("requester-in-flight");
         // What one has taken, another still has.
@@ -258,10 +263,10 @@ fn a_node_shares_what_it_has_and_says_when_to_come_back() {
         web.answer(held, "200 OK", &[]);
         first.join().expect("it ends").exits(0);
     });
-    spin("bob", "10000000000").code.eq(&6).then_some(()).expect("it burned all of it");
+    spin("bob", "100000000").code.eq(&6).then_some(()).expect("it burned all of it");
     spin("bob", "50000000").exits(9).says("exhausted").says("requester-fuel-per-minute").says("again in ");
     // More than a minute ever has does not come back.
-    let never = spin("carol", "10000000000");
+    let never = spin("carol", "100000000");
     assert_eq!(never.code, 6, "{never:?}");
 }
 
@@ -294,8 +299,7 @@ fn a_revoked_grant_ends_what_rests_on_it_wherever_it_is_told() {
         .actum("bob", &["grant", "revoke", "carol.grant", "--peer", hub.address("tcp")])
         .exits(0)
         .says("told 1 peer");
-    let took = stage.words_until("carol", &alice, "revoked");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    stage.words_until("carol", &alice, "revoked");
     stage.words("dave", &alice, &[]).exits(0);
 
     // By Alice, in another process of her running node's home.
@@ -350,6 +354,22 @@ fn a_running_action_is_withdrawn_at_its_next_question() {
     stage.replays_with_the_home_away("alice", &[withdrawn.receipt()]);
 }
 
+/// Waits until a node has burned a third of a second of processor time: nothing but an endless guest has it do so.
+#[cfg(target_os = "linux")]
+fn burns(node: &Node) {
+    let (before, start) = (node.burned(), Instant::now());
+    while node.burned() - before < Duration::from_millis(300) {
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing burns");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The same where it cannot be told.
+#[cfg(not(target_os = "linux"))]
+fn burns(_: &Node) {
+    std::thread::sleep(Duration::from_millis(400));
+}
+
 #[test]
 fn a_guests_calls_have_no_more_than_its_grant_and_end_with_it() {
     let stage = Stage::new();
@@ -399,6 +419,10 @@ fn a_guests_calls_have_no_more_than_its_grant_and_end_with_it() {
     let other = json!(["notes", "list", "[\"n\"]"]);
     let less = call("relay", &other, &["--grant", &words, "--grant", &notes, "--accept-less"]);
     assert!(less.stdout.contains("denied"), "{less:?}");
+    // What takes long to compile is compiled before it matters below.
+    let brief = delegate("endless", "endless", "fuel=1000000");
+    let spun = call("relay", &json!(["endless", "spin", "[]"]), &["--grant", &brief]);
+    assert!(spun.stdout.contains("failed: out-of-fuel"), "{spun:?}");
     // Nor by a call of the call.
     let inner = json!(["notes", "list", "[\"n\"]"]).to_string();
     let nested = json!(["self", "relay", inner]);
@@ -418,7 +442,7 @@ fn a_guests_calls_have_no_more_than_its_grant_and_end_with_it() {
             call("relay", &json!(["self", "twice", middle]), &["--grant", own, "--grant", spin])
         });
         alice.wait_for("started");
-        std::thread::sleep(Duration::from_millis(400));
+        burns(&alice);
         stage.actum("alice", &["grant", "revoke", "bob.grant", "--offline"]).exits(0);
         called.join().expect("it ends")
     });

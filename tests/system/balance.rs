@@ -2,16 +2,18 @@
 //! is served before who only takes.
 
 use crate::harness::{Node, Ran, Stage};
-use actum_model::{Action, Signed, balance::Accounts};
+use actum_model::{Action, Did, Filters, Limits, Outcome, Signed, balance::Accounts};
 use actum_node::{
     Config, Home,
     config::OfferConfig,
+    invoke::{self, Choices},
     node::Node as Peer,
     provider::{ExecuteError, Execution, Executor, Honest, Loaded, Sandbox, Surroundings},
+    requester::{CallProgress, CallRequest, Requester},
 };
 use std::{
     fs,
-    sync::Arc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -26,7 +28,7 @@ fn balance(stage: &Stage, home: &str, args: &[&str]) -> serde_json::Value {
 
 /// Asks for the balance until both sides count the same: a provider stores what it has answered a moment later.
 fn agreed(stage: &Stage, home: &str, peer: &str) -> serde_json::Value {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         let seen = balance(stage, home, &[peer]);
         if seen["agrees"] == true {
@@ -133,25 +135,69 @@ fn open(stage: &Stage, home: &str) -> Home {
     Home::open(&stage.path().join(home)).expect("a home")
 }
 
-/// A provider with one turn, which an endless action holds until it runs out of fuel.
+/// Executes honestly, one after another, and says who is begun. What one requester asks for waits until the test lets it go on.
+struct Holds {
+    who: Did,
+    begins: mpsc::Sender<Did>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Executor for Holds {
+    fn execute(
+        &self,
+        sandbox: &Sandbox,
+        loaded: &Loaded,
+        action: &Action,
+        args: &[u8],
+        around: &Surroundings,
+    ) -> Result<Execution, ExecuteError> {
+        let _ = self.begins.send(action.requester);
+        if action.requester == self.who {
+            // A test that has failed lets nothing go on.
+            let _ = self.go.lock().expect("no panic").recv_timeout(PATIENCE);
+        }
+        Honest.execute(sandbox, loaded, action, args, around)
+    }
+}
+
+/// How long anything may take here, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A provider with one turn, which `busy` holds until it is let go on.
 struct OneTurn {
-    node: Node,
+    go: mpsc::Sender<()>,
+    begins: mpsc::Receiver<Did>,
     address: String,
+    did: Did,
+    node: Peer,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl OneTurn {
     fn new(stage: &Stage, giving: &str) -> Self {
         stage.publish_guest("a", "endless", "[]");
-        stage.publish("a", "text-stats");
-        let offers =
-            ["endless", "text-stats"].map(|name| format!("[[offer]]\nrelease = \"{name}\"\npublic = true\n"));
-        stage.write(
-            "a.toml",
-            format!("parallel = 1\nqueue = 8\n[limits]\nfuel = 40000000000\n{}{giving}", offers.concat()),
-        );
-        let node = stage.node("a", &["--config", "a.toml"]);
-        let address = node.address("tcp").to_owned();
-        Self { node, address }
+        let offer = "[[offer]]\nrelease = \"endless\"\npublic = true\n";
+        let config =
+            Config::parse(&format!("parallel = 1\nqueue = 8\n{offer}{giving}")).expect("it is right");
+        let (go, goes) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
+        let who = did(stage, "busy").parse().expect("a key");
+        let holds = Arc::new(Holds { who, begins: begun, go: Mutex::new(goes) });
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let home = Arc::new(open(stage, "a"));
+        let node = runtime.block_on(Peer::start(home, config, Some(holds))).expect("it starts");
+        let addresses = node.addresses();
+        let address = addresses.iter().find(|a| a.contains("/tcp/")).expect("an address").clone();
+        Self { go, begins, address, did: node.did(), node, runtime }
+    }
+
+    /// Who is begun next.
+    fn begins(&self) -> String {
+        self.begins.recv_timeout(PATIENCE).expect("somebody is begun").to_string()
+    }
+
+    fn stop(self) {
+        self.runtime.block_on(self.node.stop());
     }
 }
 
@@ -159,86 +205,119 @@ fn spin(stage: &Stage, home: &str, address: &str, fuel: &str) -> Ran {
     stage.actum(home, &["call", "endless", "spin", "--fuel", fuel, "--peer", address])
 }
 
-/// Fuel that takes longer to burn than some commands to start.
-const LONG: &str = "30000000000";
+/// Has a home ask for what `spin` asks for, in this process, and `waits` hear of it when it has to wait for its turn.
+fn spin_here(stage: &Stage, home: &str, address: &str, fuel: u64, waits: &mpsc::Sender<()>) {
+    let home = Arc::new(open(stage, home));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        let requester = Requester::start(home, &[], &[address.to_owned()]).await.expect("it starts");
+        let found = requester.candidates("endless", &Filters::default()).await.expect("it is offered");
+        let prepared = requester.prepare(&found, "spin").await.expect("its release");
+        let choices = Choices { limits: Limits { fuel, ..Limits::default() }, ..Choices::default() };
+        let none = serde_json::json!([]);
+        let args = invoke::encode_args(&prepared.function, &none, &mut |_| Err("no files".to_owned()));
+        let request = CallRequest { args: args.expect("none"), choices, deadline: 2 * PATIENCE };
+        let mut progress = |event: CallProgress| {
+            if let CallProgress::Queued { .. } = event {
+                waits.send(()).expect("the test waits");
+            }
+        };
+        let done = requester.delegate(prepared, request, None, &mut progress).await.expect("it is served");
+        requester.stop().await.expect("it is kept");
+        done.called.receipt.payload().outcome.clone()
+    });
+    assert_eq!(outcome, Outcome::OutOfFuel);
+}
 
 #[test]
 fn under_load_who_gives_is_served_before_who_only_takes() {
     let stage = Stage::new();
-    let mut a = OneTurn::new(&stage, "");
+    let a = OneTurn::new(&stage, "");
     // The giver has done something for this home.
     stage.publish("giver", "text-stats");
     let giver = stage.node("giver", &["--offer", "text-stats"]);
     count(&stage, "a", &giver, "one two").exits(0);
     giver.stop();
-    let a_did = a.node.did().to_owned();
     let giver_did = did(&stage, "giver");
     let seen = balance(&stage, "a", &[&giver_did, "--offline"]);
     assert_eq!(seen["served_as"], "giver", "{seen:#}");
 
-    let address = a.address.clone();
-    let order = std::sync::Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        let call = |home: &'static str, fuel: &'static str| {
-            let (stage, order, address) = (&stage, &order, &address);
-            scope.spawn(move || {
-                let ran = spin(stage, home, address, fuel);
-                order.lock().expect("no panic").push(home);
-                ran.exits(6);
-            })
+    let (waits, waiting) = mpsc::channel();
+    let order = thread::scope(|scope| {
+        let call = |home: &'static str| {
+            let (stage, address, waits) = (&stage, a.address.as_str(), waits.clone());
+            scope.spawn(move || spin_here(stage, home, address, 1_000_000, &waits))
         };
-        let first = call("busy", LONG);
-        a.node.wait_for("started");
+        let mut all = vec![call("busy")];
+        assert_eq!(a.begins(), did(&stage, "busy"));
         // The free riders come first, and wait.
-        let riders = [call("rider-1", "3000000000"), call("rider-2", "3000000000")];
-        thread::sleep(Duration::from_secs(2));
-        let giver = call("giver", "1000000");
-        for one in riders.into_iter().chain([first, giver]) {
+        all.extend(["rider-1", "rider-2"].map(call));
+        for _ in 0..2 {
+            waiting.recv_timeout(PATIENCE).expect("they wait");
+        }
+        all.push(call("giver"));
+        waiting.recv_timeout(PATIENCE).expect("it waits");
+        a.go.send(()).expect("it waits for that");
+        let order = [a.begins(), a.begins(), a.begins()];
+        for one in all {
             one.join().expect("it ends");
         }
+        order
     });
-    let order = order.into_inner().expect("no panic");
-    let place = |home: &str| order.iter().position(|one| *one == home).expect("it was served");
-    assert!(place("giver") < place("rider-1") && place("giver") < place("rider-2"), "{order:?}");
+    assert_eq!(order[0], giver_did, "{order:?}");
+    let a_did = a.did.to_string();
     assert_eq!(balance(&stage, "rider-1", &[&a_did, "--offline"])["consumed"]["receipts"], 1);
+    a.stop();
 }
 
 #[test]
 fn over_its_allowance_a_newcomer_is_served_unless_others_wait() {
     let stage = Stage::new();
-    let mut a = OneTurn::new(&stage, "[giving]\nallowance_fuel = 20000000\n");
-    let address = a.address.clone();
+    let a = OneTurn::new(&stage, "[giving]\nallowance_fuel = 20000000\n");
+    let address = a.address.as_str();
     // More than the allowance in all, and nobody else is there.
-    spin(&stage, "taker", &address, "15000000").exits(6);
-    spin(&stage, "taker", &address, "1000000").exits(6);
+    spin(&stage, "taker", address, "15000000").exits(6);
+    spin(&stage, "taker", address, "1000000").exits(6);
+    // It counts once it is stored, which is a moment after it was answered.
+    let (home, taker) = (open(&stage, "a"), did(&stage, "taker").parse().expect("a key"));
+    let until = Instant::now() + PATIENCE;
+    while home.store().tally(&a.did, &taker).expect("the store").receipts < 2 {
+        assert!(Instant::now() < until, "what was served is not stored");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let (waits, waiting) = mpsc::channel();
     thread::scope(|scope| {
-        let (stage, address) = (&stage, &address);
-        let call =
-            |home: &'static str, fuel: &'static str| scope.spawn(move || spin(stage, home, address, fuel));
-        let first = call("busy", LONG);
+        let call = |home: &'static str| {
+            let (stage, waits) = (&stage, waits.clone());
+            scope.spawn(move || spin_here(stage, home, address, 1_000_000, &waits))
+        };
+        let mut all = vec![call("busy")];
         // The earlier two, and this one.
         for _ in 0..3 {
-            a.node.wait_for("started");
+            a.begins();
         }
-        let waits = call("other", "1000000");
-        thread::sleep(Duration::from_secs(2));
-        let refused = spin(stage, "taker", address, "15000000").exits(9);
+        all.push(call("other"));
+        waiting.recv_timeout(PATIENCE).expect("it waits");
+        let refused = spin(&stage, "taker", address, "15000000").exits(9);
         refused.says("exhausted").says("others wait").says("again in 10 s");
         // What is still within it is not refused.
-        let small = spin(stage, "taker", address, "1000000");
-        small.exits(6);
-        first.join().expect("it ends").exits(6);
-        waits.join().expect("it ends").exits(6);
+        all.push(call("taker"));
+        waiting.recv_timeout(PATIENCE).expect("it waits");
+        a.go.send(()).expect("it waits for that");
+        for one in all {
+            one.join().expect("it ends");
+        }
     });
     // With the load gone, it is served again.
-    spin(&stage, "taker", &address, "15000000").exits(6);
-    let a_did = a.node.did().to_owned();
+    spin(&stage, "taker", address, "15000000").exits(6);
+    let a_did = a.did.to_string();
     let seen = balance(&stage, "taker", &[&a_did]);
     assert_eq!(seen["consumed"]["receipts"], 4, "{seen:#}");
     stage.write("bad.toml", "[giving]\nallowance = 1\n");
     stage.actum("b", &["node", "--config", "bad.toml"]).exits(3).says("allowance");
     stage.write("bad.toml", "[giving]\nwindow_seconds = 10\n");
     stage.actum("b", &["node", "--config", "bad.toml"]).exits(3).says("3,600");
+    a.stop();
 }
 
 /// Executes honestly, and says that it was twice the work.

@@ -1,7 +1,15 @@
 //! A requester finds and calls: ranking, argument checking, every form of target and argument, and refusals.
 
-use crate::harness::{Stage, bytes};
-use std::{process::Stdio, time::Duration};
+use crate::{
+    authority::Web,
+    harness::{Stage, bytes},
+};
+use actum_node::Home;
+use std::{
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn plain_words_find_the_right_capability_first() {
@@ -139,23 +147,31 @@ fn limits_over_the_providers_are_refused_by_name() {
     ran.exits(0);
 }
 
+/// An offer to let anyone ask this web server.
+fn fetching(web: &Web) -> String {
+    format!("[[offer]]\nrelease = \"fetcher\"\npublic = true\nallow = [\"{}\"]\n", web.permission())
+}
+
 #[test]
 fn a_full_node_says_busy_and_when_to_come_back() {
     let stage = Stage::new();
-    stage.publish_guest("a", "endless", "[]");
-    stage.write("a.toml", "parallel = 1\nqueue = 0\n[[offer]]\nrelease = \"endless\"\npublic = true\n");
-    let mut a = stage.node("a", &["--config", "a.toml"]);
+    let web = Web::new();
+    for (guest, permissions) in [("endless", "[]"), ("fetcher", "[\"http\"]")] {
+        stage.publish_guest("a", guest, permissions);
+    }
+    let endless = "[[offer]]\nrelease = \"endless\"\npublic = true\n";
+    let a = stage.node_with("a", &format!("parallel = 1\nqueue = 0\n{endless}{}", fetching(&web)));
     let address = a.address("tcp").to_owned();
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            stage.actum("one", &["call", "endless", "spin", "--fuel", "6000000000", "--peer", &address])
-        });
-        a.wait_for("started");
+    thread::scope(|scope| {
+        // It runs until the server answers, however long the other takes to come.
+        let first = scope.spawn(|| web.fetch(&stage, "one", &address, "follow"));
+        let held = web.request();
         stage
             .actum("two", &["call", "endless", "spin", "--fuel", "1000", "--peer", &address])
             .exits(9)
             .says("busy");
-        first.join().expect("the caller ends").exits(6);
+        web.answer(held, "200 OK", &[]);
+        first.join().expect("the caller ends").exits(0);
     });
 }
 
@@ -163,29 +179,40 @@ fn a_full_node_says_busy_and_when_to_come_back() {
 #[test]
 fn an_interrupted_call_is_answered_later_and_runs_once() {
     let stage = Stage::new();
-    stage.publish_guest("a", "endless", "[]");
-    let mut a = stage.node("a", &["--offer", "endless"]);
+    let web = Web::new();
+    stage.publish_guest("a", "fetcher", "[\"http\"]");
+    let a = stage.node_with("a", &fetching(&web));
+    let url = serde_json::json!([format!("{}/", web.origin())]).to_string();
     let mut call = stage.command("you");
-    call.args(["call", "endless", "spin", "--fuel", "3000000000", "--peer", a.address("tcp")]);
+    call.args(["call", "fetcher", "follow", &url, "--peer", a.address("tcp"), "--grant", &web.permission()]);
     let mut call = call.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("actum starts");
-    a.wait_for("started");
-    // It is remembered as unanswered a moment after it was sent.
-    std::thread::sleep(Duration::from_millis(500));
+    // It runs until the server answers, and is remembered as unanswered a moment after it was sent.
+    let held = web.request();
+    let home = Home::open(&stage.path().join("you")).expect("a home");
+    let until = Instant::now() + Duration::from_secs(20);
+    while home.store().all_unanswered().expect("the store").is_empty() {
+        assert!(Instant::now() < until, "it is not remembered");
+        thread::sleep(Duration::from_millis(10));
+    }
+    drop(home);
     call.kill().expect("it still waits");
     call.wait().expect("it ends");
-    // It ran out of fuel, and the receipt says so.
-    let resumed = stage.actum("you", &["call", "--resume"]).exits(6);
-    let shown = stage.actum("you", &["receipt", "show", &resumed.receipt()]).exits(0);
-    assert!(shown.stdout.contains("out-of-fuel"), "{shown:?}");
+    web.answer(held, "200 OK", &[]);
+    // It was answered, and the receipt says so.
+    let resumed = stage.actum("you", &["call", "--resume"]).exits(0);
+    assert_eq!(resumed.json()[0], serde_json::json!([200]), "{resumed:?}");
+    let receipt = resumed.receipt();
+    let shown = stage.actum("you", &["--format", "json", "receipt", "show", &receipt]).exits(0).json();
+    assert_eq!(shown["outcome"], "ok", "{shown:#}");
     // What checks were to go with it is forgotten with the process: it was run again before it was shown.
     let known = stage.actum("you", &["--format", "json", "peers", "show", a.did()]).exits(0).json();
     assert_eq!(known["confirmed"], 1, "{known}");
-    stage.actum("you", &["replay", &resumed.receipt()]).exits(0);
+    stage.actum("you", &["replay", &receipt]).exits(0);
     stage.actum("you", &["call", "--resume"]).exits(5).says("no call waits for an answer here");
     stage.actum("you", &["call", "--resume", "nonsense"]).exits(2);
     stage.actum("you", &["call"]).exits(2);
     let executed = stage.actum("a", &["receipt", "list"]).exits(0).stdout;
-    assert_eq!(executed.lines().filter(|line| line.contains("out-of-fuel")).count(), 1, "{executed}");
+    assert_eq!(executed.lines().filter(|line| line.contains("follow")).count(), 1, "{executed}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A lie that was found becomes a file by which anybody sees it; peers hear of it, look for themselves, and believe nobody.
 
-use crate::harness::{Node, Stage};
+use crate::harness::{Node, Ran, Stage};
 use actum_model::{
     Did, Divergence, FraudProof, Judgement, ReceiptId, SecretKey, Signed, Verdict, bundle::Bundle,
 };
@@ -13,7 +13,7 @@ use std::{
     fs,
     process::Command,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A meeting point that has the component, an honest provider and a liar of the same release.
@@ -30,8 +30,32 @@ fn cast(stage: &Stage) -> [Node; 3] {
 
 /// Has `you` ask one provider by its name; the exit code tells whether it was found to lie.
 fn ask(stage: &Stage, at: &str, provider: &Node, code: i32) {
+    ask_from(stage, "you", at, provider).exits(code);
+}
+
+fn ask_from(stage: &Stage, home: &str, at: &str, provider: &Node) -> Ran {
     let call = ["call", "text-stats", "count-words", "[\"to be or not to be\"]", "--peer", at];
-    stage.actum("you", &[&call[..], &["--provider", provider.did()]].concat()).exits(code);
+    stage.actum(home, &[&call[..], &["--provider", provider.did()]].concat())
+}
+
+/// Has a lie be found until the meeting point has judged it; gives what it says of that, and who may have told it. A command
+/// that found one stays for no more than seconds for those who want its proof. Where a busy machine takes longer, another home
+/// finds the next lie.
+fn found_out(stage: &Stage, meeting: &mut Node, liar: &Node) -> (serde_json::Value, Vec<String>) {
+    let at = meeting.address("tcp").to_owned();
+    let mut told = Vec::new();
+    for home in ["you", "another", "third", "fourth"] {
+        let found = ask_from(stage, home, &at, liar);
+        // Nobody is sent to a liar from where it has been judged meanwhile.
+        if told.is_empty() || found.code != 5 {
+            found.exits(7);
+        }
+        told.push(stage.actum(home, &["key", "show"]).exits(0).stdout.trim().to_owned());
+        if let Some(heard) = meeting.wait_within("accused", Duration::from_secs(30)) {
+            return (heard, told);
+        }
+    }
+    panic!("none of {told:?} was heard");
 }
 
 /// The receipt that `you` has of a provider.
@@ -136,13 +160,11 @@ fn peers_hear_of_a_lie_look_for_themselves_once_and_pass_it_on() {
     let [mut meeting, honest, liar] = cast(&stage);
     let at = meeting.address("tcp").to_owned();
     let mut far = stage.node("far", &["--bootstrap", &at]);
-    ask(&stage, &at, &liar, 7);
     // From the command that found it to the peer it asked, and on from there to one that `you` never met, which lacks even
     // the component.
-    let you = stage.actum("you", &["key", "show"]).exits(0).stdout.trim().to_owned();
-    let heard = meeting.wait_for("accused");
-    assert_eq!((&heard["from"], &heard["provider"]), (&you.into(), &liar.did().into()));
-    assert_eq!(heard["state"], "proven");
+    let (heard, told) = found_out(&stage, &mut meeting, &liar);
+    assert!(told.iter().any(|did| heard["from"] == did.as_str()), "{heard}");
+    assert_eq!((&heard["provider"], &heard["state"]), (&liar.did().into(), &"proven".into()));
     let heard = far.wait_for("accused");
     assert_eq!((&heard["from"], &heard["state"]), (&meeting.did().into(), &"proven".into()));
 
@@ -291,10 +313,11 @@ fn a_forged_proof_harms_only_its_sender() {
 #[test]
 fn a_flood_of_accusations_costs_little() {
     let stage = Stage::new();
-    let [meeting, honest, liar] = cast(&stage);
+    let [mut meeting, honest, liar] = cast(&stage);
     let at = meeting.address("tcp").to_owned();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (mut wanted, mut unheard) = (0, 0);
+    let (mut wanted, mut heard) = (0, 0);
+    let began = Instant::now();
     runtime.block_on(async {
         let forger = Forger::meets(61, &meeting).await;
         for n in 0..100_u32 {
@@ -303,9 +326,9 @@ fn a_flood_of_accusations_costs_little() {
             // Each time a provider that nobody has heard of.
             let provider = SecretKey::from_seed(&seed).did();
             match forger.says(ReceiptId::of(&n.to_be_bytes()), provider, b"no proof").await {
-                Some(true) => wanted += 1,
-                Some(false) => {}
-                None => unheard += 1,
+                Some(true) => (wanted, heard) = (wanted + 1, heard + 1),
+                Some(false) => heard += 1,
+                None => {}
             }
         }
     });
@@ -313,13 +336,12 @@ fn a_flood_of_accusations_costs_little() {
         (1..=8).contains(&wanted),
         "{wanted} proofs of strangers' lies are wanted from one peer in an hour"
     );
-    assert!(unheard >= 30, "{unheard} of 100 accusations in a minute are not heard");
+    // On a busy machine they may take more than one.
+    let minutes = began.elapsed().as_secs() / 60 + 1;
+    assert!(heard <= 64 * minutes, "{heard} of 100 accusations in {minutes} min are heard");
     // It goes on hearing what is true, and serving.
-    ask(&stage, &at, &liar, 7);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while counted(&stage, "meeting")["proven"] != 1 {
-        assert!(std::time::Instant::now() < deadline, "the lie was not heard of");
-        std::thread::yield_now();
-    }
+    let (heard, _) = found_out(&stage, &mut meeting, &liar);
+    assert_eq!((&heard["provider"], &heard["state"]), (&liar.did().into(), &"proven".into()));
+    assert_eq!(counted(&stage, "meeting")["proven"], 1);
     ask(&stage, &at, &honest, 0);
 }

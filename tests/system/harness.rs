@@ -5,9 +5,14 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, mpsc},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
+
+/// How long a node may take to come to what a test waits for, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A directory in which commands run and homes lie. Removed when dropped.
 pub(crate) struct Stage {
@@ -157,9 +162,9 @@ impl Stage {
         command.args(["--format", "json"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("actum starts");
-        let mut events = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
-        events.read_line(&mut line).expect("a line");
+        lines.read_line(&mut line).expect("a line");
         if line.is_empty() {
             let output = child.wait_with_output().expect("actum ends");
             panic!("the node did not start: {}", String::from_utf8_lossy(&output.stderr));
@@ -167,9 +172,16 @@ impl Stage {
         let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(ready["event"], "ready");
         let stderr = child.stderr.take().expect("a pipe");
-        // Whatever it logs is drained, so that it never waits for the test.
+        // Whatever it says is drained, so that it never waits for the test.
         std::thread::spawn(move || BufReader::new(stderr).lines().for_each(drop));
-        Node { child, ready, events }
+        let (said, events) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                // A test that looks at nothing more of it may hold it still.
+                let _ = said.send(line);
+            }
+        });
+        Node { child, ready, events: Mutex::new(events) }
     }
 }
 
@@ -177,7 +189,8 @@ impl Stage {
 pub(crate) struct Node {
     child: Child,
     pub(crate) ready: serde_json::Value,
-    events: BufReader<ChildStdout>,
+    /// What it says after that, line by line. Locked only so that a node can be shared between threads.
+    events: Mutex<mpsc::Receiver<String>>,
 }
 
 impl Node {
@@ -194,14 +207,35 @@ impl Node {
 
     /// Waits for an event of this name.
     pub(crate) fn wait_for(&mut self, event: &str) -> serde_json::Value {
+        self.wait_within(event, PATIENCE).unwrap_or_else(|| panic!("the node does not come to {event:?}"))
+    }
+
+    /// Waits for an event of this name for so long; gives none where there was none.
+    pub(crate) fn wait_within(&mut self, event: &str, patience: Duration) -> Option<serde_json::Value> {
+        let events = self.events.get_mut().expect("no panic");
+        let until = Instant::now() + patience;
         loop {
-            let mut line = String::new();
-            assert!(self.events.read_line(&mut line).expect("a line") > 0, "the node ended before {event:?}");
+            let line = match events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => line,
+                Err(mpsc::RecvTimeoutError::Timeout) => return None,
+                Err(mpsc::RecvTimeoutError::Disconnected) => panic!("the node ended before {event:?}"),
+            };
             let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             if value["event"] == event {
-                return value;
+                return Some(value);
             }
         }
+    }
+
+    /// The processor time that it has used so far, all its threads together.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn burned(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // After its name, which may hold anything: the 12th and 13th word are hundredths of a second.
+        let (_, words) = stat.rsplit_once(')').expect("a name");
+        let times =
+            words.split_whitespace().skip(11).take(2).map(|word| word.parse::<u64>().expect("a number"));
+        Duration::from_millis(times.sum::<u64>() * 10)
     }
 
     /// Sends what Ctrl-C sends.

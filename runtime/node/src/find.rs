@@ -7,7 +7,7 @@ use crate::{
     node::without_peer_id,
     plane::{Seeker, dialled, peer_of},
     records,
-    requester::{FIND_DEADLINE, Requester, addresses},
+    requester::{FIND_DEADLINE, OTHERS_DEADLINE, Requester, addresses},
 };
 use actum_discovery::{
     Answer, Found, Gathering, LiveOffer, Omission, REGISTRIES, Record, RegistryCandidate,
@@ -26,6 +26,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::time::{Instant, sleep};
 
 /// The most offers asked for of one registry.
 const PAGE: u32 = 50;
@@ -222,8 +223,15 @@ impl Requester {
         let mut others = pin!(self.other_registries(known, seeds));
         let mut looked = false;
         let mut failed = Vec::new();
-        loop {
+        // Each question has its own deadline until one is answered.
+        let mut late = pin!(sleep(FIND_DEADLINE));
+        let mut answered = false;
+        while !looked || !asking.is_empty() {
             let answer = tokio::select! {
+                () = &mut late, if answered => {
+                    failed.push(format!("no answer in {} s after the first", OTHERS_DEADLINE.as_secs()));
+                    break;
+                }
                 Some(answer) = asking.next() => answer,
                 others = &mut others, if !looked => {
                     looked = true;
@@ -233,7 +241,12 @@ impl Requester {
                 else => break,
             };
             match answer {
-                Ok((query, page)) => self.take_page(finding, &query, &page)?,
+                Ok((query, page)) => {
+                    self.take_page(finding, &query, &page)?;
+                    if !std::mem::replace(&mut answered, true) {
+                        late.as_mut().reset(Instant::now() + OTHERS_DEADLINE);
+                    }
+                }
                 Err(why) => failed.push(why),
             }
         }

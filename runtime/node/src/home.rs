@@ -267,12 +267,38 @@ impl Home {
         open_secret(&self.root.join("sampling.key"))
     }
 
+    /// Takes over all that another home has compiled, and the secret by which it is believed, so that a home made like that one
+    /// compiles nothing anew. A sandbox of this home that is there already keeps its own secret: before the first is made.
+    pub fn compiled_as(&self, other: &Home) -> Result<(), HomeError> {
+        for name in ["cache.key", "cache"] {
+            let to = self.root.join(name);
+            copy(&other.root.join(name), &to).map_err(io_error(&to))?;
+        }
+        Ok(())
+    }
+
     /// A sandbox as configured, with this home's compile cache.
     pub(crate) fn sandbox_from(&self, config: SandboxConfig) -> Result<Sandbox, HomeError> {
         let secret = open_secret(&self.root.join("cache.key"))?;
         let cache = CompileCache::new(self.root.join("cache"), CacheKey::from(secret));
         Ok(Sandbox::new(SandboxConfig { cache: Some(cache), ..config })?)
     }
+}
+
+/// Copies a file, or a directory with all that is in it; what is not there is not copied.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return match fs::copy(from, to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        };
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {

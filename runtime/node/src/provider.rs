@@ -440,9 +440,9 @@ impl Provider {
         balances::claim(&self.home, giving, peer, authority, asked, now)
     }
 
-    /// Waits for a turn. Who has used up what strangers get waits only where nobody else does.
+    /// Waits for a turn, where one of this claim may.
     async fn wait(&self, claim: Claim, news: &(dyn Fn(Event) + Sync)) -> Result<Turn, Refusal> {
-        if let Some(refusal) = claim.refusal.filter(|_| self.turns.waiting() > 0) {
+        if let Some(refusal) = claim.refusal.filter(|_| !self.turns.lets_wait(claim.priority)) {
             return Err(refusal);
         }
         news(Event::Queued { ahead: self.turns.ahead_of(claim.priority) });

@@ -1,11 +1,11 @@
 //! What this home has seen of each provider, as trust policy reads it: loaded once a provider, kept up to date in memory,
-//! and written behind the calls that it comes from. What it amounts to, `actum-trust` says.
+//! and written behind the calls that it comes from. How it is held and what it amounts to, `actum-trust` says.
 
 use crate::{balances, clock, home::Home};
 use actum_model::{ComponentId, Did, Judgement, ReceiptId, Rotation, Signed, Verdict};
 use actum_store::{Experienced, StoreError, VERDICTS_AT_ONCE};
 pub use actum_trust::{Event, Record};
-use actum_trust::{Experience, Opinion, Reputation, reputation::MAX_EVENTS};
+use actum_trust::{Experience, Held, Reputation, reputation::MAX_EVENTS};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,8 +15,6 @@ use std::{
 const MAX_HELD: usize = 1_024;
 /// The most events written at once, and the most that a killed process loses. What condemns a provider is written at once.
 const WRITTEN_AT_ONCE: usize = 64;
-/// How long a record is taken as it was, in seconds, while nothing but confirmations comes in.
-const FRESH: u64 = 60;
 /// The most verifiers whose opinions of one provider are weighed.
 const MAX_VERIFIERS: usize = 32;
 /// How often it is looked whether a provider was condemned elsewhere, by somebody's proof or by this home's own replay in
@@ -32,27 +30,18 @@ pub(crate) struct Records {
 
 #[derive(Default)]
 struct State {
-    held: BTreeMap<Did, Held>,
+    held: BTreeMap<Did, Provider>,
     unwritten: Vec<Experienced>,
     /// Whose former keys each key is.
     former: Option<BTreeMap<Did, BTreeSet<Did>>>,
 }
 
-struct Held {
-    events: Vec<Event>,
-    /// Receipts that were asked of it so far, those of earlier processes too.
-    receipts: u64,
+struct Provider {
+    held: Held,
     /// It, and who it was before.
     keys: Vec<Did>,
-    proven: Option<ReceiptId>,
+    /// When it was last looked what was found elsewhere, in seconds since the Unix epoch.
     looked: u64,
-    made: BTreeMap<ComponentId, Made>,
-}
-
-struct Made {
-    record: Record,
-    of: usize,
-    at: u64,
 }
 
 impl Records {
@@ -68,34 +57,23 @@ impl Records {
     pub(crate) fn of(&self, provider: &Did, component: &ComponentId) -> Result<Record, StoreError> {
         let now = clock::now_secs();
         let mut state = self.state();
-        let held = self.held(&mut state, provider)?;
-        look(&self.home, held, now)?;
-        if let Some(made) = held.made.get(component) {
-            // One more confirmation among many changes little, and reading all events for each call would cost much.
-            let news = held.events.len().saturating_sub(made.of);
-            if news <= made.of / 32 && now.saturating_sub(made.at) < FRESH {
-                return Ok(made.record.clone());
-            }
+        let of = self.held(&mut state, provider)?;
+        look(&self.home, of, now)?;
+        if let Some(record) = of.held.fresh(component, now) {
+            return Ok(record.clone());
         }
-        let own = &held.keys;
-        let verifiers = held.events.iter().filter_map(|event| event.verifier).filter(|v| !own.contains(v));
+        let own = &of.keys;
+        let verifiers = of.held.events().filter_map(|event| event.verifier).filter(|v| !own.contains(v));
         let verifiers: BTreeSet<Did> = verifiers.collect();
         let mut known = BTreeMap::new();
         // Only what this home saw itself of those who say something makes their word worth anything.
         for verifier in verifiers.into_iter().take(MAX_VERIFIERS) {
-            let held = self.held(&mut state, &verifier)?;
-            look(&self.home, held, now)?;
-            known.insert(
-                verifier,
-                record(&held.events, Some(component), now, &self.reputation, held.proven, &[]),
-            );
+            let of = self.held(&mut state, &verifier)?;
+            look(&self.home, of, now)?;
+            known.insert(verifier, of.held.read(Some(component), now, &self.reputation, &BTreeMap::new()));
         }
-        let held = self.held(&mut state, provider)?;
-        let opinions = opinions(&held.events, &known);
-        let record = record(&held.events, Some(component), now, &self.reputation, held.proven, &opinions);
-        let of = held.events.len();
-        held.made.insert(*component, Made { record: record.clone(), of, at: now });
-        Ok(record)
+        let of = self.held(&mut state, provider)?;
+        Ok(of.held.record(component, now, &self.reputation, &known))
     }
 
     /// Reads anew what is kept of these.
@@ -111,10 +89,8 @@ impl Records {
     /// that go on at the same time are different receipts.
     pub(crate) fn next_receipt_of(&self, provider: &Did) -> Result<u64, StoreError> {
         let mut state = self.state();
-        let held = self.held(&mut state, provider)?;
-        let next = held.receipts;
-        held.receipts = next.saturating_add(1);
-        Ok(next)
+        let of = self.held(&mut state, provider)?;
+        Ok(of.held.next_receipt())
     }
 
     /// Takes in what an action showed.
@@ -127,21 +103,8 @@ impl Records {
     ) -> Result<(), StoreError> {
         let at = clock::now_secs();
         let mut state = self.state();
-        let held = self.held(&mut state, &provider)?;
-        if held.events.len() >= MAX_EVENTS.saturating_mul(2) {
-            let kept = held.events.len().saturating_sub(MAX_EVENTS);
-            let mut place = 0;
-            held.events.retain(|event| {
-                place += 1;
-                place > kept || matches!(event.what, Experience::Diverged)
-            });
-            held.made.clear();
-        }
-        match what {
-            Experience::Served { .. } | Experience::Identical => {}
-            _ => held.made.clear(),
-        }
-        held.events.push(Event { provider, component, at, what, verifier: None, receipt });
+        let event = Event { provider, component, at, what, verifier: None, receipt };
+        self.held(&mut state, &provider)?.held.note(event);
         let row = experienced(self.home.did(), provider, component, at, what, receipt);
         let urgent = row.lasts;
         state.unwritten.push(row);
@@ -164,7 +127,7 @@ impl Records {
         Ok(())
     }
 
-    fn held<'a>(&self, state: &'a mut State, provider: &Did) -> Result<&'a mut Held, StoreError> {
+    fn held<'a>(&self, state: &'a mut State, provider: &Did) -> Result<&'a mut Provider, StoreError> {
         if state.held.len() >= MAX_HELD && !state.held.contains_key(provider) {
             self.write(state)?;
             state.held.clear();
@@ -183,40 +146,9 @@ impl Records {
                     events.extend(events_with(&self.home, key)?);
                 }
                 let receipts = self.home.store().receipts_of(provider)?;
-                Ok(entry.insert(Held {
-                    events,
-                    receipts,
-                    keys,
-                    proven: None,
-                    looked: 0,
-                    made: BTreeMap::new(),
-                }))
+                Ok(entry.insert(Provider { held: Held::of(events, receipts), keys, looked: 0 }))
             }
         }
-    }
-}
-
-/// What others say among these events, with what is held of them.
-fn opinions<'a>(events: &'a [Event], known: &'a BTreeMap<Did, Record>) -> Vec<Opinion<'a>> {
-    let opinion = |event: &'a Event| {
-        let verifier = event.verifier?;
-        Some(Opinion { verifier, verifier_record: known.get(&verifier)?, event })
-    };
-    events.iter().filter_map(opinion).collect()
-}
-
-fn record(
-    events: &[Event],
-    component: Option<&ComponentId>,
-    now: u64,
-    reputation: &Reputation,
-    proven: Option<ReceiptId>,
-    opinions: &[Opinion<'_>],
-) -> Record {
-    let record = Record::of(events, component, now, reputation, opinions);
-    match proven {
-        Some(receipt) => record.with_fraud(receipt),
-        None => record,
     }
 }
 
@@ -239,16 +171,15 @@ pub fn newest(home: &Home, provider: &Did, limit: usize) -> Result<Vec<Event>, S
 /// A provider's record, as it bears on each component there is experience of; for people to read.
 pub fn records_of(home: &Home, provider: &Did) -> Result<Vec<(ComponentId, Record)>, StoreError> {
     let whole = Whole::read(home, provider)?;
-    let own = whole.events.iter().filter(|event| event.verifier.is_none());
+    let own = whole.held.events().filter(|event| event.verifier.is_none());
     let components: BTreeSet<ComponentId> = own.map(|event| event.component).collect();
     Ok(components.into_iter().map(|component| (component, whole.record(Some(&component)))).collect())
 }
 
 /// All that a provider's record is made of, read at once.
 struct Whole {
-    events: Vec<Event>,
+    held: Held,
     known: BTreeMap<Did, Record>,
-    proven: Option<ReceiptId>,
     now: u64,
 }
 
@@ -261,17 +192,18 @@ impl Whole {
         }
         for verifier in events.iter().filter_map(|event| event.verifier) {
             if known.len() < MAX_VERIFIERS && !known.contains_key(&verifier) && !keys.contains(&verifier) {
-                let own = events_with(home, &verifier)?;
-                let proven = proven(home, std::slice::from_ref(&verifier))?;
-                known.insert(verifier, record(&own, None, now, &Reputation::default(), proven, &[]));
+                let mut own = Held::of(events_with(home, &verifier)?, 0);
+                own.prove(proven(home, std::slice::from_ref(&verifier))?);
+                known.insert(verifier, own.read(None, now, &Reputation::default(), &BTreeMap::new()));
             }
         }
-        Ok(Self { events, known, proven: proven(home, &keys)?, now })
+        let mut held = Held::of(events, 0);
+        held.prove(proven(home, &keys)?);
+        Ok(Self { held, known, now })
     }
 
     fn record(&self, component: Option<&ComponentId>) -> Record {
-        let opinions = opinions(&self.events, &self.known);
-        record(&self.events, component, self.now, &Reputation::default(), self.proven, &opinions)
+        self.held.read(component, self.now, &Reputation::default(), &self.known)
     }
 }
 
@@ -313,26 +245,19 @@ fn event(home: &Home, row: Experienced) -> Option<Event> {
 }
 
 /// Takes in what condemns a provider and was found elsewhere since it was last looked.
-fn look(home: &Home, held: &mut Held, now: u64) -> Result<(), StoreError> {
-    if now.saturating_sub(held.looked) < LOOK_EVERY {
+fn look(home: &Home, of: &mut Provider, now: u64) -> Result<(), StoreError> {
+    if now.saturating_sub(of.looked) < LOOK_EVERY {
         return Ok(());
     }
-    held.looked = now;
-    let proven = proven(home, &held.keys)?;
-    if proven != held.proven {
-        held.made.clear();
-    }
-    held.proven = proven;
-    let lie = |event: &Event| event.verifier.is_none() && event.what == Experience::Diverged;
-    if !held.events.iter().any(lie) {
-        for key in &held.keys {
+    of.looked = now;
+    of.held.prove(proven(home, &of.keys)?);
+    if !of.held.lied() {
+        let lie = |event: &Event| event.verifier.is_none() && event.what == Experience::Diverged;
+        for key in &of.keys {
             // What lasts comes first.
             let newest = home.store().experiences_with(key, 1)?;
-            let found: Vec<Event> =
-                newest.into_iter().filter_map(|row| event(home, row)).filter(lie).collect();
-            if !found.is_empty() {
-                held.events.extend(found);
-                held.made.clear();
+            for found in newest.into_iter().filter_map(|row| event(home, row)).filter(lie) {
+                of.held.note(found);
             }
         }
     }

@@ -39,6 +39,7 @@ use actum_overlay::{
 };
 use actum_store::StoreError;
 use actum_trust::{Asked, Effect, RiskPolicy, Standing, consistency};
+use futures::{StreamExt, stream::FuturesUnordered};
 use later::Later;
 use local::Local;
 use resume::Sent;
@@ -49,7 +50,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::RwLock;
+use tokio::{sync::RwLock, time::Instant};
 
 pub use crate::failure::{CallError, FindError};
 pub use actum_discovery::{Found, Why};
@@ -57,10 +58,12 @@ pub use delegate::{Check, Checked, Delegated, Explained};
 pub(crate) use later::pay;
 pub(crate) use opinions::tell;
 
-/// How long reaching one peer may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long an index may take to answer.
-pub(crate) const FIND_DEADLINE: Duration = Duration::from_secs(5);
+/// How long reaching a peer may take, as long as none is reached.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long an index may take to answer, as long as none has.
+pub(crate) const FIND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the others have, once one was reached or has answered: nobody waits long for those that are gone.
+pub(crate) const OTHERS_DEADLINE: Duration = Duration::from_secs(5);
 /// How long fetching a component for later replay may take.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 /// The most peers asked at once.
@@ -204,25 +207,18 @@ impl Requester {
             false => LocalAddresses::Count,
         };
         let overlay = Overlay::start(config, home.key()?, Arc::new(Serves(home.clone()))).await?;
-        let reach = addresses.into_iter().map(async |address| {
-            match tokio::time::timeout(CONNECT_DEADLINE, overlay.connect(&address)).await {
-                Ok(Ok(did)) => Ok((address, did)),
-                Ok(Err(e)) => Err(format!("{address}: {e}")),
-                Err(_) => Err(format!("{address}: no answer in {} s", CONNECT_DEADLINE.as_secs())),
-            }
-        });
         let (mut asked, mut tried) = (Vec::new(), Vec::new());
         let mut told = BTreeSet::new();
-        for (n, reached) in futures::future::join_all(reach).await.into_iter().enumerate() {
+        for (n, (address, reached)) in reach(&overlay, addresses).await.into_iter().enumerate() {
             match reached {
-                Ok((address, did)) => {
+                Ok(did) => {
                     home.store().put_peer(&address, &did, clock::now_secs())?;
                     told.extend((n < by_name).then_some(did));
                     if !asked.contains(&did) {
                         asked.push(did);
                     }
                 }
-                Err(why) => tried.push(why),
+                Err(why) => tried.push(format!("{address}: {why}")),
             }
         }
         let (keeper, keeping) = Keeper::start(home.clone());
@@ -590,6 +586,30 @@ impl Requester {
     pub fn unreached(&self) -> &[String] {
         &self.tried
     }
+}
+
+/// Reaches all of these at once; says who is at each address, or why nobody was reached there.
+async fn reach(overlay: &Overlay, addresses: Vec<String>) -> Vec<(String, Result<Did, String>)> {
+    let began = Instant::now();
+    let mut until = began + CONNECT_DEADLINE;
+    let mut reached: Vec<Option<Result<Did, String>>> = vec![None; addresses.len()];
+    let mut reaching: FuturesUnordered<_> = addresses
+        .iter()
+        .enumerate()
+        .map(async |(n, address)| (n, overlay.connect(address).await.map_err(|e| e.to_string())))
+        .collect();
+    while let Ok(Some((n, result))) = tokio::time::timeout_at(until, reaching.next()).await {
+        if result.is_ok() {
+            until = until.min(Instant::now() + OTHERS_DEADLINE);
+        }
+        if let Some(place) = reached.get_mut(n) {
+            *place = Some(result);
+        }
+    }
+    drop(reaching);
+    let waited = (until - began).as_secs();
+    let or_late = |result: Option<_>| result.unwrap_or_else(|| Err(format!("no answer in {waited} s")));
+    addresses.into_iter().zip(reached.into_iter().map(or_late)).collect()
 }
 
 /// What a provider answered to an invocation.

@@ -1,20 +1,13 @@
-//! Turns to run: who waits is served by what it has given, and nobody waits for ever.
-//!
-//! A free turn goes to the waiting action of the best [`Priority`], the first come of equals. One that has waited for
-//! [`STARVES`] goes before all that have not, so that a stream of better ones keeps nobody out.
+//! Turns to run: who waits is served by what it has given, and nobody waits for ever. Whose turn is next and who is sent
+//! away, `actum_trust`'s [`Queue`] says; here turns are handed over.
 
-use actum_trust::Priority;
+use actum_trust::{Priority, Queue};
 use std::{
-    collections::BTreeMap,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{sync::oneshot, time::Instant};
-
-/// How long an action waits behind better ones: 30 seconds. From then on only those that have waited longer are before
-/// it, each of which holds a turn no longer than the node lets an action take.
-pub(crate) const STARVES: Duration = Duration::from_secs(30);
 
 /// The turns of a node. Cheap to clone; clones are the same turns.
 #[derive(Clone)]
@@ -23,16 +16,13 @@ pub(crate) struct Turns(Arc<Mutex<State>>);
 struct State {
     /// Turns nobody has. While there is one, nobody waits.
     free: u32,
-    /// By arrival.
-    waiting: BTreeMap<u64, Waiter>,
-    arrivals: u64,
+    waiting: Queue<Give>,
+    /// From when on the queue counts.
+    began: Instant,
 }
 
-struct Waiter {
-    priority: Priority,
-    since: Instant,
-    give: oneshot::Sender<Result<Turn, Displaced>>,
-}
+/// Where one that waits gets its turn.
+type Give = oneshot::Sender<Result<Turn, Displaced>>;
 
 /// The place in the queue was given to one of a better priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,37 +47,23 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let waiter = self.turns.lock().waiting.remove(&self.arrival);
+        let give = self.turns.lock().waiting.leave(self.arrival);
         // Nothing of a waiter's is dropped while the lock is held: it might hold a turn.
-        drop(waiter);
+        drop(give);
     }
 }
 
 impl State {
-    /// Whose turn is next: those that starve first, then by priority; by arrival among equals.
-    fn next(&mut self) -> Option<Waiter> {
-        let now = Instant::now();
-        let place = |(arrival, waiter): (&u64, &Waiter)| {
-            let starves = now.saturating_duration_since(waiter.since) >= STARVES;
-            (if starves { None } else { Some(waiter.priority) }, *arrival)
-        };
-        let (_, arrival) = self.waiting.iter().map(place).min()?;
-        self.waiting.remove(&arrival)
-    }
-
-    /// The arrival of the last of the worst priority, where that is worse than this one. Who starves is not put off again.
-    fn last_worse_than(&self, priority: Priority) -> Option<u64> {
-        let now = Instant::now();
-        let waits = |waiter: &Waiter| now.saturating_duration_since(waiter.since) < STARVES;
-        let worse = self.waiting.iter().filter(|(_, w)| w.priority > priority && waits(w));
-        worse.map(|(arrival, w)| (w.priority, *arrival)).max().map(|(_, arrival)| arrival)
+    fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 
 impl Turns {
     /// So many turns, all free.
     pub(crate) fn new(turns: NonZeroU32) -> Self {
-        Self(Arc::new(Mutex::new(State { free: turns.get(), waiting: BTreeMap::new(), arrivals: 0 })))
+        let state = State { free: turns.get(), waiting: Queue::default(), began: Instant::now() };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,16 +77,15 @@ impl Turns {
         Some(Turn(Some(self.clone())))
     }
 
-    /// How many wait.
-    pub(crate) fn waiting(&self) -> u32 {
-        u32::try_from(self.lock().waiting.len()).unwrap_or(u32::MAX)
+    /// Whether one of this priority that comes now may wait.
+    pub(crate) fn lets_wait(&self, priority: Priority) -> bool {
+        self.lock().waiting.lets_wait(priority)
     }
 
     /// How many that wait will be served before one of this priority that comes now, if nobody else comes.
     pub(crate) fn ahead_of(&self, priority: Priority) -> u32 {
         let state = self.lock();
-        let ahead = state.waiting.values().filter(|w| w.priority <= priority || w.since.elapsed() >= STARVES);
-        u32::try_from(ahead.count()).unwrap_or(u32::MAX)
+        u32::try_from(state.waiting.ahead_of(priority, state.now())).unwrap_or(u32::MAX)
     }
 
     /// Waits for a turn. Dropped while it waits, it leaves no hole.
@@ -122,9 +97,8 @@ impl Turns {
                 state.free = free;
                 return Ok(Turn(Some(self.clone())));
             }
-            let arrival = state.arrivals;
-            state.arrivals = arrival.saturating_add(1);
-            state.waiting.insert(arrival, Waiter { priority, since: Instant::now(), give });
+            let now = state.now();
+            let arrival = state.waiting.join(give, priority, now);
             Place { turns: self, arrival }
         };
         // A waiter is answered before it is dropped, unless its place was given up, and with it this.
@@ -133,18 +107,20 @@ impl Turns {
 
     /// Whether one waits with less of a claim than this priority.
     pub(crate) fn may_displace(&self, priority: Priority) -> bool {
-        self.lock().last_worse_than(priority).is_some()
+        let state = self.lock();
+        state.waiting.may_displace(priority, state.now())
     }
 
     /// Sends away the one that waits with the least claim, where one of this priority has a better one.
     pub(crate) fn displace(&self, priority: Priority) -> bool {
-        let waiter = {
+        let give = {
             let mut state = self.lock();
-            state.last_worse_than(priority).and_then(|arrival| state.waiting.remove(&arrival))
+            let now = state.now();
+            state.waiting.displace(priority, now)
         };
-        let Some(waiter) = waiter else { return false };
+        let Some(give) = give else { return false };
         // One that is no longer there has left its place as well.
-        let _ = waiter.give.send(Err(Displaced));
+        let _ = give.send(Err(Displaced));
         true
     }
 
@@ -154,15 +130,16 @@ impl Turns {
         loop {
             let next = {
                 let mut state = self.lock();
-                let next = state.next();
+                let now = state.now();
+                let next = state.waiting.next(now);
                 if next.is_none() {
                     state.free = state.free.saturating_add(1);
                     turn.0 = None;
                 }
                 next
             };
-            let Some(waiter) = next else { return };
-            match waiter.give.send(Ok(turn)) {
+            let Some(give) = next else { return };
+            match give.send(Ok(turn)) {
                 Ok(()) => return,
                 // It was dropped meanwhile: whoever is next then.
                 Err(Ok(back)) => turn = back,
@@ -176,9 +153,14 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actum_trust::STARVES;
     use tokio::task::JoinHandle;
 
     const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    fn waiting(turns: &Turns) -> usize {
+        turns.lock().waiting.len()
+    }
 
     /// Lets everybody else go on until they all wait.
     async fn settle() {
@@ -221,7 +203,7 @@ mod tests {
         ] {
             all.push(wait(&turns, name, priority, &order).await);
         }
-        assert_eq!(turns.waiting(), 6);
+        assert_eq!(waiting(&turns), 6);
         assert_eq!(turns.ahead_of(Priority::Newcomer), 5);
         assert_eq!(turns.ahead_of(Priority::Owner), 1);
         drop(turn);
@@ -229,7 +211,7 @@ mod tests {
             one.await.unwrap().unwrap();
         }
         assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(turns.waiting(), 0);
+        assert_eq!(waiting(&turns), 0);
         assert!(turns.try_take().is_some());
     }
 
@@ -272,7 +254,7 @@ mod tests {
             gone.abort();
         }
         settle().await;
-        assert_eq!(turns.waiting(), 20);
+        assert_eq!(waiting(&turns), 20);
         let mut given = Box::pin(turns.take(Priority::Owner));
         assert!(futures::poll!(&mut given).is_pending());
         drop(held);
@@ -295,7 +277,7 @@ mod tests {
         let last = wait(&turns, 3, Priority::Newcomer, &order).await;
         assert!(!turns.displace(Priority::Newcomer) && !turns.displace(Priority::Debtor));
         assert!(turns.may_displace(Priority::Giver(3)) && !turns.may_displace(Priority::Newcomer));
-        assert_eq!(turns.waiting(), 3, "asking sends nobody away");
+        assert_eq!(waiting(&turns), 3, "asking sends nobody away");
         assert!(turns.displace(Priority::Giver(3)));
         assert_eq!(last.await.unwrap(), Err(Displaced));
         assert!(turns.displace(Priority::Giver(1)));
@@ -327,7 +309,7 @@ mod tests {
         for task in (0..2_000).map(one).collect::<Vec<_>>() {
             task.await.unwrap();
         }
-        assert_eq!(turns.waiting(), 0);
+        assert_eq!(waiting(&turns), 0);
         let all: Vec<_> = std::iter::from_fn(|| turns.try_take()).collect();
         assert_eq!(all.len(), 3);
     }

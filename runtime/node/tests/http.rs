@@ -150,7 +150,8 @@ fn nothing_of_the_node_is_added_to_a_request() {
 
 #[test]
 fn two_overlapping_requests_replay_in_the_order_they_were_observed() {
-    for (a, b, first) in [("/late/300/a", "/text/b", 1), ("/text/a", "/late/300/b", 0)] {
+    // So late that the other is first even where the machine stands still in between.
+    for (a, b, first) in [("/late/5000/a", "/text/b", 1), ("/text/a", "/late/5000/b", 0)] {
         let server = Server::start();
         let granted = grant(&format!("http:{}", server.origin()));
         let ran = run("fetch-both", &json!([server.url(a), server.url(b)]), &[granted]);
@@ -206,7 +207,8 @@ fn a_slow_answer_ends_when_its_time_is_over() {
     for path in ["/late/60000/x", "/drip-headers", "/drip-body"] {
         let start = Instant::now();
         assert_eq!(failure(&get(path, 1 << 20, 400)), "ErrorCode::HttpResponseTimeout", "{path}");
-        assert!(start.elapsed() < Duration::from_secs(20), "{path}");
+        // A minute is what the first would take, and the others have no end.
+        assert!(start.elapsed() < Duration::from_secs(55), "{path}");
     }
     let server = Server::start();
     let granted = grant(&format!("http:{}", server.origin()));
@@ -219,7 +221,10 @@ fn what_goes_wrong_on_the_way_is_told_by_name() {
     assert_eq!(failure(&get("/garbage", 1 << 20, 30_000)), "ErrorCode::HttpProtocolError");
     assert_eq!(failure(&get("/hang-up", 1 << 20, 30_000)), "ErrorCode::ConnectionTerminated");
     assert_eq!(failure(&get("/half", 1 << 20, 30_000)), "ErrorCode::ConnectionTerminated");
-    let gone = Server::start().origin();
+    // Where one end of a connection is, nobody listens, and nobody else can meanwhile.
+    let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = std::net::TcpStream::connect(there.local_addr().unwrap()).unwrap();
+    let gone = format!("http://{}", held.local_addr().unwrap());
     let ran = run("fetch", &json!(["GET", format!("{gone}/"), [], null]), &[grant(&format!("http:{gone}"))]);
     assert_eq!(failure(&ran.replays().result()), "ErrorCode::ConnectionRefused");
     // A server that does not speak TLS.
@@ -235,8 +240,10 @@ fn a_guest_that_ends_leaves_its_requests_behind() {
     let server = Server::start();
     let granted = grant(&format!("http:{}", server.origin()));
     let start = Instant::now();
-    let ran = run("race", &json!([server.url("/drip-body"), 100]), &[granted]).replays();
+    let ran = run("race", &json!([server.url("/drip-body"), 100]), &[granted]);
+    // Half a minute is the request's own time.
+    assert!(start.elapsed() < Duration::from_secs(29), "it waits for the timer, not for the server");
+    let ran = ran.replays();
     assert_eq!(ran.result(), json!({"ok": null}));
     assert!(matches!(ran.execution.outcome, Outcome::Ok(_)));
-    assert!(start.elapsed() < Duration::from_secs(10), "it waits for the timer, not for the server");
 }

@@ -28,7 +28,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -70,13 +70,21 @@ impl Stage {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_connection_is_made_again_and_the_action_goes_on() {
-    let stage = Stage::new(ms(700)).await;
+    let stage = Stage::new(HELD).await;
     let (requester, prepared) = ready(&stage.home(), &[stage.proxy.address()]).await;
     let cut = async {
         stage.started(1).await;
         stage.proxy.cut();
     };
-    let ((called, heard), ()) = tokio::join!(call(&requester, &prepared, "still here", LONG), cut);
+    // It ends once the one who came back was told that it runs.
+    let hears = |heard: &[String]| {
+        let back = heard.iter().any(|h| h.starts_with("Resuming"));
+        if back && heard.last().is_some_and(|h| h == "Running") {
+            stage.slow.let_go();
+        }
+    };
+    let called = call_hearing(&requester, &prepared, "still here", LONG, hears);
+    let ((called, heard), ()) = tokio::join!(called, cut);
     assert!(echoed(&called.unwrap(), "still here"));
     assert_eq!(stage.executions(), 1);
     assert!(heard.iter().any(|h| h.starts_with("Resuming")), "{heard:?}");
@@ -128,13 +136,20 @@ async fn a_call_lost_before_it_was_admitted_is_asked_anew_and_its_late_copy_is_r
     let mut events = stage.node.events();
     // The call stays in the proxy, which loses the requester, and comes to the provider after all once that has said that
     // it never saw it.
+    let text = "once ".repeat(2_000);
     stage.proxy.hold_up();
+    let before = stage.proxy.bytes_held();
     let lose = async {
-        tokio::time::sleep(ms(100)).await;
+        // All of it: it comes in one piece, and is more than whatever else is sent meanwhile.
+        until("the call is in the proxy", || {
+            let sent = requester.traffic().action.sent;
+            sent.messages == 1 && stage.proxy.bytes_held() - before >= sent.bytes
+        })
+        .await;
         stage.proxy.cut_half();
     };
-    let ((called, heard), ()) = tokio::join!(call(&requester, &prepared, "once", LONG), lose);
-    assert!(echoed(&called.unwrap(), "once"));
+    let ((called, heard), ()) = tokio::join!(call(&requester, &prepared, &text, LONG), lose);
+    assert!(echoed(&called.unwrap(), &text));
     assert_eq!(heard.iter().filter(|h| h.starts_with("Asking")).count(), 2, "{heard:?}");
     assert_eq!(stage.executions(), 1);
     stage.proxy.release();
@@ -154,8 +169,8 @@ async fn a_call_lost_before_it_was_admitted_is_asked_anew_and_its_late_copy_is_r
 /// What was begun may have had its effect: nobody else is asked to do it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_stops_while_an_action_runs_makes_nobody_run_it_again() {
-    let stage = Stage::new(Duration::from_secs(60)).await;
-    let second_slow = Slow::of(Duration::from_secs(60));
+    let stage = Stage::new(HELD).await;
+    let second_slow = Slow::of(HELD);
     let second = home(stage.dir.path(), "second");
     let second = provider(second, 0, Some(second_slow.clone() as Arc<dyn Executor>)).await;
     let addresses = [stage.node.addresses()[0].clone(), second.addresses()[0].clone()];
@@ -167,7 +182,7 @@ async fn a_provider_that_stops_while_an_action_runs_makes_nobody_run_it_again() 
         let asked = if executions() == [1, 0] { node } else { second };
         asked.stop().await;
     };
-    let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "once", ms(3_000)), stop);
+    let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "once", ms(20_000)), stop);
     // It says so, where it still can.
     let error = called.unwrap_err();
     assert!(matches!(error, CallError::Gone { .. } | CallError::Unanswered { .. }), "{error}");
@@ -177,26 +192,30 @@ async fn a_provider_that_stops_while_an_action_runs_makes_nobody_run_it_again() 
 /// Who asks for an answer later, and does not wait long, takes nothing away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumption_that_does_not_wait_leaves_the_action_to_go_on() {
-    let stage = Stage::new(ms(2_500)).await;
+    let stage = Stage::new(HELD).await;
     let id = {
         let (requester, prepared) = ready(&stage.home(), &[stage.proxy.address()]).await;
-        let cut = async {
+        let home = stage.home();
+        let lose = async {
             stage.started(1).await;
-            tokio::time::sleep(ms(100)).await;
+            until("the call is remembered", || !requester_calls(&home).is_empty()).await;
             stage.proxy.hold_up();
             stage.proxy.hold_down();
         };
-        let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "later", ms(900)), cut);
-        assert!(matches!(called, Err(CallError::Lost { .. })), "{called:?}");
+        tokio::select! {
+            called = call(&requester, &prepared, "later", LONG) => panic!("{:?}", called.0),
+            () = lose => {}
+        }
         // Nothing of it comes to the provider, not even that it is given up.
         stage.proxy.cut();
-        stage.proxy.release();
         requester.stop().await.unwrap();
-        requester_calls(&stage.home())[0]
+        requester_calls(&home)[0]
     };
-    let (requester, _) = ready(&stage.home(), &[stage.proxy.address()]).await;
+    // Past the proxy, which goes on holding everything back.
+    let (requester, _) = ready(&stage.home(), &stage.node.addresses()[..1]).await;
     let early = requester.resume(&id, ms(300), &mut |_| {}).await.unwrap_err();
     assert!(matches!(early, CallError::Unanswered { .. }), "{early}");
+    stage.slow.let_go();
     let called = requester.resume(&id, LONG, &mut |_| {}).await.unwrap();
     assert!(echoed(&called, "later"));
     assert_eq!(stage.executions(), 1);
@@ -204,9 +223,10 @@ async fn a_resumption_that_does_not_wait_leaves_the_action_to_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_stops_the_action_before_and_after_a_cut() {
-    let stage = Stage::new(Duration::from_secs(60)).await;
+    let stage = Stage::new(HELD).await;
     let (requester, prepared) = ready(&stage.home(), &[stage.proxy.address()]).await;
-    let (called, _) = call(&requester, &prepared, "in time", ms(300)).await;
+    // Long enough for the action to start, and below for the connection to be made again.
+    let (called, _) = call(&requester, &prepared, "in time", ms(4_000)).await;
     let timed_out = matches!(
         called,
         Err(CallError::Lost { source: RequestError::TimedOut { may_have_run: true, .. }, .. })
@@ -218,7 +238,7 @@ async fn a_deadline_stops_the_action_before_and_after_a_cut() {
         stage.started(2).await;
         stage.proxy.cut();
     };
-    let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "after a cut", ms(900)), cut);
+    let ((called, _), ()) = tokio::join!(call(&requester, &prepared, "after a cut", ms(8_000)), cut);
     let error = called.unwrap_err();
     let timed_out =
         matches!(error, CallError::Lost { source: RequestError::TimedOut { may_have_run: true, .. }, .. });
@@ -239,7 +259,7 @@ fn requester_calls(home: &Home) -> Vec<actum_model::InvocationId> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_a_call_cancels_it_and_losing_its_connection_does_not() {
-    let stage = Stage::new(ms(400)).await;
+    let stage = Stage::new(HELD).await;
     let (requester, prepared) = ready(&stage.home(), &[stage.proxy.address()]).await;
     tokio::select! {
         _ = call(&requester, &prepared, "dropped", LONG) => panic!("answered"),
@@ -254,9 +274,13 @@ async fn dropping_a_call_cancels_it_and_losing_its_connection_does_not() {
         tokio::spawn(async move { call(&requester, &prepared, "left", LONG).await.0 })
     };
     stage.started(2).await;
-    // At once: a call that had been resumed would be cancelled with its requester.
-    stage.proxy.cut();
+    // What it says as it goes stays in the proxy. It is gone before the cut: a call that had been resumed would be cancelled
+    // with its requester.
+    stage.proxy.hold_up();
     left.abort();
+    assert!(left.await.is_err_and(|e| e.is_cancelled()));
+    stage.proxy.cut();
+    stage.slow.let_go();
     until("it ran to its end", || provider_home.store().receipts(None, 9, None).unwrap().len() == 1).await;
     assert_eq!(stage.slow.cancelled.load(SeqCst), 1);
 }
@@ -353,6 +377,7 @@ async fn child() {
         held => {
             let slow = Slow {
                 held: ms(held.parse().unwrap()),
+                let_go: AtomicBool::new(false),
                 executions: Arc::new(AtomicUsize::new(0)),
                 cancelled: Arc::default(),
                 tally: Some(dir.join("tally")),
@@ -361,7 +386,7 @@ async fn child() {
                 provider(home(&dir, "provider"), port, Some(Arc::new(slow) as Arc<dyn Executor>)).await;
             fs::write(dir.join("address.new"), &node.addresses()[0]).unwrap();
             fs::rename(dir.join("address.new"), dir.join("address")).unwrap();
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(HELD).await;
         }
     }
 }
@@ -398,7 +423,7 @@ async fn a_provider_killed_after_it_stored_the_receipt_gives_it_when_it_is_back(
 async fn a_provider_killed_in_the_middle_says_that_it_may_have_run_and_never_runs_it_again() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
-    let mut process = serve(dir.path(), "30000", port).await;
+    let mut process = serve(dir.path(), "120000", port).await;
     let address = fs::read_to_string(dir.path().join("address")).unwrap();
     let (requester, prepared) = ready(&home(dir.path(), "requester"), &[address]).await;
     let again = async {
@@ -415,7 +440,7 @@ async fn a_provider_killed_in_the_middle_says_that_it_may_have_run_and_never_run
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_that_was_killed_gets_its_answer_later() {
-    let stage = Stage::new(ms(900)).await;
+    let stage = Stage::new(HELD).await;
     let dir = stage.dir.path();
     fs::write(dir.join("address"), &stage.node.addresses()[0]).unwrap();
     let mut process = Process::start("requester", dir, 0);
@@ -423,6 +448,7 @@ async fn a_requester_that_was_killed_gets_its_answer_later() {
     let requester_home = stage.home();
     until("the call is remembered", || !requester_calls(&requester_home).is_empty()).await;
     process.kill();
+    stage.slow.let_go();
     let asked = requester_calls(&requester_home);
     let requester = Requester::start(requester_home.clone(), &[], &[]).await.unwrap();
     let called = requester.resume(&asked[0], LONG, &mut |_| {}).await.unwrap();

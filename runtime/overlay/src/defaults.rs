@@ -37,8 +37,8 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A ping unanswered for this long closes the connection. Longer than any sane round trip under load.
 pub const PING: Duration = Duration::from_secs(20);
-/// Flushing answers and closing connections in [`crate::Overlay::shutdown`]. The caller has drained its work before;
-/// this is for bytes already written.
+/// Ending handlers, flushing answers and closing connections in [`crate::Overlay::shutdown`]; handlers have half of it. The
+/// caller has drained its work before: this is for what is on its way out.
 pub const SHUTDOWN: Duration = Duration::from_secs(2);
 /// Telling a peer why a session ends, and waiting for it to close its side. An honest one takes a round trip; a hostile
 /// one holds one connection this much longer.

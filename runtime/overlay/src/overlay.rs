@@ -322,7 +322,8 @@ impl Overlay {
 
     /// Lets answers already given out, closes every session and connection, and stops listening. At most 2 s by default.
     ///
-    /// It does not wait for handlers: whoever shuts down has drained its work before.
+    /// Handlers that are about to answer have half of that; then they are dropped. Whoever shuts down has drained its work
+    /// before.
     pub async fn shutdown(&self) {
         let (reply, done) = oneshot::channel();
         if self.0.commands.send(Command::Shutdown { reply }).await.is_ok() {

@@ -186,14 +186,14 @@ impl SwarmTask {
         }
     }
 
-    /// Lets what is written out, closes every connection, and stops listening.
+    /// Lets out what is written or about to be answered, closes every connection, and stops listening.
     async fn close(mut self) {
         let deadline = tokio::time::Instant::now() + self.config.timeouts.shutdown;
         for waiting in self.waiting.drain(..) {
             waiting.answer(&Err(ConnectError::ShutDown));
         }
         for open in self.registry.lock().sessions.values().flatten() {
-            open.handle.drain();
+            open.handle.drain(self.config.timeouts.shutdown / 2);
         }
         let mut disconnecting = false;
         loop {

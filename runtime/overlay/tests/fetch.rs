@@ -22,9 +22,9 @@ use common::*;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Three chunks and a bit.
@@ -100,14 +100,34 @@ enum Manner {
     Well,
     /// This chunk is off by one bit.
     Wrong(u32),
-    /// Not before this.
-    After(Duration),
+    /// Every chunk is.
+    AllWrong,
+    /// So many, and the others not before this is so.
+    Holds(u32, &'static AtomicBool),
     /// So many, and nothing more.
     Until(u32),
-    /// The first so many are refused as busy.
-    BusyFor(u32),
+    /// The first so many are refused as busy, and the others given once this is so.
+    BusyFor(u32, &'static AtomicBool),
     /// Another manifest and another release than asked for.
     Liar,
+}
+
+/// Something that is not so yet.
+fn not_yet() -> &'static AtomicBool {
+    Box::leak(Box::new(AtomicBool::new(false)))
+}
+
+async fn is_so(it: &AtomicBool) {
+    while !it.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Makes it so once so many chunks were asked for.
+async fn so_once_asked(asked: &AtomicU32, chunks: u32, it: &AtomicBool) {
+    let what = format!("{chunks} chunks are asked for");
+    until(&what, || async { asked.load(Ordering::Relaxed) >= chunks }).await;
+    it.store(true, Ordering::Relaxed);
 }
 
 /// Serves a component, its release and its manifest; counts the chunks asked for.
@@ -122,17 +142,22 @@ fn serving(bytes: Vec<u8>, manner: Manner) -> (Arc<dyn Handler>, Arc<AtomicU32>)
                 (Request::Chunk { index, .. }, _) => {
                     let before = count.fetch_add(1, Ordering::Relaxed);
                     match manner {
-                        Manner::After(time) => tokio::time::sleep(time).await,
+                        Manner::Holds(n, it) if before >= n => is_so(it).await,
                         Manner::Until(n) if before >= n => std::future::pending().await,
-                        Manner::BusyFor(n) if before < n => {
+                        Manner::BusyFor(n, _) if before < n => {
                             return Refusal::new(RefusalCode::Busy, "later").retry_after_ms(20).into();
                         }
+                        Manner::BusyFor(_, it) => is_so(it).await,
                         _ => {}
                     }
                     match bytes.chunks(CHUNK_BYTES).nth(index as usize) {
                         Some(chunk) => {
                             let mut bytes = chunk.to_vec();
-                            bytes[0] ^= u8::from(matches!(manner, Manner::Wrong(wrong) if wrong == index));
+                            let wrong = match manner {
+                                Manner::Wrong(wrong) => wrong == index,
+                                manner => matches!(manner, Manner::AllWrong),
+                            };
+                            bytes[0] ^= u8::from(wrong);
                             Response::Chunk { bytes }
                         }
                         None => Refusal::new(RefusalCode::BadRequest, "no such chunk").into(),
@@ -177,9 +202,22 @@ async fn fetch(
     swarm: &Swarm,
     release: &Release,
 ) -> (Result<Fetched, FetchError>, Option<Vec<u8>>, Vec<DownloadEvent>) {
+    fetch_hearing(swarm, release, |_| {}).await
+}
+
+/// The same; `hears` what is told when it is.
+async fn fetch_hearing(
+    swarm: &Swarm,
+    release: &Release,
+    mut hears: impl FnMut(&DownloadEvent) + Send,
+) -> (Result<Fetched, FetchError>, Option<Vec<u8>>, Vec<DownloadEvent>) {
     let wanted = Wanted::of_release(release).unwrap();
     let (mut sink, mut events) = (InMemory::new(&wanted), Vec::new());
-    let fetched = download(&wanted, &swarm.sessions, &mut sink, &mut |e| events.push(e)).await;
+    let mut told = |event: DownloadEvent| {
+        hears(&event);
+        events.push(event);
+    };
+    let fetched = download(&wanted, &swarm.sessions, &mut sink, &mut told).await;
     (fetched, sink.finish(), events)
 }
 
@@ -238,42 +276,67 @@ async fn a_wrong_chunk_ends_it_where_nobody_else_is_and_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_peers_share_the_work_and_a_liar_is_asked_no_more() {
     let bytes = component_of(40);
-    let liar = Manner::Wrong(1);
-    let swarm = swarm(&bytes, &[Manner::Well, liar, Manner::Well]).await;
-    let (fetched, whole, events) = fetch(&swarm, release_of(&bytes).payload()).await;
+    // Of a peer no more than eight are out at once: one that was asked for the thirteenth has given five. Neither gives more
+    // before the other has given as many, and before the liar is found out, however slow it is.
+    let (found_out, one, two) = (not_yet(), not_yet(), not_yet());
+    let swarm = swarm(&bytes, &[Manner::Holds(5, one), Manner::AllWrong, Manner::Holds(5, two)]).await;
+    let hears = |event: &DownloadEvent| {
+        if matches!(event, DownloadEvent::WrongChunk { .. }) {
+            found_out.store(true, Ordering::Relaxed);
+        }
+    };
+    let share = async {
+        until("the liar is found out", || async { found_out.load(Ordering::Relaxed) }).await;
+        let asked = &swarm.asked;
+        tokio::join!(so_once_asked(&asked[0], 13, two), so_once_asked(&asked[2], 13, one));
+    };
+    let release = release_of(&bytes);
+    let fetched = fetch_hearing(&swarm, release.payload(), hears);
+    let ((fetched, whole, events), ()) = tokio::join!(fetched, share);
     let given = fetched.unwrap().given;
     assert!(given[0] > 4 && given[2] > 4, "{given:?}");
-    assert_eq!(given.iter().sum::<u32>(), 41);
+    assert_eq!((given[1], given.iter().sum::<u32>()), (0, 41));
     assert_eq!(whole.unwrap(), bytes);
-    // Which of the three is asked for chunk 1 is decided by the order alone: the second.
-    assert!(events.contains(&DownloadEvent::WrongChunk { peer: swarm.providers[1].did(), index: 1 }));
-    assert!(swarm.asked[1].load(Ordering::Relaxed) <= 12, "asked on after it had lied");
+    let liars: Vec<_> = events.iter().filter(|e| matches!(e, DownloadEvent::WrongChunk { .. })).collect();
+    assert!(
+        matches!(liars[..], [DownloadEvent::WrongChunk { peer, .. }] if *peer == swarm.providers[1].did()),
+        "{liars:?}"
+    );
+    // Four to begin with, and two more when the first comes, before that is looked at.
+    assert!(swarm.asked[1].load(Ordering::Relaxed) <= 6, "asked on after it had lied");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_falls_silent_loses_its_chunks_to_another() {
     let bytes = component_of(40);
-    let swarm =
-        swarm(&bytes, &[Manner::Until(2), Manner::Well, Manner::After(Duration::from_millis(300))]).await;
-    let began = Instant::now();
-    let (fetched, whole, _) = fetch(&swarm, release_of(&bytes).payload()).await;
+    // The third is slower than the second by as much as that takes to give twenty-one: of these no more than eight are out.
+    let twenty_one = not_yet();
+    let swarm = swarm(&bytes, &[Manner::Until(2), Manner::Well, Manner::Holds(0, twenty_one)]).await;
+    let release = release_of(&bytes);
+    let quick = so_once_asked(&swarm.asked[1], 29, twenty_one);
+    let ((fetched, whole, events), ()) = tokio::join!(fetch(&swarm, release.payload()), quick);
     assert_eq!(whole.unwrap(), bytes);
     let given = fetched.unwrap().given;
     assert!(given[0] <= 2 && given[1] > 20, "{given:?}");
-    // Not the twenty seconds after which a chunk is given up.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Nobody waited the twenty seconds after which a chunk counts as failed, three of which give a peer up.
+    let given_up = events.iter().any(|e| matches!(e, DownloadEvent::GivenUp { .. }));
+    assert!(!given_up, "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_peer_does_not_end_it_and_a_busy_one_is_asked_again() {
     let bytes = component_of(20);
-    let swarm = swarm(&bytes, &[Manner::Until(1), Manner::BusyFor(3)]).await;
-    let (first, asked) = (swarm.providers[0].clone(), swarm.asked[0].clone());
+    let lost = not_yet();
+    let swarm = swarm(&bytes, &[Manner::Until(1), Manner::BusyFor(3, lost)]).await;
+    let (first, asked, session) = (&swarm.providers[0], &swarm.asked[0], &swarm.sessions[0]);
     let cut = async {
         while asked.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
         first.shutdown().await;
+        // Known to the one who fetches before the other gives anything.
+        until("the loss is known", || async { session.closed().is_some() }).await;
+        lost.store(true, Ordering::Relaxed);
     };
     let release = release_of(&bytes);
     let ((fetched, whole, events), ()) = tokio::join!(fetch(&swarm, release.payload()), cut);

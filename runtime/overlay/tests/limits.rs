@@ -90,7 +90,8 @@ async fn handshakes_that_one_range_never_ends_leave_places_to_another() {
         requester.connect(&address(&provider, "tcp")).await.unwrap();
         connected.push(requester);
     }
-    assert_eq!(provider.peers().len(), connected.len());
+    // The provider may be the last to see that a connection is up.
+    until("all are connected", || async { provider.peers().len() == connected.len() }).await;
 }
 
 #[cfg(target_os = "linux")] // elsewhere loopback has one address

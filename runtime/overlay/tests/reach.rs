@@ -16,8 +16,7 @@ use common::*;
 
 /// A relay on loopback, which knows the address that others reach it at.
 async fn relay(n: u8) -> Overlay {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", free_port()).parse().unwrap();
     let mut config = OverlayConfig { listen: vec![address.clone()], ..OverlayConfig::default() };
     config.reach.relay = true;
     config.reach.announce = vec![address];
@@ -50,8 +49,7 @@ async fn a_peer_that_does_not_listen_is_reached_through_a_relay_for_little_and_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_does_not_relay_gives_no_place() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", free_port()).parse().unwrap();
     let mut config = OverlayConfig { listen: vec![address.clone()], ..OverlayConfig::default() };
     config.reach.announce = vec![address];
     let no_relay = started(1, config).await;
@@ -101,20 +99,26 @@ async fn peers_that_meet_through_a_relay_find_the_direct_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_dialled_back_is_confirmed_and_handed_out() {
     let prober = started(1, OverlayConfig::default()).await;
-    let overlay = started(2, OverlayConfig::default()).await;
+    // The prober comes to know where it is seen as it dials back. Nobody confirms that: the other one dials nobody back.
+    let mut config = OverlayConfig::default();
+    config.reach.serve_probes = false;
+    let overlay = started(2, config).await;
     assert_eq!(overlay.reachability(), Reachability::LoopbackOnly);
     overlay.connect(&address(&prober, "tcp")).await.unwrap();
-    until("the address is confirmed", || async { !overlay.external_addresses().is_empty() }).await;
+    let own = address(&overlay, "tcp");
+    let is_own = |found: &Multiaddr| found.to_string() == own;
+    until("the address is confirmed", || async { overlay.external_addresses().iter().any(is_own) }).await;
     assert_eq!(
         overlay.reachability(),
         Reachability::LoopbackOnly,
         "a dial back from this machine tells no more"
     );
-    let confirmed = overlay.external_addresses();
-    assert!(overlay.addresses().starts_with(&confirmed));
-    let own = address(&overlay, "tcp");
-    assert!(confirmed.iter().any(|a| a.to_string() == own), "{confirmed:?} without {own}");
-    // Nobody asked the prober to be reached; it dialled nobody, and knows nothing.
+    // Another transport's may be confirmed between the two looks.
+    until("what is confirmed comes first", || async {
+        let confirmed = overlay.external_addresses();
+        confirmed.iter().any(is_own) && overlay.addresses().starts_with(&confirmed)
+    })
+    .await;
     assert_eq!(prober.external_addresses(), vec![]);
 }
 

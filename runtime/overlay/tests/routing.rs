@@ -65,14 +65,24 @@ async fn twenty_peers_find_each_other_and_a_late_joiner_and_a_restarted_one_with
     let late = live.last().unwrap().did();
     all_found(&live).await;
     for overlay in &live[..live.len() - 1] {
-        let found = overlay.find_peer(&late).await.unwrap();
-        overlay.connect_to(&late, &found.addresses).await.unwrap();
+        // One query may end without an answer where peers take long.
+        until("the late joiner is found and reached", || async {
+            match overlay.find_peer(&late).await {
+                Ok(found) => overlay.connect_to(&late, &found.addresses).await.is_ok(),
+                Err(_) => false,
+            }
+        })
+        .await;
     }
 
     // The bootstrap peer goes, and one peer starts again with nothing but the peers it kept.
     let kept = live[7].known_peers().await;
     assert!(kept.iter().all(|p| p.observed.is_some()), "only peers that were connected are kept: {kept:?}");
-    assert_eq!(live[7].sample(5, 1).await, live[7].sample(5, 1).await);
+    // The table may change between the two.
+    until("one table and one seed give the same peers", || async {
+        live[7].sample(5, 1).await == live[7].sample(5, 1).await
+    })
+    .await;
     live[0].shutdown().await;
     live[7].shutdown().await;
     let restarted = started(8, OverlayConfig::default()).await;
@@ -95,7 +105,13 @@ async fn a_peer_that_only_asks_finds_others_and_is_handed_to_nobody() {
     finds(&asking, &[first.did(), second.did()].into()).await;
     finds(&first, &[second.did()].into()).await;
     assert!(first.known_peers().await.iter().all(|p| p.did != asking.did()));
-    assert_eq!(second.find_peer(&asking.did()).await, Err(RoutingError::NotFound { peer: asking.did() }));
+    // Nobody may answer for a while; once somebody does, it is that.
+    until("it is not found", || async {
+        let found = second.find_peer(&asking.did()).await;
+        assert!(found.is_err(), "{found:?}");
+        found == Err(RoutingError::NotFound { peer: asking.did() })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,8 +236,11 @@ async fn one_range_takes_two_places_a_bucket_and_the_next_range_gets_its_own() {
             }));
         }
     }
-    until("everybody is connected and has said what it speaks", || async {
-        overlay.peers().iter().filter(|p| p.agent.is_some()).count() == 20
+    // Not all at one time: a connection that carries nothing is closed after ten seconds.
+    let mut told = BTreeSet::new();
+    until("everybody was connected and has said what it speaks", || {
+        told.extend(overlay.peers().into_iter().filter(|p| p.agent.is_some()).map(|p| p.did));
+        std::future::ready(told.len() == 20)
     })
     .await;
     let known = overlay.known_peers().await;

@@ -10,9 +10,10 @@
 mod common;
 
 use actum_overlay::{
-    CloseReason, ConnectError, Event, Overlay, OverlayConfig, Request, RequestError, Response,
+    CloseReason, ConnectError, Event, Multiaddr, Overlay, OverlayConfig, Request, RequestError, Response,
 };
 use common::*;
+use futures::FutureExt;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -24,7 +25,8 @@ async fn requests_are_answered_over_every_transport() {
             let answer = requester.request(&provider.did(), &chunk(index), LONG).await.unwrap();
             assert_eq!(answer, Response::Chunk { bytes: index.to_be_bytes().to_vec() });
         }
-        assert_eq!(requester.peers().len(), 1);
+        // One connection of its own; the provider may have dialled back to see whether it can be reached.
+        assert_eq!(requester.peers().iter().filter(|p| !p.inbound).count(), 1);
         provider.shutdown().await;
     }
 }
@@ -54,7 +56,19 @@ async fn requests_go_both_ways_on_one_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_message_overtakes_a_large_one() {
     for transport in TRANSPORTS {
-        let (provider, requester) = pair(transport, echo()).await;
+        // The large one is answered once the small one was asked: the machine may stand still between the two.
+        let both = Arc::new(Notify::new());
+        let asked = Arc::clone(&both);
+        let handler = answer(move |_, request, _, _| {
+            let asked = Arc::clone(&asked);
+            Box::pin(async move {
+                if matches!(request, Request::Call { .. }) {
+                    asked.notified().await;
+                }
+                echoed(request)
+            })
+        });
+        let (provider, requester) = pair(transport, handler).await;
         let session = requester.session_with(&provider.did()).unwrap();
         let (ended, mut order) = mpsc::channel(2);
         let large = call(&key(2), vec![9; 16 << 20]);
@@ -71,7 +85,8 @@ async fn a_small_message_overtakes_a_large_one() {
             ended.send("small").await.unwrap();
             answer
         };
-        let (big, small) = tokio::join!(big, small);
+        // In this order, each up to where it waits for its answer.
+        let (big, small, ()) = tokio::join!(biased; big, small, async { both.notify_one() });
         assert_eq!(big, done(vec![9; 16 << 20]));
         assert_eq!(small, Response::Chunk { bytes: vec![0, 0, 0, 1] });
         assert_eq!(order.recv().await, Some("small"));
@@ -126,12 +141,22 @@ async fn dropping_a_request_drops_its_handler() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_passes_and_the_handler_is_told() {
-    let (handler, _, dropped) = hanging();
+    let (handler, started, dropped) = hanging();
     let (provider, requester) = pair("tcp", handler).await;
-    let after = Duration::from_millis(200);
-    let error = requester.request(&provider.did(), &call(&key(2), vec![1]), after).await.unwrap_err();
-    assert_eq!(error, RequestError::TimedOut { after, may_have_run: true });
-    dropped.await.unwrap();
+    // From here on, what is asked is sent at once.
+    requester.request(&provider.did(), &chunk(1), LONG).await.unwrap();
+    // A request that is given up before the provider came to it never gets to the handler: then with more time.
+    for after in [200, 2_000, 20_000].map(Duration::from_millis) {
+        let error = requester.request(&provider.did(), &call(&key(2), vec![1]), after).await.unwrap_err();
+        assert_eq!(error, RequestError::TimedOut { after, may_have_run: true });
+        // Answered after what came before it was begun.
+        requester.request(&provider.did(), &chunk(1), LONG).await.unwrap();
+        if started.notified().now_or_never().is_some() {
+            tokio::time::timeout(LONG, dropped).await.expect("it is not told").unwrap();
+            return;
+        }
+    }
+    panic!("the handler never began");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,6 +197,37 @@ async fn a_lost_peer_is_told_apart_before_and_after_sending() {
     );
     let error = requester.request(&provider.did(), &request, LONG).await.unwrap_err();
     assert_eq!(error, RequestError::NotConnected { peer: provider.did() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shuts_down_gives_the_answers_it_is_about_to_give() {
+    let (started, answers) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, may) = (started.clone(), answers.clone());
+    let handler = answer(move |_, _, _, _| {
+        let (told, may) = (told.clone(), may.clone());
+        Box::pin(async move {
+            told.notify_one();
+            may.notified().await;
+            done(vec![7])
+        })
+    });
+    let mut config = OverlayConfig::default();
+    config.timeouts.shutdown = LONG;
+    let provider = Overlay::start(config, &key(1), handler).await.unwrap();
+    let requester = overlay(2, echo()).await;
+    requester.connect(&address(&provider, "tcp")).await.unwrap();
+    let session = requester.session_with(&provider.did()).unwrap();
+    let request = call(&key(2), vec![1]);
+    let (answer, ()) = tokio::join!(session.request(&request, LONG), async {
+        started.notified().await;
+        let answers_late = async {
+            // By now it is being shut down; where it is not yet, nothing is shown.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            answers.notify_one();
+        };
+        tokio::join!(provider.shutdown(), answers_late);
+    });
+    assert_eq!(answer.unwrap(), done(vec![7]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,12 +305,18 @@ async fn an_idle_session_ends_and_a_new_one_is_made() {
     config.timeouts.idle = Duration::from_millis(40);
     let requester = Overlay::start(config, &key(2), echo()).await.unwrap();
     let at = address(&provider, "tcp");
-    requester.connect(&at).await.unwrap();
-    let session = requester.session_with(&provider.did()).unwrap();
+    // The session itself: it may be over before it is looked for.
+    let (did, at): (_, [Multiaddr; 1]) = (provider.did(), [at.parse().unwrap()]);
+    let session = requester.connect_to(&did, &at).await.unwrap();
     while session.closed().is_none() {
         tokio::task::yield_now().await;
     }
     assert_eq!(session.closed(), Some(CloseReason::Idle(Duration::from_millis(40))));
-    requester.connect(&at).await.unwrap();
-    requester.request(&provider.did(), &chunk(1), LONG).await.unwrap();
+    until("a new one serves, be it that it is over as soon", || async {
+        match requester.connect_to(&did, &at).await {
+            Ok(again) => again.request(&chunk(1), LONG).await.is_ok(),
+            Err(_) => false,
+        }
+    })
+    .await;
 }

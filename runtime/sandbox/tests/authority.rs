@@ -337,8 +337,8 @@ fn a_wait_notices_the_end_soon() {
         })
     };
     let run = call.run_on(host);
-    // A glance is 20 ms; the rest is for a busy machine.
-    assert!(ends.join().unwrap().elapsed() < Duration::from_secs(5));
+    // A glance is 20 ms; the rest is for a busy machine. The request has thirty seconds.
+    assert!(ends.join().unwrap().elapsed() < Duration::from_secs(25));
     assert_eq!(run.execution.outcome, Outcome::Withdrawn(Withdrawal::Revoked));
     assert_eq!(run.execution.journal.entries.last().unwrap().function, "wasi:io/poll#poll");
     for sandbox in [&COMPILED, &INTERPRETED] {

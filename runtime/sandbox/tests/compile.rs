@@ -36,11 +36,11 @@ fn slow() -> Vec<u8> {
     ))
 }
 
-/// Waits until it holds; a minute is more than any machine needs.
+/// Waits until it holds; five minutes are more than any machine needs.
 fn until(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(60), "it never holds");
+        assert!(start.elapsed() < Duration::from_secs(300), "it never holds");
         std::thread::yield_now();
     }
 }
@@ -60,55 +60,72 @@ fn a_slow_compilation_is_not_waited_for_and_kept_all_the_same() {
 #[test]
 fn a_load_that_waits_for_the_compiler_can_be_cancelled() {
     let one = NonZeroUsize::MIN;
-    let sandbox = Sandbox::new(SandboxConfig { compilations: one, ..SandboxConfig::default() }).unwrap();
     let (component, other) = (slow(), plain("nop"));
-    let token = CancelToken::default();
-    std::thread::scope(|scope| {
-        let compiling = scope.spawn(|| sandbox.load(&component));
-        until(|| sandbox.compile_counts().running == 1);
-        let waiting = scope.spawn(|| sandbox.load_cancellable(&other, &token));
-        token.cancel();
-        assert_eq!(waiting.join().unwrap().unwrap_err(), LoadError::Cancelled);
-        assert_eq!(sandbox.compile_counts().compiled, 0, "the other one still compiles");
-        compiling.join().unwrap().unwrap();
+    // On a busy machine the one may be compiled before the other is given up: then both are done again.
+    until(|| {
+        let sandbox = Sandbox::new(SandboxConfig { compilations: one, ..SandboxConfig::default() }).unwrap();
+        let token = CancelToken::default();
+        let still_compiles = std::thread::scope(|scope| {
+            let compiling = scope.spawn(|| sandbox.load(&component));
+            until(|| sandbox.compile_counts().running == 1 || compiling.is_finished());
+            let waiting = scope.spawn(|| sandbox.load_cancellable(&other, &token));
+            token.cancel();
+            let given_up = waiting.join().unwrap();
+            let still_compiles = sandbox.compile_counts().compiled == 0;
+            if still_compiles {
+                assert_eq!(given_up.unwrap_err(), LoadError::Cancelled);
+            }
+            compiling.join().unwrap().unwrap();
+            still_compiles
+        });
+        assert!(sandbox.load(&other).is_ok());
+        still_compiles
     });
-    assert!(sandbox.load(&other).is_ok());
 }
 
 #[test]
 fn one_who_gives_up_a_compilation_leaves_it_to_the_others() {
-    let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
     let component = slow();
-    let token = CancelToken::default();
-    std::thread::scope(|scope| {
-        let [first, second] = [Some(&token), None].map(|token| {
-            let (sandbox, component) = (&sandbox, &component);
-            scope.spawn(move || match token {
-                Some(token) => sandbox.load_cancellable(component, token),
-                None => sandbox.load(component),
-            })
+    // On a busy machine it may be compiled before the one gives it up: then it is done again.
+    until(|| {
+        let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
+        let token = CancelToken::default();
+        let first = std::thread::scope(|scope| {
+            let [first, second] = [Some(&token), None].map(|token| {
+                let (sandbox, component) = (&sandbox, &component);
+                scope.spawn(move || match token {
+                    Some(token) => sandbox.load_cancellable(component, token),
+                    None => sandbox.load(component),
+                })
+            });
+            until(|| sandbox.compile_counts().running == 1 || second.is_finished());
+            token.cancel();
+            second.join().unwrap().unwrap();
+            first.join().unwrap()
         });
-        until(|| sandbox.compile_counts().running == 1);
-        token.cancel();
-        assert_eq!(first.join().unwrap().unwrap_err(), LoadError::Cancelled);
-        second.join().unwrap().unwrap();
+        assert_eq!(sandbox.compile_counts().compiled, 1);
+        first.err() == Some(LoadError::Cancelled)
     });
-    assert_eq!(sandbox.compile_counts().compiled, 1);
 }
 
 #[test]
 fn no_more_is_compiled_at_once_than_allowed() {
-    let config = SandboxConfig {
-        compilations: NonZeroUsize::MIN,
-        compile_wall_clock: Duration::ZERO,
-        ..SandboxConfig::default()
-    };
-    let sandbox = Sandbox::new(config).unwrap();
-    let _ = sandbox.load(&slow());
+    let (component, other) = (slow(), plain("nop"));
     let busy = LoadError::CompilersBusy { running: 1, seconds: 0 };
-    assert_eq!(sandbox.load(&plain("nop")).unwrap_err(), busy);
     assert!(busy.is_of_the_host());
-    until(|| sandbox.compile_counts().running == 0);
+    // On a busy machine the one may be compiled before the other is asked for: then both are done again.
+    until(|| {
+        let config = SandboxConfig {
+            compilations: NonZeroUsize::MIN,
+            compile_wall_clock: Duration::ZERO,
+            ..SandboxConfig::default()
+        };
+        let sandbox = Sandbox::new(config).unwrap();
+        let _ = sandbox.load(&component);
+        let refused = sandbox.load(&other).err();
+        until(|| sandbox.compile_counts().running == 0);
+        refused.as_ref() == Some(&busy)
+    });
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl Host for Script {
             ["late", text] => {
                 let text = text.to_owned();
                 std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_millis(200));
+                    // Later than a guest on a busy machine looks for an answer that is there.
+                    std::thread::sleep(Duration::from_secs(2));
                     landing.land(answer(text.as_bytes()));
                 });
             }
@@ -290,16 +291,15 @@ fn two_overlapping_requests_replay_in_the_order_they_were_observed() {
 #[test]
 fn a_race_against_a_timer_replays_as_it_ended() {
     // Five virtual seconds: nobody waits for them where the answer is there.
-    let start = Instant::now();
-    assert_eq!(call("race", json!([url("/quick"), 5_000])).run().result()["ok"]["body"], "quick");
-    assert!(start.elapsed() < Duration::from_secs(5), "the timer was not waited for");
+    let race =
+        || assert_eq!(call("race", json!([url("/quick"), 5_000])).run().result()["ok"]["body"], "quick");
+    assert!(common::is_ever_quicker(Duration::from_secs(5), race), "the timer was waited for");
     // And real ones while recording, where it is not; the replays wait for nothing.
     let case = call("race", json!([url("/never"), 300])).run();
     assert_eq!(case.result(), json!({"ok": null}));
     assert!(case.execution.wall >= Duration::from_millis(300), "the request got its time");
-    let start = Instant::now();
-    assert_eq!(case.judge(&COMPILED, &case.execution.journal), Judgement::Identical);
-    assert!(start.elapsed() < Duration::from_millis(300), "a replay waits for nobody");
+    let replay = || assert_eq!(case.judge(&COMPILED, &case.execution.journal), Judgement::Identical);
+    assert!(common::is_ever_quicker(Duration::from_millis(300), replay), "a replay waits for nobody");
 }
 
 #[test]
@@ -422,7 +422,8 @@ fn a_wait_ends_when_it_is_cancelled_and_when_its_time_is_over() {
     });
     let start = Instant::now();
     assert!(matches!(waiting.try_run(), Err(ExecuteError::Cancelled)));
-    assert!(start.elapsed() < Duration::from_secs(5));
+    // The request has thirty.
+    assert!(start.elapsed() < Duration::from_secs(25));
     canceller.join().unwrap();
 
     let wall_clock = Duration::from_millis(200);

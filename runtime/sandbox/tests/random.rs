@@ -383,7 +383,7 @@ fn case(rigs: &Rigs, seed: u64, tally: &Mutex<Tally>) -> Result<(), String> {
             Ok(execution) => count(&ending(&execution)),
             Err(what) => return Err(failed(format!("{what}\n{action:#?}\narguments {args:02x?}"))),
         }
-        if start.elapsed() > Duration::from_secs(20) {
+        if start.elapsed() > Duration::from_secs(120) {
             return Err(failed(format!("took {:?}\n{action:#?}", start.elapsed())));
         }
     }

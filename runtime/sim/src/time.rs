@@ -1,6 +1,6 @@
 //! Virtual time.
 
-use std::{fmt, ops::Add};
+use std::{fmt, ops::Add, time::Duration};
 
 /// A moment, in microseconds since the simulation began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,11 @@ impl Span {
     /// Its microseconds.
     pub const fn micros(self) -> u64 {
         self.0
+    }
+
+    /// The same, as the rules have it.
+    pub const fn duration(self) -> Duration {
+        Duration::from_micros(self.0)
     }
 
     /// Its milliseconds, with what is left over.

@@ -2,6 +2,7 @@
 //! what an answer has to pass before it is handed over.
 
 use crate::{Effect, Experience, Plan, Replay};
+use std::time::Duration;
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub enum Next {
     Refuse,
     /// It is replayed, and handed over if it is true.
     Replay,
+    /// It is handed over: replay has found it true already, and is not asked twice.
+    Confirmed,
     /// It is handed over, unless the provider was caught meanwhile. An answer of one whose other answer is being replayed
     /// waits for that.
     HandOver,
@@ -103,14 +106,29 @@ impl Plan {
         self
     }
 
+    /// Whether a provider that has this long has about as long as any, of all that the action may take: half as long as it
+    /// would be waited for.
+    pub fn fair(&self, left: Duration, whole: Duration) -> bool {
+        let anybodys = Duration::from_secs(u64::from(self.patience_seconds)).min(whole);
+        left >= anybodys / 2
+    }
+
     /// What is to be done with the answer. A canary that did not come back says nothing: replay takes its place.
-    pub fn next(&self, canaries: &Canaries) -> Next {
+    /// `confirmed`: whether replay has found this very answer true, as where replicas differed.
+    pub fn next(&self, canaries: &Canaries, confirmed: bool) -> Next {
         if canaries.lied {
             Next::Refuse
+        } else if confirmed {
+            Next::Confirmed
         } else if self.replay == Replay::Before || canaries.answered < canaries.wanted {
             Next::Replay
         } else {
             Next::HandOver
         }
+    }
+
+    /// Whether the answer that is handed over is still to be replayed. `confirmed`: whether it was, for whatever reason.
+    pub fn replays_later(&self, confirmed: bool) -> bool {
+        self.replay == Replay::After && !confirmed
     }
 }

@@ -84,18 +84,6 @@ impl Known {
         Self { profile, outcome, fuel, memory_bytes, journal, stdio }
     }
 
-    /// From a receipt that was confirmed here.
-    pub fn of_receipt(receipt: &Receipt) -> Self {
-        Self::of(
-            receipt.profile,
-            receipt.outcome.clone(),
-            receipt.fuel,
-            receipt.memory_bytes,
-            receipt.journal,
-            receipt.stdio,
-        )
-    }
-
     /// Whether a receipt can be compared with this at all. It cannot under another profile, nor where one of the two ended
     /// by what a machine has of time or stack: it is then neither right nor wrong, and no answer.
     pub fn comparable(&self, receipt: &Receipt) -> bool {

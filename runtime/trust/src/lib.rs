@@ -2,10 +2,10 @@
 //! to ask next. Pure policy: no I/O, no clock, no engine.
 //!
 //! A requester calls [`consistency`] on each receipt it is handed, and [`examine`] on the receipts it has replayed;
-//! [`Record`] is what came of it, and [`choose`] orders the next candidates by it. [`RiskPolicy`] says how much is checked:
-//! [`canary`] makes actions whose answer is known, [`replicas`] compares what several providers say, [`sampling`] draws
-//! what is replayed. Re-execution itself comes in through [`Replayer`]. By what authority an action ran, [`authority()`]
-//! checks.
+//! [`Held`] remembers what came of it, [`Record`] is what that comes to, and [`choose`] orders the next candidates by it.
+//! [`RiskPolicy`] says how much is checked: [`canary`] makes actions whose answer is known, [`replicas`] compares what
+//! several providers say, [`sampling`] draws what is replayed. Re-execution itself comes in through [`Replayer`]. By what
+//! authority an action ran, [`authority()`] checks. At a busy provider actions wait in a [`Queue`], by [`priority()`].
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod balance;
 pub mod canary;
 mod choose;
 mod consistency;
+mod queue;
 pub mod replicas;
 pub mod reputation;
 pub mod risk;
@@ -36,8 +37,9 @@ pub use balance::{
 pub use canary::{Known, Strength};
 pub use choose::{Candidate, Choice, Chosen, Why, choose};
 pub use consistency::{Asked, Inconsistency, consistency};
+pub use queue::{Queue, STARVES};
 pub use replicas::{Agreement, OutcomeDigest};
-pub use reputation::{Event, Experience, Fraud, Opinion, Record, Reputation, Score, Standing, inherit};
+pub use reputation::{Event, Experience, Fraud, Held, Opinion, Record, Reputation, Score, Standing, inherit};
 pub use risk::{
     Asker, Because, Class, Effect, Level, LevelError, Plan, Replay, RiskPolicy, Runs, UnknownLevel, plan,
 };

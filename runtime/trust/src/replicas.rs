@@ -2,7 +2,18 @@
 
 use crate::{Chosen, Effect};
 use actum_model::{Did, Outcome, codec, id::sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// From how long on a replica that did not answer is late: with less, nobody could have.
+const FAIR: Duration = Duration::from_secs(5);
+
+/// Whether a replica that has this long has about as long as any provider, of all that the action may take.
+pub fn fair(left: Duration, whole: Duration) -> bool {
+    left >= whole.min(FAIR)
+}
 
 /// The places of the first `k` candidates no two of whom share an operator or an address prefix, in their order. Fewer,
 /// where there are not so many.
@@ -120,12 +131,10 @@ pub fn consider(effect: Effect, answers: &[(Did, OutcomeDigest)]) -> Considered 
 /// Whose answer is handed over, after those that are doubted were replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// One that was doubted is true: it is handed over, and those who agreed on something else are replayed.
+    /// One that was doubted is true: it is handed over, once those who agreed on something else were replayed as well.
     Proven {
         /// Whose answer it is.
         by: Did,
-        /// Who agreed.
-        look_into: Vec<Did>,
     },
     /// Those who agree are believed.
     Agreed {
@@ -142,7 +151,7 @@ pub enum Settled {
 /// that what the world is said to be replays speaks for nobody.
 pub fn settle(first: &Did, agreed: &[Did], proven: Option<Did>) -> Settled {
     if let Some(by) = proven {
-        return Settled::Proven { by, look_into: agreed.to_vec() };
+        return Settled::Proven { by };
     }
     match agreed.contains(first) {
         true => Settled::Agreed { by: *first, replay: false },

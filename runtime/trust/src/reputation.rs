@@ -4,11 +4,16 @@
 //! order, repeated or not, give the same record. Weights are in thousandths of one action, in integers.
 
 use actum_model::{ComponentId, Did, ReceiptId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 mod explain;
+mod held;
 mod score;
 
+pub use held::Held;
 pub use score::Score;
 
 /// The most events that one record reads, the newest: enough for two thousand actions, and little enough to be computed
@@ -260,14 +265,17 @@ fn identity(event: &Event) -> Identity<'_> {
     (event.receipt.as_ref(), event.what.class(), moment)
 }
 
+/// What may be the same, one beside the other: first what says most, and of equals what came first.
+fn order(a: &Event, b: &Event) -> Ordering {
+    let strength = b.what.strength().cmp(&a.what.strength());
+    let rest = (a.at, &a.component, a.what).cmp(&(b.at, &b.component, b.what));
+    identity(a).cmp(&identity(b)).then(strength).then(rest)
+}
+
 /// Each thing once. Of verdicts on one receipt the one that says most holds; of equals the first, so that looking again
 /// makes nothing younger.
 fn once(events: &mut Vec<&Event>) {
-    events.sort_unstable_by(|a, b| {
-        let strength = b.what.strength().cmp(&a.what.strength());
-        let rest = (a.at, &a.component, a.what).cmp(&(b.at, &b.component, b.what));
-        identity(a).cmp(&identity(b)).then(strength).then(rest)
-    });
+    events.sort_unstable_by(|a, b| order(a, b));
     events.dedup_by(|a, b| identity(a) == identity(b));
 }
 

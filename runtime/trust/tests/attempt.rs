@@ -3,9 +3,10 @@
 
 use actum_model::{BlobId, Did, Outcome, SecretKey};
 use actum_trust::{
-    replicas::{Considered, Settled, consider, settle},
+    replicas::{Considered, Settled, consider, fair, settle},
     *,
 };
+use std::time::Duration;
 
 const EFFECTS: [Effect; 4] = [Effect::Pure, Effect::Reads, Effect::Writes, Effect::Spends];
 
@@ -63,18 +64,51 @@ fn an_answer_passes_what_was_planned_and_what_canaries_leave_open() {
     };
     let came = |answered, lied| Canaries { wanted: 2, answered, lied };
     for replay in [Replay::No, Replay::After] {
-        assert_eq!(known(replay).next(&came(2, false)), Next::HandOver);
-        assert_eq!(known(replay).next(&came(1, false)), Next::Replay, "one did not come back");
+        assert_eq!(known(replay).next(&came(2, false), false), Next::HandOver);
+        assert_eq!(known(replay).next(&came(1, false), false), Next::Replay, "one did not come back");
     }
-    assert_eq!(known(Replay::Before).next(&came(2, false)), Next::Replay);
+    assert_eq!(known(Replay::Before).next(&came(2, false), false), Next::Replay);
     for replay in [Replay::No, Replay::After, Replay::Before] {
-        assert_eq!(known(replay).next(&came(1, true)), Next::Refuse);
+        for confirmed in [false, true] {
+            assert_eq!(known(replay).next(&came(1, true), confirmed), Next::Refuse);
+        }
     }
     let without = known(Replay::No).with_canaries(false);
     assert_eq!((without.canaries, without.replay), (0, Replay::Before));
     assert_eq!(known(Replay::No).with_canaries(true), known(Replay::No));
     let none = Plan { canaries: 0, ..known(Replay::No) };
     assert_eq!(none.with_canaries(false), none, "what had none loses none");
+}
+
+#[test]
+fn what_replay_has_confirmed_is_not_replayed_again() {
+    for replay in [Replay::No, Replay::After, Replay::Before] {
+        let plan =
+            Plan { canaries: 2, replicas: 3, replay, fallbacks: 0, patience_seconds: 1, attestation: false };
+        for answered in 0..=2 {
+            let came = Canaries { wanted: 2, answered, lied: false };
+            assert_eq!(plan.next(&came, true), Next::Confirmed, "{replay:?}, {answered} came back");
+        }
+        assert!(!plan.replays_later(true));
+        assert_eq!(plan.replays_later(false), replay == Replay::After);
+    }
+}
+
+#[test]
+fn who_had_less_time_than_anybody_is_not_late() {
+    let plan = Plan {
+        canaries: 0,
+        replicas: 1,
+        replay: Replay::No,
+        fallbacks: 0,
+        patience_seconds: 30,
+        attestation: false,
+    };
+    let seconds = Duration::from_secs;
+    assert!(plan.fair(seconds(15), seconds(120)) && !plan.fair(seconds(14), seconds(120)));
+    assert!(plan.fair(seconds(5), seconds(10)) && !plan.fair(seconds(4), seconds(10)));
+    assert!(fair(seconds(5), seconds(120)) && !fair(seconds(4), seconds(120)));
+    assert!(fair(seconds(3), seconds(3)), "more nobody could have");
 }
 
 fn did(n: u8) -> Did {
@@ -110,7 +144,6 @@ fn those_who_agree_are_believed_until_replay_says_otherwise() {
     let agreed = [did(2), did(3)];
     assert_eq!(settle(&did(3), &agreed, None), Settled::Agreed { by: did(3), replay: false });
     assert_eq!(settle(&did(1), &agreed, None), Settled::Agreed { by: did(2), replay: true });
-    let proven = Settled::Proven { by: did(1), look_into: agreed.to_vec() };
-    assert_eq!(settle(&did(1), &agreed, Some(did(1))), proven);
+    assert_eq!(settle(&did(3), &agreed, Some(did(1))), Settled::Proven { by: did(1) });
     assert_eq!(settle(&did(1), &[], None), Settled::Nobody);
 }

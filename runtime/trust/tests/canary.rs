@@ -303,10 +303,15 @@ fn receipt() -> Receipt {
     }
 }
 
+/// What is known of an action that ends as this receipt says.
+fn known(r: &Receipt) -> Known {
+    Known::of(r.profile, r.outcome.clone(), r.fuel, r.memory_bytes, r.journal, r.stdio)
+}
+
 #[test]
 fn the_first_difference_is_named_as_replay_names_it() {
-    let known = Known::of_receipt(&receipt());
-    assert_eq!(check(&known, &receipt()), None);
+    let right = known(&receipt());
+    assert_eq!(check(&right, &receipt()), None);
     type Lie = fn(&mut Receipt);
     // Each lie together with all that come after it in the order.
     let lies: [(&str, Lie); 6] = [
@@ -322,12 +327,12 @@ fn the_first_difference_is_named_as_replay_names_it() {
         for (_, lie) in lies[n..].iter().rev() {
             lie(&mut lied);
         }
-        let found = check(&known, &lied).unwrap();
+        let found = check(&right, &lied).unwrap();
         assert_eq!(found.at, lies[n].0);
         assert_ne!(found.receipt, found.replay);
     }
     let failed = Receipt { outcome: Outcome::OutOfFuel, ..receipt() };
-    let found = check(&known, &failed).unwrap();
+    let found = check(&right, &failed).unwrap();
     assert_eq!(
         (found.at.as_str(), found.receipt.as_str(), found.replay.as_str()),
         ("outcome", "out-of-fuel", "ok")
@@ -336,12 +341,12 @@ fn the_first_difference_is_named_as_replay_names_it() {
 
 #[test]
 fn what_an_honest_machine_may_see_otherwise_is_no_divergence() {
-    let known = Known::of_receipt(&receipt());
+    let right = known(&receipt());
     for outcome in [Outcome::TimedOut, Outcome::StackOverflow] {
         let other = Receipt { outcome, fuel: 99, ..receipt() };
-        assert_eq!((check(&known, &other), known.comparable(&other)), (None, false));
-        assert_eq!(check(&Known::of_receipt(&other), &receipt()), None);
+        assert_eq!((check(&right, &other), right.comparable(&other)), (None, false));
+        assert_eq!(check(&known(&other), &receipt()), None);
     }
     let other = Receipt { profile: ProfileId::of(b"another"), fuel: 99, ..receipt() };
-    assert_eq!((check(&known, &other), known.comparable(&other)), (None, false));
+    assert_eq!((check(&right, &other), right.comparable(&other)), (None, false));
 }

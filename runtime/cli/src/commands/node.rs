@@ -52,8 +52,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<(), CliError> {
             node = Node::start(home, config, None) => node?,
             () = stop.next() => return Ok(()),
         };
-        announce(&node, format);
+        // Whoever reads that it is ready hears of everything from then on.
         let mut events = node.events();
+        announce(&node, format);
         loop {
             tokio::select! {
                 () = stop.next() => break,

@@ -69,12 +69,21 @@ pub(super) fn until_ctrl_c() -> CancelToken {
     cancel
 }
 
-/// Does this on the first Ctrl-C. A second one ends the process.
+/// Does this on the first Ctrl-C from now on. A second one ends the process.
 pub(super) fn on_ctrl_c(stop: impl FnOnce() + Send + 'static) {
+    let (deaf, listening) = std::sync::mpsc::sync_channel::<()>(0);
     let listen = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
+            let mut deaf = Some(deaf);
+            let mut pressed = std::pin::pin!(tokio::signal::ctrl_c());
+            let pressed = std::future::poll_fn(|cx| {
+                let now = pressed.as_mut().poll(cx);
+                // From the first look on it is listened for.
+                drop(deaf.take());
+                now
+            });
+            if pressed.await.is_ok() {
                 stop();
                 let _ = tokio::signal::ctrl_c().await;
                 std::process::exit(130);
@@ -83,6 +92,8 @@ pub(super) fn on_ctrl_c(stop: impl FnOnce() + Send + 'static) {
     };
     // Without the thread Ctrl-C ends the process at once, as it did before.
     let _ = std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(listen);
+    // Nothing is ever sent: this ends once the other side is dropped, there or with a thread that could not be.
+    let _ = listening.recv();
 }
 
 /// What the target asks for: its release says so, and of a bare component its imports.

@@ -133,8 +133,7 @@ impl Requester {
         };
         // What was prepared here took none of the provider's time, only of the whole.
         let left = patience.min(job.until.saturating_duration_since(Instant::now()));
-        let anybodys = Duration::from_secs(u64::from(plan.patience_seconds)).min(job.request.deadline);
-        let fair = left >= anybodys / 2;
+        let fair = plan.fair(left, job.request.deadline);
         let real = CallRequest { deadline: left, ..job.request.clone() };
         let count = u32::try_from(canaries.len()).unwrap_or(u32::MAX);
         let place = canary::order(count, u64::from_le_bytes(clock::random()));
@@ -337,6 +336,20 @@ impl Requester {
             }
             Judgement::NotReplayable(why) => Ok((format!("not comparable: {why}"), Honest::Unknown)),
         }
+    }
+
+    /// Re-executes an answer before it is handed over. Until it is known what it is, no other answer of its provider is
+    /// handed over.
+    pub(super) async fn replay_first(
+        &self,
+        job: &Job<'_>,
+        found: &Found,
+        called: &Called,
+        tally: &mut Tally,
+    ) -> Result<(), CallError> {
+        let judging = self.judging(&called.receipt.payload().iss);
+        let _under_way = judging.read().await;
+        self.replay_now(job, found, called, tally).await
     }
 
     /// Re-executes an answer before it is believed.

@@ -12,16 +12,11 @@ use actum_trust::{
     Chosen, Effect, Experience, OutcomeDigest,
     replicas::{self, Considered, Settled},
 };
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
-
-/// From how long on a replica that did not answer is late: with less, nobody could have.
-const FAIR: Duration = Duration::from_secs(5);
+use std::{net::IpAddr, time::Instant};
 
 impl Requester {
-    /// Has the same action done by others who share neither operator nor address range, and takes what most agree on.
+    /// Has the same action done by others who share neither operator nor address range, and takes what most agree on. Says as
+    /// well whether replay has found that answer true.
     #[expect(clippy::too_many_arguments, reason = "what one comparison is made of, and each is used once")]
     pub(super) async fn compare(
         &self,
@@ -32,14 +27,14 @@ impl Requester {
         replicas: u32,
         until: Instant,
         tally: &mut Tally,
-    ) -> Result<Called, CallError> {
+    ) -> Result<(Called, bool), CallError> {
         let provider = first.candidate.provider;
         let all: Vec<Chosen<&Found>> =
             std::iter::once(first).chain(others.iter().copied()).cloned().collect();
         let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
         let picked = replicas::independent(&all, |chosen| self.operator_of(chosen.candidate.item), wanted);
         let left = until.saturating_duration_since(Instant::now());
-        let fair = left >= job.request.deadline.min(FAIR);
+        let fair = replicas::fair(left, job.request.deadline);
         let request = CallRequest { deadline: left, ..job.request.clone() };
         let asking = picked.iter().filter_map(|n| all.get(*n)).filter(|c| c.candidate.provider != provider);
         let asking: Vec<_> = asking.collect();
@@ -92,8 +87,8 @@ impl Requester {
                     answers.iter().for_each(|(_, called)| tally.waste(called));
                     return Err(CallError::Unverified { provider, why });
                 };
-                self.replay_now(job, found, &called, tally).await?;
-                return Ok(called);
+                self.replay_first(job, found, &called, tally).await?;
+                return Ok((called, true));
             }
         };
         let (agreed, doubted): (Vec<_>, Vec<_>) =
@@ -139,7 +134,7 @@ impl Requester {
                         Err(error) => return Err(error),
                     }
                 }
-                return Ok(proven);
+                return Ok((proven, true));
             }
             (Settled::Agreed { by, replay }, _) => (Some(by), replay),
             (Settled::Proven { .. } | Settled::Nobody, _) => (None, false),
@@ -152,9 +147,9 @@ impl Requester {
         };
         // One that was not chosen is believed less than the one that was.
         if replay {
-            self.replay_now(job, found, &called, tally).await?;
+            self.replay_first(job, found, &called, tally).await?;
         }
-        Ok(called)
+        Ok((called, replay))
     }
 
     /// Who runs a provider and in which address range, as far as anybody can tell: its key, and where it is reached.

@@ -9,8 +9,7 @@ use crate::{clock, failure::CallError, invoke};
 use actum_discovery::Found;
 use actum_model::{ComponentId, Did, Journal, codec};
 use actum_trust::{
-    Asker, Candidate, Chosen, Class, Effect, Experience, Level, Next, Plan, Record, Replay, choose, plan,
-    sampling,
+    Asker, Candidate, Chosen, Class, Effect, Experience, Level, Next, Plan, Record, choose, plan, sampling,
 };
 use std::{
     sync::{Arc, PoisonError},
@@ -216,8 +215,8 @@ impl Requester {
             };
             progress(CallProgress::Asking { provider });
             match self.attempt(&job, candidate, &others, &plan, patience, &mut tally, progress).await {
-                Ok(called) => {
-                    if plan.replay == Replay::After {
+                Ok((called, confirmed)) => {
+                    if plan.replays_later(confirmed) {
                         self.replay_later(&called);
                     }
                     if let Some(session) = self.overlay.session_with(&called.receipt.payload().iss) {
@@ -289,7 +288,8 @@ impl Requester {
         Ok((choice.candidates, left_out.collect()))
     }
 
-    /// One candidate, and the checks that come before its answer is believed.
+    /// One candidate, and the checks that come before its answer is believed. Says as well whether replay has found the answer
+    /// true.
     #[expect(clippy::too_many_arguments, reason = "what one attempt is made of, and each is used once")]
     async fn attempt(
         &self,
@@ -300,7 +300,7 @@ impl Requester {
         patience: Duration,
         tally: &mut Tally,
         progress: &mut (dyn FnMut(CallProgress) + Send),
-    ) -> Result<Called, CallError> {
+    ) -> Result<(Called, bool), CallError> {
         let provider = candidate.candidate.provider;
         let Attempted { answer, canaries, fair } =
             self.ask_with_canaries(job, candidate.candidate.item, plan, patience, tally, progress).await?;
@@ -319,30 +319,33 @@ impl Requester {
             self.attested(&called, tally)?;
         }
         let came = canaries.came();
-        if plan.next(&came) == Next::Refuse
+        if plan.next(&came, false) == Next::Refuse
             && let Err(lied) = canaries.honest
         {
             tally.waste(&called);
             return Err(lied);
         }
-        let called = match plan.replicas > 1 {
+        let (called, confirmed) = match plan.replicas > 1 {
             // They have as long as the first: one that answered late leaves them no less.
             true => {
                 let until = job.until.min(Instant::now() + patience);
                 self.compare(job, called, candidate, others, plan.replicas, until, tally).await?
             }
-            false => called,
+            false => (called, false),
         };
         if plan.attestation && called.receipt.payload().iss != provider {
             self.attested(&called, tally)?;
         }
-        let judging = self.judging(&provider);
-        if plan.next(&came) == Next::Replay {
-            let _under_way = judging.read().await;
-            self.replay_now(job, candidate.candidate.item, &called, tally).await?;
-            return Ok(called);
+        match plan.next(&came, confirmed) {
+            Next::Confirmed => return Ok((called, true)),
+            Next::Replay => {
+                self.replay_first(job, candidate.candidate.item, &called, tally).await?;
+                return Ok((called, true));
+            }
+            Next::Refuse | Next::HandOver => {}
         }
         // An answer of a provider that is being looked into is not handed over before that is done.
+        let judging = self.judging(&provider);
         drop(judging.write().await);
         let record = self.records.of(&provider, &job.release.payload().component)?;
         if record.fraud.is_some() && candidate.record.fraud.is_none() {
@@ -350,11 +353,11 @@ impl Requester {
             let why = record.explain().into_iter().next().unwrap_or_default();
             return Err(CallError::Unverified { provider, why });
         }
-        Ok(called)
+        Ok((called, false))
     }
 
     /// What is held while a provider's answers are replayed before they are handed over.
-    fn judging(&self, provider: &Did) -> Arc<RwLock<()>> {
+    pub(super) fn judging(&self, provider: &Did) -> Arc<RwLock<()>> {
         let mut judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         if judging.len() >= MAX_JUDGED && !judging.contains_key(provider) {
             judging.retain(|_, lock| Arc::strong_count(lock) > 1);

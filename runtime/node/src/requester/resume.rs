@@ -23,8 +23,8 @@ const REMEMBER_AFTER: Duration = Duration::from_millis(20);
 const BACKOFF: Duration = Duration::from_millis(100);
 /// ...up to this.
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
-/// How long reaching a lost provider may take, at one try.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long reaching a provider may take, at one try.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A call as it was sent, and to whom.
 pub(super) struct Sent<'a> {

@@ -12,28 +12,32 @@ use actum_node::{
     provider::{ExecuteError, Execution, Executor, Loaded, Sandbox, Surroundings},
     publish::{Described, publish},
     quota::{Quota, QuotaConfig},
-    requester::{CallError, CallProgress, CallRequest, Called, Prepared, Requester},
+    requester::{CallError, CallProgress, CallRequest, Called, Found, Prepared, Requester},
 };
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::watch,
 };
 
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+/// Longer than anything here takes, on a machine that is busy with something else too.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// Longer than any test waits: until it is let go, or cancelled.
+pub(crate) const HELD: Duration = Duration::from_secs(120);
 
-/// Executes in the sandbox, not before `held` is over, and writes down each execution.
+/// Executes in the sandbox, not before `held` is over or it is let go, and writes down each execution.
 pub(crate) struct Slow {
     pub(crate) held: Duration,
+    pub(crate) let_go: AtomicBool,
     pub(crate) executions: Arc<AtomicUsize>,
     pub(crate) cancelled: Arc<AtomicUsize>,
     /// A file that gets a byte for each, to be seen by other processes.
@@ -42,7 +46,18 @@ pub(crate) struct Slow {
 
 impl Slow {
     pub(crate) fn of(held: Duration) -> Arc<Self> {
-        Arc::new(Self { held, executions: Arc::default(), cancelled: Arc::default(), tally: None })
+        Arc::new(Self {
+            held,
+            let_go: AtomicBool::new(false),
+            executions: Arc::default(),
+            cancelled: Arc::default(),
+            tally: None,
+        })
+    }
+
+    /// Holds nothing up any more.
+    pub(crate) fn let_go(&self) {
+        self.let_go.store(true, SeqCst);
     }
 }
 
@@ -61,7 +76,7 @@ impl Executor for Slow {
             std::io::Write::write_all(&mut file, b"x").unwrap();
         }
         let until = Instant::now() + self.held;
-        while Instant::now() < until {
+        while !self.let_go.load(SeqCst) && Instant::now() < until {
             if around.cancel.is_cancelled() {
                 self.cancelled.fetch_add(1, SeqCst);
                 return Err(ExecuteError::Cancelled);
@@ -132,9 +147,14 @@ pub(crate) fn port_of(address: &str) -> u16 {
     address.split('/').nth(4).unwrap().parse().unwrap()
 }
 
-/// A port that was free a moment ago.
+/// A free port that nobody is given who asks for any: those lie above. So it is free again when a node that was killed comes
+/// back to it.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 20_000) as u16;
+    let port = || 10_000 + (first + NEXT.fetch_add(1, SeqCst) % 1_000) % 20_000;
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(port).take(1_000).find(free).unwrap()
 }
 
 pub(crate) fn home(dir: &Path, name: &str) -> Arc<Home> {
@@ -144,9 +164,22 @@ pub(crate) fn home(dir: &Path, name: &str) -> Arc<Home> {
 /// A requester that reached the peers at these addresses, and a call of echo made ready.
 pub(crate) async fn ready(home: &Arc<Home>, addresses: &[String]) -> (Requester, Prepared) {
     let requester = Requester::start(home.clone(), addresses, &[]).await.unwrap();
-    let candidates = requester.candidates("echo", &Filters::default()).await.unwrap();
+    let candidates = candidates(&requester, addresses.len()).await;
     let prepared = requester.prepare(&candidates, "echo").await.unwrap();
     (requester, prepared)
+}
+
+/// So many that offer echo. One that was too slow to answer is asked again.
+pub(crate) async fn candidates(requester: &Requester, offers: usize) -> Vec<Found> {
+    let began = Instant::now();
+    loop {
+        match requester.candidates("echo", &Filters::default()).await {
+            Ok(found) if found.len() == offers => return found,
+            Ok(found) => assert!(began.elapsed() < LONG, "{} of {offers} offers", found.len()),
+            Err(e) => assert!(began.elapsed() < LONG, "{e}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Calls echo with the text; tells what it heard.
@@ -156,10 +189,24 @@ pub(crate) async fn call(
     text: &str,
     deadline: Duration,
 ) -> (Result<Called, CallError>, Vec<String>) {
+    call_hearing(requester, prepared, text, deadline, |_| {}).await
+}
+
+/// The same; `hears` is shown all that was heard whenever something is.
+pub(crate) async fn call_hearing(
+    requester: &Requester,
+    prepared: &Prepared,
+    text: &str,
+    deadline: Duration,
+    mut hears: impl FnMut(&[String]) + Send,
+) -> (Result<Called, CallError>, Vec<String>) {
     let args = encode_params(&prepared.function.params, &[Value::Bytes(text.as_bytes().to_vec())]).unwrap();
     let mut heard = Vec::new();
     let request = CallRequest { args, choices: Choices::default(), deadline };
-    let mut progress = |event: CallProgress| heard.push(format!("{event:?}"));
+    let mut progress = |event: CallProgress| {
+        heard.push(format!("{event:?}"));
+        hears(&heard);
+    };
     let called = requester.call(prepared.clone(), request, &mut progress).await;
     (called, heard)
 }
@@ -176,40 +223,37 @@ pub(crate) struct Proxy(Arc<Inner>);
 struct Inner {
     address: SocketAddr,
     to: String,
-    cut: Notify,
+    /// How many cuts there were. Each connection sees those made since it came, be it late.
+    cut: watch::Sender<u64>,
     /// What goes to the node, and what comes from it, stays here.
     hold_up: AtomicBool,
     hold_down: AtomicBool,
     /// Only the requester's side is cut; the node's stays open.
     half: AtomicBool,
-    released: Notify,
+    bytes_held: AtomicU64,
     bytes_down: AtomicU64,
-    /// Bytes a second from the node; none: as fast as it goes.
-    rate: u64,
+    /// About how many bytes come from the node before the others have to wait.
+    most_down: AtomicU64,
 }
 
 impl Proxy {
     pub(crate) async fn before(address: &str) -> Self {
-        Self::slow(address, 0).await
-    }
-
-    pub(crate) async fn slow(address: &str, rate: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let inner = Arc::new(Inner {
             address: listener.local_addr().unwrap(),
             to: address.to_owned(),
-            cut: Notify::new(),
+            cut: watch::Sender::new(0),
             hold_up: AtomicBool::new(false),
             hold_down: AtomicBool::new(false),
             half: AtomicBool::new(false),
-            released: Notify::new(),
+            bytes_held: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
-            rate,
+            most_down: AtomicU64::new(u64::MAX),
         });
         let proxy = inner.clone();
         tokio::spawn(async move {
             while let Ok((here, _)) = listener.accept().await {
-                tokio::spawn(proxy.clone().carry(here));
+                tokio::spawn(proxy.clone().carry(here, proxy.cut.subscribe()));
             }
         });
         Self(inner)
@@ -223,7 +267,7 @@ impl Proxy {
 
     /// Ends every connection there is.
     pub(crate) fn cut(&self) {
-        self.0.cut.notify_waiters();
+        self.0.cut.send_modify(|cuts| *cuts += 1);
     }
 
     pub(crate) fn hold_up(&self) {
@@ -244,7 +288,16 @@ impl Proxy {
     pub(crate) fn release(&self) {
         self.0.hold_up.store(false, SeqCst);
         self.0.hold_down.store(false, SeqCst);
-        self.0.released.notify_waiters();
+    }
+
+    /// Has all wait that comes from the node once so many bytes came.
+    pub(crate) fn hold_down_after(&self, bytes: u64) {
+        self.0.most_down.store(bytes, SeqCst);
+    }
+
+    /// Bytes to the node that stayed here.
+    pub(crate) fn bytes_held(&self) -> u64 {
+        self.0.bytes_held.load(SeqCst)
     }
 
     pub(crate) fn bytes_down(&self) -> u64 {
@@ -253,27 +306,29 @@ impl Proxy {
 }
 
 impl Inner {
-    async fn carry(self: Arc<Self>, mut here: TcpStream) {
+    async fn carry(self: Arc<Self>, mut here: TcpStream, mut cut: watch::Receiver<u64>) {
         let Ok(mut there) = TcpStream::connect(("127.0.0.1", port_of(&self.to))).await else { return };
         let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
         let mut held = Vec::new();
         loop {
+            let waits = self.bytes_down.load(SeqCst) >= self.most_down.load(SeqCst);
             tokio::select! {
                 biased;
-                () = self.cut.notified() => break,
+                _ = cut.changed() => break,
                 n = here.read(&mut up) => match n {
                     Ok(0) | Err(_) => return,
-                    Ok(n) if self.hold_up.load(SeqCst) => held.extend_from_slice(&up[..n]),
+                    Ok(n) if self.hold_up.load(SeqCst) => {
+                        held.extend_from_slice(&up[..n]);
+                        self.bytes_held.fetch_add(n as u64, SeqCst);
+                    }
                     Ok(n) => if there.write_all(&up[..n]).await.is_err() { return },
                 },
-                n = there.read(&mut down) => match n {
+                () = tokio::time::sleep(Duration::from_millis(5)), if waits => {}
+                n = there.read(&mut down), if !waits => match n {
                     Ok(0) | Err(_) => return,
                     Ok(_) if self.hold_down.load(SeqCst) => {}
                     Ok(n) => {
                         self.bytes_down.fetch_add(n as u64, SeqCst);
-                        if self.rate > 0 {
-                            tokio::time::sleep(Duration::from_secs_f64(n as f64 / self.rate as f64)).await;
-                        }
                         if here.write_all(&down[..n]).await.is_err() { return }
                     }
                 },
@@ -281,7 +336,9 @@ impl Inner {
         }
         drop(here);
         if self.half.load(SeqCst) {
-            self.released.notified().await;
+            while self.hold_up.load(SeqCst) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             let _ = there.write_all(&held).await;
             // Until the node itself ends it.
             while there.read(&mut down).await.is_ok_and(|n| n > 0) {}

@@ -22,7 +22,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 /// The read buffer an idle session keeps, in bytes.
 const SMALL_BUFFER: usize = 16 << 10;
@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     bytes_read: u64,
     accepted: Vec<(u32, Accepted, AbortRegistration)>,
     running: FuturesUnordered<Running>,
+    /// How long handlers are waited for, once the session drains.
+    answers: Option<Pin<Box<Sleep>>>,
     tick: Interval,
     watch: Watch,
 }
@@ -111,6 +113,7 @@ impl Driver {
             bytes_read: 0,
             accepted: Vec::new(),
             running: FuturesUnordered::new(),
+            answers: None,
             tick,
             watch: Watch::default(),
         }
@@ -200,9 +203,20 @@ impl Driver {
         }
         match inner.poll_write(cx) {
             Poll::Ready(Err(e)) => Err(CloseReason::Lost(e.to_string())),
-            Poll::Ready(Ok(())) if inner.draining => Err(CloseReason::ShutDown),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(read),
+            Poll::Pending => Ok(read),
+            Poll::Ready(Ok(())) => match inner.draining {
+                Some(answers) if self.running.is_empty() || self.over(answers, cx) => {
+                    Err(CloseReason::ShutDown)
+                }
+                _ => Ok(read),
+            },
         }
+    }
+
+    /// Whether handlers have had so much time since it was first asked; if not, wakes the task when they have.
+    fn over(&mut self, answers: Duration, cx: &mut Context<'_>) -> bool {
+        let over = self.answers.get_or_insert_with(|| Box::pin(sleep(answers)));
+        over.as_mut().poll(cx).is_ready()
     }
 
     /// Reads what is there, once, and files the frames in it.

@@ -59,8 +59,8 @@ struct Inner {
     waker: Option<Waker>,
     /// Why the session is over.
     closed: Option<CloseReason>,
-    /// Close once all is written.
-    draining: bool,
+    /// Close once all is written, and what the peer asked for before is answered or has taken so long.
+    draining: Option<Duration>,
     /// What the peer broke, found elsewhere than on the session's task.
     broken: Option<String>,
 }
@@ -160,7 +160,7 @@ impl SessionHandle {
             emptied: 0,
             waker: None,
             closed: None,
-            draining: false,
+            draining: None,
             broken: None,
         };
         Self(Arc::new(Shared { peer, slots: Semaphore::new(slots), inner: Mutex::new(inner) }))
@@ -234,10 +234,11 @@ impl SessionHandle {
         })
     }
 
-    /// Ends the session once what is written has been taken by the stream.
-    pub(crate) fn drain(&self) {
+    /// Ends the session once what the peer has asked for is answered, or so much time is over, and what is written has been
+    /// taken by the stream.
+    pub(crate) fn drain(&self, answers: Duration) {
         let mut inner = self.0.lock();
-        inner.draining = true;
+        inner.draining = Some(answers);
         inner.wake();
     }
 }
@@ -272,7 +273,7 @@ impl Sent<'_> {
             return Err(RequestError::LostBeforeSending { reason: reason.clone() });
         }
         let Some((id, reply)) = inner.core.call(kind, bytes, events) else {
-            inner.draining = true;
+            inner.draining = Some(Duration::ZERO);
             inner.wake();
             let reason = CloseReason::Lost("the session has used up its request numbers".to_owned());
             return Err(RequestError::LostBeforeSending { reason });

@@ -15,10 +15,17 @@ use actum_overlay::{
 };
 use ipld_core::ipld::Ipld;
 use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(60);
 
 struct Answer<F>(F);
 
@@ -179,11 +186,20 @@ pub fn joining(bootstrap: &[Multiaddr]) -> OverlayConfig {
     config
 }
 
+/// A port that is free, and that nobody is given who asks for any: those lie above.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 20_000) as u16;
+    let port = || 10_000 + (first + NEXT.fetch_add(1, Relaxed) % 1_000) % 20_000;
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(port).take(1_000).find(free).unwrap()
+}
+
 pub async fn started(n: u8, config: OverlayConfig) -> Overlay {
     Overlay::start(config, &key(n), echo()).await.unwrap()
 }
 
-/// Asks again and again until the answer is yes; fails with what it was about after half a minute.
+/// Asks again and again until the answer is yes; fails with what it was about after a minute.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let asked = async {
         let mut pace = tokio::time::interval(Duration::from_millis(50));

@@ -62,15 +62,12 @@ impl Stage {
 
     /// A home with these capabilities and what they were compiled to, so that no peer takes time for that.
     pub(super) fn home(&self, name: &str, published: &[&Published]) -> Result<Home, CliError> {
-        let path = self.home_path(name);
-        let home = Home::open(&path)?;
+        let home = Home::open(&self.home_path(name))?;
         for Published { component, release } in published {
             home.store().put_component(component)?;
             home.store().put_release(release)?;
         }
-        for name in ["cache.key", "cache"] {
-            copy(&self.author.root().join(name), &path.join(name)).map_err(|e| failed(&path, &e))?;
-        }
+        home.compiled_as(&self.author)?;
         Ok(home)
     }
 
@@ -91,20 +88,4 @@ impl Drop for Stage {
 /// A file or directory that could not be written.
 pub(super) fn failed(path: &Path, error: &io::Error) -> CliError {
     CliError::new(Kind::Internal, format!("cannot write {}: {error}", path.display()))
-}
-
-/// Copies a file, or a directory with all that is in it; what is not there is not copied.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if !from.is_dir() {
-        return match fs::copy(from, to) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        };
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
 use actum_model::{Action, BlobId};
 use actum_node::{
     Config,
-    config::OfferConfig,
+    config::{AnnounceConfig, OfferConfig},
     events::NodeEvent,
     node::Node,
     provider::{ExecuteError, Execution, Executor, Honest, Loaded, Sandbox, Surroundings},
@@ -71,8 +71,8 @@ impl Executor for Sly {
 
 pub(super) fn run(args: Args, global: &Global) -> Result<(), CliError> {
     let home = Arc::new(global.open_home()?);
-    let announced = Config::parse(&format!("[announce]\nlease_seconds = {}\n", args.lease));
-    let announced = announced.map_err(|e| CliError::new(Kind::Usage, format!("--lease: {}", e.message())))?;
+    let lease_seconds =
+        args.lease.try_into().map_err(|e| CliError::new(Kind::Usage, format!("--lease: {e}")))?;
     let mut examples = BTreeSet::new();
     for offer in &args.offer {
         let release = resolve::find_release(&home, offer)?;
@@ -86,7 +86,8 @@ pub(super) fn run(args: Args, global: &Global) -> Result<(), CliError> {
         registry: args.registry,
         offers: args.offer.into_iter().map(offer).collect(),
         parallel: Some(args.parallel),
-        ..announced
+        announce: AnnounceConfig { lease_seconds, ..AnnounceConfig::default() },
+        ..Config::default()
     };
     let executor = args.lies.then(|| Arc::new(Sly { examples }) as Arc<dyn Executor>);
     crate::commands::runtime()?.block_on(async {

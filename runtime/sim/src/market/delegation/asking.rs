@@ -1,7 +1,7 @@
 //! Whom an action goes to, with which canaries, and how a call comes to its provider and back.
 
 use super::{
-    Action, Attempt, Call, DEADLINE, Delegations, Event, NOT_THERE_AFTER, Of, Phase, Reply, Turn, What,
+    Action, Attempt, Call, DEADLINE, Delegations, Event, NOT_THERE_AFTER, Phase, Reply, Turn, What,
     conduct::Said, is_online, is_there, place, providers::Admitted, tally, times,
 };
 use crate::{
@@ -46,8 +46,8 @@ impl Delegations {
             // What answers the same words and is something else is not what is wanted.
             (d.name.as_str() == wanted.name && item != requester).then_some(candidate)
         });
-        let (draw, of) = (asker.draws.number(), Of { capability, component: &wanted.component });
-        let record_of = |did: &_| asker.record(did, of, now.unix_seconds());
+        let draw = asker.draws.number();
+        let record_of = |did: &_| asker.record(did, &wanted.component, now.unix_seconds());
         let chosen = choose(ranked.collect(), record_of, level, draw).candidates;
         Some(Action {
             job,
@@ -74,9 +74,8 @@ impl Delegations {
             action.place += 1;
             let Some(wanted) = ctx.population.capabilities.get(action.capability) else { break };
             let Some(asker) = self.requesters.get_mut(place(action.requester)) else { break };
-            let of = Of { capability: action.capability, component: &wanted.component };
             // As it is by now: the checks of those before it may have shown that it lies.
-            let record = asker.record(&did, of, now.unix_seconds());
+            let record = asker.record(&did, &wanted.component, now.unix_seconds());
             if record.standing().excluded() {
                 continue;
             }
@@ -101,6 +100,7 @@ impl Delegations {
                 work: None,
                 others: Vec::new(),
                 canaries,
+                confirmed: false,
                 phase: Phase::Asking,
             };
             action.turn += 1;
@@ -143,8 +143,7 @@ impl Delegations {
     /// Sends the action and its canaries, in an order that nobody can foresee.
     fn send(&mut self, action: &Action, attempt: &mut Attempt, turn: Turn, ctx: &mut Ctx<'_>) {
         let left = attempt.patience.min(action.until.since(ctx.now()));
-        let anybodys = Span::from_seconds(u64::from(attempt.plan.patience_seconds)).min(DEADLINE);
-        attempt.fair = left.micros() >= anybodys.micros() / 2;
+        attempt.fair = attempt.plan.fair(left.duration(), DEADLINE.duration());
         let canaries = attempt.plan.canaries;
         let at = match self.requesters.get_mut(place(action.requester)) {
             Some(asker) if canaries > 0 => canary::order(canaries, asker.draws.number()),

@@ -1,7 +1,7 @@
 //! What an answer has to pass before it is handed over: canaries, replicas, replay.
 
 use super::{
-    Action, Attempt, Delegations, Done, Event, FAIR, Of, Phase, Reply, Turn, What, place, tally, times,
+    Action, Attempt, DEADLINE, Delegations, Done, Event, Phase, Reply, Turn, What, place, tally, times,
 };
 use crate::{
     Span,
@@ -10,7 +10,7 @@ use crate::{
 use actum_discovery::advertise::Prefix;
 use actum_model::Did;
 use actum_trust::{
-    Chosen, Effect, Experience, Failure, Next, Replay,
+    Chosen, Effect, Experience, Failure, Next,
     replicas::{self, Considered, Settled},
 };
 
@@ -69,10 +69,10 @@ impl Delegations {
         tally::replays(many, ctx);
         let ready = self.components.ready(action.requester, action.capability, ctx);
         let over = ready + times(ctx.profile.takes.replay, many);
-        if let (Phase::Replayed(_), Some(asker)) =
+        if let (Phase::Replayed(reply), Some(asker)) =
             (&attempt.phase, self.requesters.get_mut(place(action.requester)))
         {
-            asker.judge_until(&attempt.did, over);
+            asker.judge_until(&reply.did, over);
         }
         ctx.engine.at(over, market::Event::Delegation(Event::Judged(turn)));
         self.keep(id, action, attempt);
@@ -113,14 +113,17 @@ impl Delegations {
                 for reply in agreed {
                     self.note(who, reply.did, judgement(&reply), Some(reply.receipt), ctx);
                 }
-                self.hand_over(&action, &attempt, &by, ctx);
+                self.believe(id, action, attempt, by, ctx);
             }
             Phase::Replayed(reply) => {
                 let what = judgement(&reply);
                 self.note(who, reply.did, what, Some(reply.receipt), ctx);
                 match what {
                     Experience::Diverged => self.fail(id, action, Failure::Lied, ctx),
-                    _ => self.hand_over(&action, &attempt, &reply, ctx),
+                    _ => {
+                        attempt.confirmed = true;
+                        self.believe(id, action, attempt, reply, ctx);
+                    }
                 }
             }
             Phase::Waiting(reply) => self.unless_caught(id, action, &attempt, &reply, ctx),
@@ -142,7 +145,7 @@ impl Delegations {
         };
         let served = Experience::Served { millis: reply.millis };
         self.note(who, reply.did, served, Some(reply.receipt), ctx);
-        if attempt.plan.next(&attempt.canaries) == Next::Refuse {
+        if attempt.plan.next(&attempt.canaries, false) == Next::Refuse {
             self.fail(id, action, Failure::Lied, ctx);
         } else if attempt.plan.replicas > 1 {
             self.compare(id, action, attempt, reply, ctx);
@@ -160,18 +163,19 @@ impl Delegations {
         reply: Reply,
         ctx: &mut Ctx<'_>,
     ) {
-        let now = ctx.now().unix_seconds();
         let mut all: Vec<Chosen<u32>> = Vec::new();
         let of = ctx.population.capabilities.get(action.capability);
         let asker = self.requesters.get_mut(place(action.requester));
         if let (Some(of), Some(asker)) = (of, asker) {
-            let of = Of { capability: action.capability, component: &of.component };
+            let now = ctx.now().unix_seconds();
             let first = action.chosen.iter().filter(|c| c.candidate.provider == attempt.did);
             all.extend(first.cloned());
             let others = action.chosen.iter().filter(|c| c.candidate.provider != attempt.did);
             all.extend(
                 others
-                    .filter(|c| !asker.record(&c.candidate.provider, of, now).standing().excluded())
+                    .filter(|c| {
+                        !asker.record(&c.candidate.provider, &of.component, now).standing().excluded()
+                    })
                     .cloned(),
             );
         }
@@ -184,7 +188,7 @@ impl Delegations {
         action.turn += 1;
         let turn = Turn { action: id, turn: action.turn };
         let left = attempt.patience.min(action.until.since(ctx.now()));
-        attempt.fair = left >= FAIR;
+        attempt.fair = replicas::fair(left.duration(), DEADLINE.duration());
         for other in picked.into_iter().filter_map(|n| all.get(n)) {
             let (did, provider) = (other.candidate.provider, other.candidate.item);
             if did != attempt.did {
@@ -246,12 +250,12 @@ impl Delegations {
         let agree: Vec<Did> = agreed.iter().map(|reply| reply.did).collect();
         let reply_of = |did: &Did| agreed.iter().find(|reply| reply.did == *did).copied();
         match (replicas::settle(&attempt.did, &agree, proven.map(|reply| reply.did)), proven) {
-            (Settled::Proven { look_into, .. }, Some(by)) => {
-                let agreed = of(agreed, &look_into);
+            (Settled::Proven { .. }, Some(by)) => {
+                attempt.confirmed = true;
                 match agreed.len() {
-                    0 => self.hand_over(&action, &attempt, &by, ctx),
+                    0 => self.believe(id, action, attempt, by, ctx),
                     many => {
-                        attempt.phase = Phase::LookedInto { by, agreed };
+                        attempt.phase = Phase::LookedInto { by, agreed: agreed.to_vec() };
                         self.replay(id, action, attempt, many, ctx);
                     }
                 }
@@ -279,8 +283,9 @@ impl Delegations {
         reply: Reply,
         ctx: &mut Ctx<'_>,
     ) {
-        match attempt.plan.next(&attempt.canaries) {
+        match attempt.plan.next(&attempt.canaries, attempt.confirmed) {
             Next::Refuse => self.fail(id, action, Failure::Lied, ctx),
+            Next::Confirmed => self.hand_over(&action, &attempt, &reply, ctx),
             Next::Replay => {
                 attempt.phase = Phase::Replayed(reply);
                 self.replay(id, action, attempt, 1, ctx);
@@ -313,8 +318,7 @@ impl Delegations {
         let of = ctx.population.capabilities.get(action.capability);
         let asker = self.requesters.get_mut(place(action.requester));
         let caught = of.zip(asker).is_some_and(|(of, asker)| {
-            let of = Of { capability: action.capability, component: &of.component };
-            asker.record(&attempt.did, of, ctx.now().unix_seconds()).fraud.is_some()
+            asker.record(&attempt.did, &of.component, ctx.now().unix_seconds()).fraud.is_some()
         });
         match caught {
             true => self.fail(id, action, Failure::Unverified, ctx),
@@ -323,7 +327,7 @@ impl Delegations {
     }
 
     fn hand_over(&mut self, action: &Action, attempt: &Attempt, reply: &Reply, ctx: &mut Ctx<'_>) {
-        if attempt.plan.replay == Replay::After {
+        if attempt.plan.replays_later(attempt.confirmed) {
             self.replay_later(action, reply, ctx);
         }
         if !reply.said.is_right() {

@@ -26,15 +26,13 @@ use conduct::Said;
 use fraud::{Heard, Spreading};
 use later::Owed;
 use providers::Providers;
-use records::{Of, Requester};
+use records::Requester;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long all of an action may take: two minutes, as where nobody says otherwise.
 const DEADLINE: Span = Span::from_seconds(120);
 /// After how long it is clear that a peer is not there: as long as a node tries.
 const NOT_THERE_AFTER: Span = Span::from_seconds(10);
-/// From how long on a replica that did not answer is late, as at a node: with less, nobody could have.
-const FAIR: Span = Span::from_seconds(5);
 /// Of how many requesters that caught it a whitewasher thinks that it is time to go.
 const CAUGHT_BY: u32 = 3;
 
@@ -109,6 +107,8 @@ struct Attempt {
     /// What came back of canaries, or of replicas.
     others: Vec<(Did, Result<Reply, Failure>)>,
     canaries: Canaries,
+    /// Whether replay has found the answer true that is going to be handed over.
+    confirmed: bool,
     phase: Phase,
 }
 

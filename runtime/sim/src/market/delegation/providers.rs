@@ -1,5 +1,5 @@
-//! Providers at work: who runs, who waits and in which order, and who is sent away. Whose claim is the better, `actum_trust`
-//! says; the order is the node's.
+//! Providers at work: who runs, who waits, and who is sent away. Whose claim is the better and in which order they are served,
+//! `actum_trust` says.
 
 use crate::{
     Span, Stream, Streams, Time,
@@ -7,13 +7,10 @@ use crate::{
     params::Conduct,
 };
 use actum_model::Limits;
-use actum_trust::{Account, Effect, Giving, HOUR_SECONDS, Hour, Priority, Refused, priority};
-use std::collections::BTreeMap;
+use actum_trust::{Account, Effect, Giving, HOUR_SECONDS, Hour, Priority, Queue, Refused, priority};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::conduct::{Said, says};
-
-/// How long an action waits behind better ones, as at a node: 30 seconds.
-const STARVES: Span = Span::from_seconds(30);
 
 /// All providers' work, by peer; those alone that were asked for something.
 pub(super) struct Providers {
@@ -28,18 +25,10 @@ struct Provider {
     works: Stream,
     executed: u64,
     running: u32,
-    arrivals: u64,
-    /// By arrival.
-    waiting: BTreeMap<u64, Waiter>,
+    /// Calls.
+    waiting: Queue<u64>,
     /// By requester, where balances are kept.
     accounts: BTreeMap<u32, Kept>,
-}
-
-#[derive(Clone, Copy)]
-struct Waiter {
-    call: u64,
-    priority: Priority,
-    since: Time,
 }
 
 /// What is counted between a provider and a requester.
@@ -69,8 +58,7 @@ impl Provider {
             works: streams.of("works", u64::from(n)),
             executed: 0,
             running: 0,
-            arrivals: 0,
-            waiting: BTreeMap::new(),
+            waiting: Queue::default(),
             accounts: BTreeMap::new(),
         }
     }
@@ -80,29 +68,16 @@ impl Provider {
         self.running.saturating_add(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX))
     }
 
-    /// Whose turn is next: those that starve first, then by claim; by arrival among equals.
-    fn next(&mut self, now: Time) -> Option<Waiter> {
-        let place = |(arrival, waiter): (&u64, &Waiter)| {
-            let starves = now.since(waiter.since) >= STARVES;
-            (if starves { None } else { Some(waiter.priority) }, *arrival)
-        };
-        let (_, arrival) = self.waiting.iter().map(place).min()?;
-        self.waiting.remove(&arrival)
-    }
-
-    /// Sends away the last of those that wait with the least claim, where it is less than this one. Who starves stays.
-    fn displace(&mut self, priority: Priority, now: Time) -> Option<u64> {
-        let waits = |waiter: &Waiter| now.since(waiter.since) < STARVES;
-        let worse = self.waiting.iter().filter(|(_, w)| w.priority > priority && waits(w));
-        let (_, arrival) = worse.map(|(arrival, w)| (w.priority, *arrival)).max()?;
-        self.waiting.remove(&arrival).map(|waiter| waiter.call)
-    }
-
     fn priority(&self, requester: u32, now: Time, giving: &Giving) -> Priority {
         let nothing = Kept::default();
         let kept = self.accounts.get(&requester).unwrap_or(&nothing);
         priority(&kept.account, &kept.lately, Limits::default().fuel, now.unix_seconds(), giving)
     }
+}
+
+/// A moment, as the queue has it.
+fn since_the_beginning(now: Time) -> Duration {
+    now.since(Time::ZERO).duration()
 }
 
 /// Whether a peer takes such a call at all.
@@ -151,17 +126,16 @@ impl Providers {
             // All alike: the first come is the first served.
             false => Priority::Newcomer,
         };
+        let at = since_the_beginning(now);
         let full = provider.waiting.len() >= usize::try_from(queue).unwrap_or(usize::MAX);
-        let displaced = if full { provider.displace(priority, now) } else { None };
+        let displaced = if full { provider.waiting.displace(priority, at) } else { None };
         if full && displaced.is_none() {
             return Admitted::Refused(Refused::NotNow);
         }
-        if priority == Priority::Debtor && !provider.waiting.is_empty() {
+        if !provider.waiting.lets_wait(priority) {
             return Admitted::Refused(Refused::NotForYou);
         }
-        let arrival = provider.arrivals;
-        provider.arrivals += 1;
-        provider.waiting.insert(arrival, Waiter { call, priority, since: now });
+        provider.waiting.join(call, priority, at);
         peer.admitted = provider.admitted();
         Admitted::Waits(displaced)
     }
@@ -183,14 +157,14 @@ impl Providers {
         let provider = self.one(n);
         let gone = match peer.online {
             true => Vec::new(),
-            false => std::mem::take(&mut provider.waiting).into_values().map(|w| w.call).collect(),
+            false => provider.waiting.leave_all(),
         };
-        let next = provider.next(now);
+        let next = provider.waiting.next(since_the_beginning(now));
         if next.is_none() {
             provider.running = provider.running.saturating_sub(1);
         }
         peer.admitted = provider.admitted();
-        (next.map(|waiter| waiter.call), gone)
+        (next, gone)
     }
 
     /// Counts what a peer burned for a requester, at the peer.

@@ -12,13 +12,14 @@ use crate::{
 use actum_node::{Traffic, TrafficKind, clock, requester::Requester};
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::Stdio,
     sync::Arc,
     time::Duration,
 };
 use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
     task::{JoinSet, LocalSet},
     time::Instant,
 };
@@ -49,12 +50,12 @@ pub(super) struct Real {
     pub(super) took: Duration,
 }
 
-/// A peer that runs. Killed when dropped.
+/// A peer that runs. Killed when dropped, at some time.
 struct Peer {
     address: String,
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: BufReader<ChildStdout>,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Peer {
@@ -63,47 +64,31 @@ impl Peer {
         let exe = std::env::current_exe().map_err(|e| failed(format!("cannot find this program: {e}")))?;
         let mut command = Command::new(exe);
         command.arg("--home").arg(home).args(["sim", "peer"]).args(more).env_remove("ACTUM_HOME");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         command.stderr(if talks { Stdio::inherit() } else { Stdio::null() });
         let mut child = command.spawn().map_err(|e| failed(format!("cannot start a peer: {e}")))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let Some(stdout) = stdout else {
-            let _ = child.kill();
-            return Err(failed("a peer has no standard output"));
-        };
-        Ok(Self { address: String::new(), child, stdin, lines: BufReader::new(stdout) })
+        let stdout = stdout.ok_or_else(|| failed("a peer has no standard output"))?;
+        Ok(Self { address: String::new(), child, stdin, lines: BufReader::new(stdout).lines() })
     }
 
     /// Waits until it says its address.
-    fn ready(&mut self) -> Result<(), CliError> {
-        let said = self.line()?;
+    async fn ready(&mut self) -> Result<(), CliError> {
+        let said = self.line().await?;
         let address = said.get("addresses").and_then(|all| all.get(0)).and_then(serde_json::Value::as_str);
         self.address = address.ok_or_else(|| failed("a peer has no address"))?.to_owned();
         Ok(())
     }
 
-    fn ask(&mut self) -> Result<(), CliError> {
-        let asked = self.stdin.as_mut().map(|stdin| stdin.write_all(b"\n").and_then(|()| stdin.flush()));
-        match asked {
-            Some(Ok(())) => Ok(()),
-            _ => Err(failed("a peer ended")),
-        }
+    async fn ask(&mut self) -> Result<(), CliError> {
+        let stdin = self.stdin.as_mut().ok_or_else(|| failed("a peer ended"))?;
+        stdin.write_all(b"\n").await.map_err(|_| failed("a peer ended"))
     }
 
-    fn line(&mut self) -> Result<serde_json::Value, CliError> {
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).map_err(|e| failed(format!("a peer: {e}")))?;
-        if read == 0 {
-            return Err(failed("a peer ended; with -v it says why"));
-        }
+    async fn line(&mut self) -> Result<serde_json::Value, CliError> {
+        let line = self.lines.next_line().await.map_err(|e| failed(format!("a peer: {e}")))?;
+        let line = line.ok_or_else(|| failed("a peer ended; with -v it says why"))?;
         serde_json::from_str(&line).map_err(|e| failed(format!("a peer said what nobody understands: {e}")))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -116,37 +101,56 @@ struct Peers(Vec<Peer>);
 
 impl Peers {
     /// Starts peers of these homes, a few at a time, and waits until all are ready.
-    fn start(&mut self, homes: &[(PathBuf, Vec<String>)], talks: bool) -> Result<(), CliError> {
+    async fn start(&mut self, homes: &[(PathBuf, Vec<String>)], talks: bool) -> Result<(), CliError> {
         for some in homes.chunks(STARTING) {
             let first = self.0.len();
             for (home, more) in some {
                 self.0.push(Peer::start(home, more, talks)?);
             }
-            self.0.iter_mut().skip(first).try_for_each(Peer::ready)?;
+            for peer in self.0.iter_mut().skip(first) {
+                peer.ready().await?;
+            }
         }
         Ok(())
     }
 
     /// What each has sent by now, and of how many providers it has heard.
-    fn ask(&mut self) -> Result<Vec<(Traffic, u64)>, CliError> {
-        self.0.iter_mut().try_for_each(Peer::ask)?;
-        let said = self.0.iter_mut().map(|peer: &mut Peer| -> Result<_, CliError> {
-            let mut said = peer.line()?;
+    async fn ask(&mut self) -> Result<Vec<(Traffic, u64)>, CliError> {
+        for peer in &mut self.0 {
+            peer.ask().await?;
+        }
+        let mut all = Vec::new();
+        for peer in &mut self.0 {
+            let mut said = peer.line().await?;
             let heard = said.get("heard").and_then(serde_json::Value::as_u64).unwrap_or_default();
             let traffic = said.get_mut("traffic").map(serde_json::Value::take).unwrap_or_default();
             let traffic = serde_json::from_value(traffic);
-            Ok((traffic.map_err(|e| failed(format!("a peer counts otherwise: {e}")))?, heard))
-        });
-        said.collect()
+            all.push((traffic.map_err(|e| failed(format!("a peer counts otherwise: {e}")))?, heard));
+        }
+        Ok(all)
     }
 
     /// Ends all of them well.
-    fn stop(mut self) {
+    async fn stop(mut self) {
         for peer in &mut self.0 {
             drop(peer.stdin.take());
         }
         for peer in &mut self.0 {
-            let _ = peer.child.wait();
+            let _ = peer.child.wait().await;
+        }
+    }
+}
+
+impl Drop for Peers {
+    /// None of them is left: where they write is removed next.
+    fn drop(&mut self) {
+        for peer in &mut self.0 {
+            let _ = peer.child.start_kill();
+        }
+        for peer in &mut self.0 {
+            while let Ok(None) = peer.child.try_wait() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -168,12 +172,14 @@ pub(super) async fn run(
         let mut more: Vec<String> = ["--registry".to_owned()].into_iter().chain(lease.clone()).collect();
         // Each knows those before it, so that they find one another.
         more.extend(named.iter().flat_map(|address| ["--bootstrap".to_owned(), address.clone()]));
-        peers.start(&[(stage.home_path(&name), more)], setting.talks)?;
+        peers.start(&[(stage.home_path(&name), more)], setting.talks).await?;
         named = peers.0.iter().map(|peer| peer.address.clone()).collect();
     }
     let mut providers = Vec::new();
     for n in 0..setting.peers {
         progress.say(format!("making homes: {n} of {}", setting.peers));
+        // An interruption is heard between two.
+        tokio::task::yield_now().await;
         let name = format!("provider-{n}");
         drop(stage.home(&name, &work.published())?);
         let mut more: Vec<String> = lease.to_vec();
@@ -189,7 +195,7 @@ pub(super) async fn run(
         providers.push((stage.home_path(&name), more));
     }
     progress.say(format!("starting {} providers", setting.peers));
-    peers.start(&providers, setting.talks)?;
+    peers.start(&providers, setting.talks).await?;
     all_heard(&mut peers, setting, progress).await?;
     progress.say("letting them settle");
     tokio::time::sleep(setting.settle()).await;
@@ -200,15 +206,15 @@ pub(super) async fn run(
         let requester = Requester::start(home, &named, &[]).await?;
         requesters.push(Arc::new(requester.with_policy(setting.policy.clone())));
     }
-    let before = sent(&mut peers, &requesters)?;
+    let before = sent(&mut peers, &requesters).await?;
     let began = Instant::now();
     let mut real = asking(&requesters, &work, setting, progress).await;
-    let (after, took) = (sent(&mut peers, &requesters)?, began.elapsed());
+    let (after, took) = (sent(&mut peers, &requesters).await?, began.elapsed());
     for requester in requesters.into_iter().filter_map(Arc::into_inner) {
         requester.stop().await?;
     }
     progress.say("stopping the peers");
-    peers.stop();
+    peers.stop().await;
     real.took = took;
     let of =
         |kind: &TrafficKind, all: &BTreeMap<TrafficKind, u64>| all.get(kind).copied().unwrap_or_default();
@@ -222,7 +228,8 @@ async fn all_heard(peers: &mut Peers, setting: &Setting, progress: &Progress) ->
     let until = Instant::now() + HEARD_WITHIN;
     let registries = usize::try_from(REGISTRIES).unwrap_or(usize::MAX);
     loop {
-        let heard = peers.ask()?.iter().take(registries).map(|(_, heard)| *heard).min().unwrap_or_default();
+        let heard =
+            peers.ask().await?.iter().take(registries).map(|(_, heard)| *heard).min().unwrap_or_default();
         if heard >= u64::from(setting.peers) {
             return Ok(());
         }
@@ -239,8 +246,11 @@ async fn all_heard(peers: &mut Peers, setting: &Setting, progress: &Progress) ->
 }
 
 /// Bytes that all of them have sent by now, by kind.
-fn sent(peers: &mut Peers, requesters: &[Arc<Requester>]) -> Result<BTreeMap<TrafficKind, u64>, CliError> {
-    let peers = peers.ask()?.into_iter().map(|(traffic, _)| traffic);
+async fn sent(
+    peers: &mut Peers,
+    requesters: &[Arc<Requester>],
+) -> Result<BTreeMap<TrafficKind, u64>, CliError> {
+    let peers = peers.ask().await?.into_iter().map(|(traffic, _)| traffic);
     let mut all = BTreeMap::new();
     for traffic in peers.chain(requesters.iter().map(|requester| requester.traffic())) {
         for kind in TrafficKind::ALL {
