@@ -122,9 +122,12 @@ pub fn popular(setup: Setup, peers: u32, providers: u32, lookups: usize, seed: u
         net.run(Span::from_micros(COMING.micros() / u64::from(providers.max(1))));
     }
     net.run(SETTLING);
-    [WANTED, "unwanted"].map(|tag| {
+    let wanted = vec![Key::tag(WANTED); lookups];
+    // Each for something else: how far it is to a key depends on who happens to be near it.
+    let nothing = (0..lookups).map(|n| Key::tag(&format!("nothing-{n}"))).collect();
+    [wanted, nothing].map(|keys: Vec<Key>| {
         let before = net.bytes().lookups;
-        let looked = net.look_around(Key::tag(tag), lookups);
+        let looked = net.look_for_each(&keys);
         let bytes = net.bytes().lookups.saturating_sub(before);
         Walked::of(&looked, bytes, setup.link)
     })
