@@ -1,6 +1,7 @@
 //! How results and progress reach a person or a program.
 
 use crate::error::{CliError, Kind};
+pub(crate) use actum_node::audit::thousands;
 use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
@@ -184,19 +185,6 @@ pub(crate) fn bytes(n: u64) -> String {
         1024..1_048_576 => format!("{}.{} KiB", n >> 10, ((n & 0x3ff) * 10) >> 10),
         _ => format!("{}.{} MiB", n >> 20, ((n & 0xf_ffff) * 10) >> 20),
     }
-}
-
-/// A number with thousands separated, e.g. `1,234,567`.
-pub(crate) fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// Rows in columns, with a header. Widths count characters. A cell stays on its line.

@@ -15,7 +15,7 @@ pub enum Kind {
     Reconcile,
     /// Fraud proofs and what is asked about them.
     Fraud,
-    /// Actions: arguments, outputs, receipts. The only kind that is not of the control plane.
+    /// Actions: arguments, outputs, receipts, and the components they are checked with. The only kind that is not of the control plane.
     Action,
 }
 
@@ -102,6 +102,15 @@ impl Carrier {
             engine.after(delay + on_the_wire, event);
         }
         !lost
+    }
+
+    /// Counts messages that are not carried one by one: so many, of so many bytes together, all of which have come.
+    pub fn count(&mut self, kind: Kind, messages: u64, bytes: u64) {
+        if let Some(sent) = self.sent.get_mut(kind as usize) {
+            sent.messages = sent.messages.saturating_add(messages);
+            sent.bytes = sent.bytes.saturating_add(bytes);
+            self.delivered = self.delivered.saturating_add(messages);
+        }
     }
 
     /// Takes in that a message has arrived.

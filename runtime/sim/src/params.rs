@@ -94,8 +94,12 @@ pub struct Params {
     pub balances: bool,
     /// What carries messages; the profile's own where it is left out.
     pub link: Option<Link>,
-    /// Whether offers are registered on the advertise plane too.
+    /// Whether requesters look on the advertise plane: where registries leave them with nothing, and with one query in twenty
+    /// to audit registries. Without, nobody audits.
     pub advertise: bool,
+    /// What a component weighs, in bytes, which a requester fetches once to know canaries and to replay; the profile's own
+    /// where it is left out. 0: everybody has all of them. At most 64 MiB.
+    pub component_bytes: Option<u64>,
 }
 
 /// What a step of a workflow may do.
@@ -138,7 +142,8 @@ impl Default for Params {
             free_riders: 0.0,
             balances: false,
             link: None,
-            advertise: false,
+            advertise: true,
+            component_bytes: None,
         }
     }
 }

@@ -5,10 +5,11 @@
 use actum_discovery::advertise::{Key, limits::PROOF_TTL_MS};
 use actum_sim::{
     Span,
-    advertise::{Net, Setup, Traffic, made_up, scale, traffic},
+    advertise::{Net, Setup, Traffic, Walk, made_up, popular, scale, scale_unless, traffic},
     profile::{Link, Profile},
+    runs::NotRun,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 fn setup(link: Link) -> Setup {
     Setup::new(link, Profile::measured().unwrap().weighs)
@@ -85,4 +86,59 @@ fn a_small_network_sends_most_at_first() {
     assert!(cold["bytes"] > 2.0 * warm["bytes"]);
     assert!(hasty["bytes"] > 1.2 * warm["bytes"]);
     assert!(PROOF_TTL_MS > 3_600_000 && cold["proof_bytes"] > 10.0 * warm["proof_bytes"]);
+}
+
+/// What a market takes a lookup to weigh and to take is what it does here, in networks that it was not measured in.
+#[test]
+fn a_lookup_costs_in_a_market_what_it_costs_here() {
+    let near = Link { one_way: Span::from_millis(25), sigma: 0.4, loss: 0.0, bytes_per_second: 12_500_000 };
+    let far = Link { one_way: Span::from_millis(80), sigma: 0.3, loss: 0.0, bytes_per_second: 1_250_000 };
+    // How many peers, how many of them offer it, networks, and within what part.
+    let all = [
+        (20, 20, 30, near, 0.2),
+        (50, 50, 10, far, 0.2),
+        (100, 100, 6, near, 0.2),
+        (200, 200, 2, far, 0.2),
+        (100, 10, 8, near, 0.25),
+        (300, 30, 3, near, 0.25),
+    ];
+    let mut missed = Vec::new();
+    for (peers, providers, networks, link, within) in all {
+        let setup = setup(link);
+        let runs: Vec<_> =
+            (0..networks).map(|seed| popular(setup, peers, providers, 40, 100 + seed)).collect();
+        for (n, walk) in
+            [Walk::of_what_many_offer(peers, providers), Walk::of_nothing(peers)].iter().enumerate()
+        {
+            let mean = |of: &dyn Fn(usize) -> f64| (0..runs.len()).map(of).sum::<f64>() / runs.len() as f64;
+            let statements = mean(&|run| runs[run][n].statements);
+            let taken = [
+                ("bytes", walk.bytes(&setup.weighs, statements), mean(&|run| runs[run][n].bytes)),
+                ("ms", walk.takes(link, &setup.weighs, statements).millis(), mean(&|run| runs[run][n].ms)),
+                ("providers", walk.providers, mean(&|run| runs[run][n].walk.providers)),
+            ];
+            for (what, taken, here) in taken {
+                let said = format!(
+                    "{what} among {peers}, {providers} of whom offer it, {n}: {taken:.0}, here {here:.0}"
+                );
+                println!("{said}");
+                missed.extend(((taken - here).abs() > within * here).then_some(said));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+    // In between and beyond it goes on, and among few it is little.
+    let asked: Vec<f64> =
+        [0, 1, 5, 10, 70, 700, 5_000, 100_000].map(|peers| Walk::of_nothing(peers).asked).into();
+    assert!(asked.is_sorted() && asked[0] == 0.0 && asked[1] < 1.0 && asked[7] < 80.0, "{asked:?}");
+    assert_eq!(Walk::of_what_many_offer(100, 3).providers, 3.0);
+    assert_eq!(Walk::of_what_many_offer(100, 0).ads, 0.0);
+}
+
+#[test]
+fn a_network_that_is_stopped_comes_to_nothing() {
+    let link = Profile::measured().unwrap().link;
+    let run = |stop| scale_unless(setup(link), 50, 5, 5, 1, &AtomicBool::new(stop));
+    assert_eq!(run(true), Err(NotRun::Stopped));
+    assert_eq!(run(false).unwrap(), scale(setup(link), 50, 5, 5, 1));
 }

@@ -202,6 +202,7 @@ fn numbers_are_within_their_bounds_and_fit_together() {
     assert!(ours("capabilities = 1").contains("2 steps; 1 to 1 are allowed"));
     assert!(ours("captured = 1.5").contains("captured is 1.5; 0 to 1 are allowed"));
     assert!(ours("noticed = nan").contains("noticed is NaN"));
+    assert!(ours("component_bytes = 67108865").contains("component_bytes is 67108865; 0 to 67108864"));
     assert!(ours("registries = 0").contains("registries is 0"));
     assert!(ours("registries = -1").contains("-1"));
     assert!(ours("registries = \"three\"").contains("registries"));

@@ -206,8 +206,8 @@ fn quoted(file: &str) -> String {
     format!("'{}'", file.replace('\'', "'\\''"))
 }
 
-/// A number with thousands separated.
-fn thousands(n: u64) -> String {
+/// A number with thousands separated, e.g. `1,234,567`.
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {

@@ -34,7 +34,7 @@ use actum_store::{Evidence, StoreError};
 use actum_trust::AtHand;
 pub use actum_trust::{AuthorityError, How, Proven, Unproven};
 pub use calls::{Call, MAX_CALLS_LISTED, calls};
-pub use html::{escape, html};
+pub use html::{escape, html, thousands};
 pub use many::{AuditOptions, MAX_RECEIPTS, MAX_THREADS, Progress, Selection, audit_files, audit_many};
 pub use report::{Kind, MAX_ROWS, Report, Row, Tally};
 use std::{

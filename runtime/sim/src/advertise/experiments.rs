@@ -1,7 +1,7 @@
 //! What the advertise plane comes to: as the network grows, and in one as small as can be run for real.
 
-use super::{Conduct, Net, Setup, made_up, people::secret};
-use crate::{Figures, Span};
+use super::{Conduct, Net, Setup, Walked, made_up, people::secret};
+use crate::{Figures, Span, runs::NotRun};
 use actum_discovery::{
     Lifetimes,
     advertise::{Key, LocalAddresses},
@@ -10,7 +10,7 @@ use actum_model::{Release, Signed};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// How long providers take to come, one after another; how long they have then; and how long their bytes are counted.
@@ -42,6 +42,22 @@ pub fn scale(
     lookups: u32,
     seed: u64,
 ) -> BTreeMap<&'static str, f64> {
+    // Nobody stops it.
+    scale_unless(setup, peers, providers, lookups, seed, &AtomicBool::new(false)).unwrap_or_default()
+}
+
+/// The same, looking now and then whether to stop.
+///
+/// # Errors
+/// [`NotRun::Stopped`] when it was told to.
+pub fn scale_unless(
+    setup: Setup,
+    peers: u32,
+    providers: u32,
+    lookups: u32,
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<BTreeMap<&'static str, f64>, NotRun> {
     let mut net = Net::new(setup, seed);
     net.join_honest(peers);
     net.route();
@@ -52,18 +68,18 @@ pub fn scale(
         if release.is_ok_and(|release| net.offer(n, &[release]).is_some()) {
             theirs.extend(net.did(n).map(|did| (did, Key::tag(&name))));
         }
-        net.run(Span::from_micros(COMING.micros() / u64::from(providers.max(1))));
+        net.run_unless(Span::from_micros(COMING.micros() / u64::from(providers.max(1))), stop)?;
     }
-    net.run(SETTLING);
+    net.run_unless(SETTLING, stop)?;
     let before = net.bytes();
-    net.run(COUNTED);
+    net.run_unless(COUNTED, stop)?;
     let after = net.bytes();
     let minutes = COUNTED.seconds() / 60.0 * f64::from(peers.max(1));
 
     // Every seventh provider, so that those who came early and late are looked for.
     let wanted = (0..lookups as usize).filter_map(|n| theirs.get((n * 7) % theirs.len().max(1)).copied());
     let (dids, keys): (Vec<_>, Vec<_>) = wanted.unzip();
-    let looked = net.look_for_each(&keys);
+    let looked = net.look_for_each_unless(&keys, stop)?;
     let mut figures = Figures::default();
     for (did, looked) in dids.iter().zip(&looked) {
         if let Some(after) = looked.found.get(did) {
@@ -76,7 +92,7 @@ pub fn scale(
     }
     let round_trip = (2.0 * setup.link.one_way.millis()).max(0.001);
     let (first, over) = (figures.quantile("first", 500), figures.quantile("over", 500));
-    BTreeMap::from([
+    Ok(BTreeMap::from([
         ("found", figures.mean("found")),
         ("first_ms", first),
         ("over_ms", over),
@@ -88,7 +104,33 @@ pub fn scale(
         ("proof_bytes", (after.proofs - before.proofs) as f64 / minutes),
         ("wrong", figures.get("wrong")),
         ("events", net.events() as f64),
-    ])
+    ]))
+}
+
+/// A network in which so many peers provide the same; and then others look for it, and for what nobody provides. What a lookup
+/// of each comes to, in this order; see [`Walked`].
+pub fn popular(setup: Setup, peers: u32, providers: u32, lookups: usize, seed: u64) -> [Walked; 2] {
+    const WANTED: &str = "wanted";
+    let mut net = Net::new(setup, seed);
+    net.join_honest(peers);
+    net.route();
+    let release = made_up(WANTED, &[WANTED]);
+    for n in 0..providers.min(peers) {
+        if let Ok(release) = &release {
+            net.offer(n, std::slice::from_ref(release));
+        }
+        net.run(Span::from_micros(COMING.micros() / u64::from(providers.max(1))));
+    }
+    net.run(SETTLING);
+    let wanted = vec![Key::tag(WANTED); lookups];
+    // Each for something else: how far it is to a key depends on who happens to be near it.
+    let nothing = (0..lookups).map(|n| Key::tag(&format!("nothing-{n}"))).collect();
+    [wanted, nothing].map(|keys: Vec<Key>| {
+        let before = net.bytes().lookups;
+        let looked = net.look_for_each(&keys);
+        let bytes = net.bytes().lookups.saturating_sub(before);
+        Walked::of(&looked, bytes, setup.link)
+    })
 }
 
 /// A small network on one machine, as it can be run for real too: every provider offers the same, every node looks for

@@ -1,10 +1,13 @@
 //! Lookups, and registrars that answer them.
 
 use super::{Conduct, Event, For, Net};
-use crate::{Span, Stream, Time};
+use crate::{Span, Stream, Time, runs::NotRun};
 use actum_discovery::advertise::{Ad, Answer, Key, Lookup, Peer, Table, keys_of};
 use actum_model::{Descriptor, Did, Lease, Signed, Statement, id::sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+};
 
 /// How long after the last one a node looks for registries again: where it knows some, and where it knows none.
 const SEEK_EVERY: Span = Span::from_seconds(900);
@@ -38,6 +41,12 @@ pub struct Looked {
     pub faults: usize,
     /// Peers asked.
     pub asked: usize,
+    /// Peers that were named in answers.
+    pub named: usize,
+    /// Ads in answers, those known already among them.
+    pub ads: usize,
+    /// Bytes of the statements in those.
+    pub ad_bytes: usize,
     /// How long it took, once it is over.
     pub took: Option<Span>,
 }
@@ -94,19 +103,29 @@ impl Net {
 
     /// A lookup for each key by a random honest peer, one soon after another, and all of them over.
     pub fn look_for_each(&mut self, keys: &[Key]) -> Vec<Looked> {
+        // Nobody stops it.
+        self.look_for_each_unless(keys, &AtomicBool::new(false)).unwrap_or_default()
+    }
+
+    /// The same, unless it is stopped before.
+    pub(super) fn look_for_each_unless(
+        &mut self,
+        keys: &[Key],
+        stop: &AtomicBool,
+    ) -> Result<Vec<Looked>, NotRun> {
         let honest = self.nodes.iter().zip(0..).filter(|(node, _)| node.conduct == Conduct::Honest);
         let honest: Vec<u32> = honest.map(|(_, n)| n).collect();
         let mut begun = Vec::new();
         for key in keys {
             let asker = honest.get(self.askers.place(honest.len()));
             begun.extend(asker.and_then(|node| self.look(*node, *key)));
-            self.run(BETWEEN);
+            self.run_unless(BETWEEN, stop)?;
         }
         let is_over = |net: &Self, lookup: &u32| net.looked(*lookup).is_none_or(|l| l.took.is_some());
         while !begun.iter().all(|lookup| is_over(self, lookup)) {
-            self.run(Span::from_seconds(1));
+            self.run_unless(Span::from_seconds(1), stop)?;
         }
-        begun.into_iter().filter_map(|lookup| self.looked(lookup).cloned()).collect()
+        Ok(begun.into_iter().filter_map(|lookup| self.looked(lookup).cloned()).collect())
     }
 
     /// A provider looks for registries, if it is time to.
@@ -220,6 +239,10 @@ impl Net {
         let Some((machine, _)) = looking.machine.as_deref_mut() else { return };
         let answered = machine.answered(now.unix_millis(), from.did(), answer, &mut self.verifier);
         looking.out.faults += usize::from(answered.fault.is_some());
+        looking.out.named += answer.closer.len();
+        looking.out.ads += answer.ads.len();
+        let bytes = answer.ads.iter().map(|ad| ad.descriptor.len() + ad.lease.len());
+        looking.out.ad_bytes += bytes.sum::<usize>();
         for ad in answered.found {
             let right = self.judged.is_right(&ad, &looking.key, now.unix_seconds());
             looking.out.wrong += usize::from(!right);

@@ -7,6 +7,7 @@
 //! Not as in the node: routing tables are made once and hold peers that are there; nobody comes or goes; a signature is verified
 //! once for all peers, as nothing but time would come of verifying it again.
 
+mod cost;
 mod experiments;
 mod hostile;
 mod looking;
@@ -15,12 +16,15 @@ mod registering;
 mod routing;
 mod statements;
 
-pub use experiments::{Traffic, scale, traffic};
+pub use cost::{Walk, Walked};
+pub use experiments::{Traffic, popular, scale, scale_unless, traffic};
 pub use looking::{Looked, share};
 pub use people::{Conduct, anywhere, ground, in_one_prefix, secret};
 pub use statements::made_up;
 
-use crate::{Carrier, Engine, Kind, Span, Stream, Streams, Time, profile::Link, profile::Weighs};
+use crate::{
+    Carrier, Engine, Kind, Span, Stream, Streams, Time, profile::Link, profile::Weighs, runs::NotRun,
+};
 use actum_discovery::{
     Lifetimes,
     advertise::{Answer, LocalAddresses, Peer, Reply, Sent, Verifier},
@@ -30,10 +34,16 @@ use hostile::Hostile;
 use looking::Looking;
 use people::Node;
 use registering::{Proof, Provider};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Statements of either kind that the one verifier of all peers remembers.
 const VERIFIED: usize = 50_000;
+/// Events between two looks at whether to stop: a second's work at most.
+const EVENTS_A_LOOK: u64 = 10_000;
 
 /// What a network is like.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +205,20 @@ impl Net {
         let end = self.now() + span;
         while let Some(event) = self.engine.next_before(end) {
             self.handle(event);
+        }
+    }
+
+    /// The same, looking now and then whether to stop.
+    fn run_unless(&mut self, span: Span, stop: &AtomicBool) -> Result<(), NotRun> {
+        let end = self.now() + span;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(NotRun::Stopped);
+            }
+            for _ in 0..EVENTS_A_LOOK {
+                let Some(event) = self.engine.next_before(end) else { return Ok(()) };
+                self.handle(event);
+            }
         }
     }
 

@@ -80,12 +80,10 @@ pub(super) fn advertise(
             "weighs": profile.weighs, "seed": options.seed,
         });
         let figures = runs.once(&of, || {
-            if stop.load(Ordering::Relaxed) {
-                return Err(PaperError::Stopped);
-            }
             let setup = advertise::Setup::new(LINK, profile.weighs);
-            let figures = advertise::scale(setup, *peers, PROVIDERS, LOOKUPS, options.seed);
-            Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            let figures = advertise::scale_unless(setup, *peers, PROVIDERS, LOOKUPS, options.seed, stop);
+            let figures = figures.map_err(|_| PaperError::Stopped)?;
+            Ok::<_, PaperError>(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         })?;
         let done = done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         heard(Event::Running { name: NAME, done, total });

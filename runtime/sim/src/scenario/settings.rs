@@ -5,7 +5,7 @@ use crate::{
     params::{Conduct, Params},
     profile::Link,
 };
-use actum_model::{Descriptor, Lease};
+use actum_model::{Descriptor, Lease, release::MAX_COMPONENT_BYTES};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -33,7 +33,8 @@ pub(super) fn defaults() -> Table {
 /// All keys of a network's parameters.
 fn params_keys() -> Table {
     let link = Link { one_way: Span::from_micros(0), sigma: 0.0, loss: 0.0, bytes_per_second: 1 };
-    Table::try_from(Params { link: Some(link), ..Params::default() }).unwrap_or_default()
+    let all = Params { link: Some(link), component_bytes: Some(0), ..Params::default() };
+    Table::try_from(all).unwrap_or_default()
 }
 
 /// All keys that can be set.
@@ -142,6 +143,7 @@ fn check(params: &Params) -> Result<(), String> {
         ("capacity", count(params.capacity), 1, 1_000),
         ("queue", count(params.queue), 0, 100_000),
         ("link.bytes_per_second", bytes, 1, u64::MAX),
+        ("component_bytes", params.component_bytes.unwrap_or_default(), 0, MAX_COMPONENT_BYTES as u64),
         hostile,
     ];
     if let Some((key, value, least, most)) =

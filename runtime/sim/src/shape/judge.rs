@@ -1,7 +1,10 @@
 //! Whether a shape came out.
 
 use super::{Against, At, Curve, Expect, Toward, Verdict};
-use crate::stats::{Line, Sample};
+use crate::{
+    report::number,
+    stats::{Line, Sample},
+};
 
 /// What an expectation came to: one verdict for each series it is about. `series` are all there are, `curve` gives a figure
 /// of one of them, and `x` is what goes along the axis.
@@ -206,19 +209,6 @@ fn said(at: &At, x: &str) -> String {
     format!("{interval} at {x} = {}", at.label)
 }
 
-/// A number with as many digits as a person reads: four that count.
-fn number(n: f64) -> String {
-    if n == 0.0 || !n.is_finite() {
-        return if n == 0.0 { "0".to_owned() } else { n.to_string() };
-    }
-    let digits = 3 - (n.abs().log10().floor() as i32).clamp(-9, 3);
-    let text = format!("{n:.*}", usize::try_from(digits).unwrap_or(0));
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -341,11 +331,5 @@ mod tests {
         assert_eq!(both.iter().map(Verdict::held).collect::<Vec<_>>(), [true, false]);
         assert!(toml::from_str::<Expect>("shape = \"falls\"\nfigure = \"f\"\nby = 1").is_err());
         assert!(toml::from_str::<Expect>("shape = \"wiggles\"\nfigure = \"f\"").is_err());
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let said: Vec<_> = [0.0, 1.0, 0.123_456, 12_345.678, 1e-5, -0.5].map(number).into();
-        assert_eq!(said, ["0", "1", "0.1235", "12346", "0.00001", "-0.5"]);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use actum_discovery::Found;
 use actum_trust::{
-    Asker, Canaries, Candidate, Class, Effect, Failure, Refused, canary, choose, plan, sampling,
+    Asker, Canaries, Candidate, Class, Effect, Failure, Refused, Replay, canary, choose, plan, sampling,
 };
 
 /// What a step may do, as the policy's table has it.
@@ -107,13 +107,20 @@ impl Delegations {
             let turn = Turn { action: id, turn: action.turn };
             if !is_there(provider, &did, ctx) {
                 self.call(&action, &mut attempt, turn, (What::Work, provider, did), ctx);
-            } else if plan.canaries > 0 {
+            } else {
+                // What could not be checked here is not begun, where it could not be undone.
+                let checks = plan.replay == Replay::Before && action.effect > Effect::Reads;
+                let ready = match checks || plan.canaries > 0 {
+                    true => self.components.ready(action.requester, action.capability, ctx),
+                    false => now,
+                };
                 ctx.figures.add("canaries", f64::from(plan.canaries));
                 ctx.figures.add("runs_here", f64::from(plan.canaries));
-                let known = times(ctx.profile.takes.execute, place(plan.canaries));
-                ctx.engine.after(known, market::Event::Delegation(Event::Ask(turn)));
-            } else {
-                self.send(&action, &mut attempt, turn, ctx);
+                let known = ready + times(ctx.profile.takes.execute, place(plan.canaries));
+                match known > now {
+                    true => ctx.engine.at(known, market::Event::Delegation(Event::Ask(turn))),
+                    false => self.send(&action, &mut attempt, turn, ctx),
+                }
             }
             self.keep(id, action, attempt);
             return;
@@ -121,12 +128,16 @@ impl Delegations {
         self.end(&action, None, ctx);
     }
 
-    /// The canaries' answers are known.
+    /// The canaries' answers are known, and what has to be there is.
     pub(super) fn ask(&mut self, turn: Turn, ctx: &mut Ctx<'_>) {
-        if let Some((action, mut attempt)) = self.take(turn) {
-            self.send(&action, &mut attempt, turn, ctx);
-            self.keep(turn.action, action, attempt);
+        let Some((action, mut attempt)) = self.take(turn) else { return };
+        if !is_online(action.requester, ctx) {
+            // Whoever has gone asks nobody.
+            self.end(&action, None, ctx);
+            return;
         }
+        self.send(&action, &mut attempt, turn, ctx);
+        self.keep(turn.action, action, attempt);
     }
 
     /// Sends the action and its canaries, in an order that nobody can foresee.
@@ -142,6 +153,10 @@ impl Delegations {
         for n in 0..=place(canaries) {
             let what = if n == at { What::Work } else { What::Canary };
             self.call(action, attempt, turn, (what, to.0, to.1), ctx);
+        }
+        if attempt.plan.replay == Replay::Before {
+            // What the answer is checked with comes while the provider works.
+            self.components.ready(action.requester, action.capability, ctx);
         }
         ctx.engine.after(left, market::Event::Delegation(Event::Over(turn)));
     }

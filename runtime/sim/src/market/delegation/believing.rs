@@ -67,13 +67,14 @@ impl Delegations {
         action.turn += 1;
         let turn = Turn { action: id, turn: action.turn };
         tally::replays(many, ctx);
-        let takes = times(ctx.profile.takes.replay, many);
+        let ready = self.components.ready(action.requester, action.capability, ctx);
+        let over = ready + times(ctx.profile.takes.replay, many);
         if let (Phase::Replayed(reply), Some(asker)) =
             (&attempt.phase, self.requesters.get_mut(place(action.requester)))
         {
-            asker.judge_until(&reply.did, ctx.now() + takes);
+            asker.judge_until(&reply.did, over);
         }
-        ctx.engine.after(takes, market::Event::Delegation(Event::Judged(turn)));
+        ctx.engine.at(over, market::Event::Delegation(Event::Judged(turn)));
         self.keep(id, action, attempt);
     }
 

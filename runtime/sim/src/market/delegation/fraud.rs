@@ -4,7 +4,10 @@
 //! if it is true, which all of them are here, tells its own. One proof of a liar is enough. Connections are drawn once, each
 //! goes both ways, and hostile peers keep silent. What a node lets strangers' accusations cost it is not bounded here.
 
-use super::{is_online, place};
+use super::{
+    components::{self, Components, Peers},
+    is_online, place,
+};
 use crate::{
     Kind, Span, Stream, Time,
     market::{self, Ctx},
@@ -52,34 +55,6 @@ pub(super) enum Heard {
     },
 }
 
-/// A set of peers.
-#[derive(Debug)]
-struct Peers(Vec<u64>);
-
-impl Peers {
-    fn none_of(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    fn has(&self, n: u32) -> bool {
-        self.0.get(place(n / 64)).is_some_and(|word| word & (1 << (n % 64)) != 0)
-    }
-
-    /// Adds one; says whether it is new.
-    fn add(&mut self, n: u32) -> bool {
-        let Some(word) = self.0.get_mut(place(n / 64)) else { return false };
-        let new = *word & (1 << (n % 64)) == 0;
-        *word |= 1 << (n % 64);
-        new
-    }
-
-    fn remove(&mut self, n: u32) {
-        if let Some(word) = self.0.get_mut(place(n / 64)) {
-            *word &= !(1 << (n % 64));
-        }
-    }
-}
-
 /// A proof against one liar.
 struct Proof {
     liar: Did,
@@ -101,8 +76,6 @@ pub(super) struct Spreading {
     peers: Vec<u32>,
     proofs: Vec<Proof>,
     by_liar: BTreeMap<Did, u32>,
-    /// By capability: who has fetched the component.
-    components: Vec<Peers>,
     /// Until when each peer judges what it has got: one proof at a time.
     judging: Vec<Time>,
     draws: BTreeMap<u32, Stream>,
@@ -147,7 +120,6 @@ impl Spreading {
             peers,
             proofs: Vec::new(),
             by_liar: BTreeMap::new(),
-            components: ctx.population.capabilities.iter().map(|_| Peers::none_of(count)).collect(),
             judging: vec![Time::ZERO; if ctx.params.proofs { count } else { 0 }],
             draws: BTreeMap::new(),
         }
@@ -159,6 +131,7 @@ impl Spreading {
         requester: u32,
         liar: Did,
         (receipt, capability): (u64, usize),
+        components: &mut Components,
         ctx: &mut Ctx<'_>,
     ) {
         if !ctx.params.proofs {
@@ -171,9 +144,7 @@ impl Spreading {
             return;
         }
         // What it was caught with is there, the component too.
-        if let Some(have) = self.components.get_mut(capability) {
-            have.add(requester);
-        }
+        components.add(requester, capability);
         let streams = ctx.streams;
         let draws = self.draws.entry(requester);
         let draws = draws.or_insert_with(|| streams.of("looks", u64::from(requester)));
@@ -205,12 +176,17 @@ impl Spreading {
         Some(number)
     }
 
-    pub(super) fn handle(&mut self, event: Event, ctx: &mut Ctx<'_>) -> Option<Heard> {
+    pub(super) fn handle(
+        &mut self,
+        event: Event,
+        components: &mut Components,
+        ctx: &mut Ctx<'_>,
+    ) -> Option<Heard> {
         match event {
             Event::Told { proof, by } => self.tell(proof, by, ctx),
             Event::Accused { proof, by, to } => return self.accused(proof, by, to, ctx),
-            Event::Wanted { proof, by, to } => self.wanted(proof, by, to, ctx),
-            Event::Given { proof, to } => self.given(proof, to, ctx),
+            Event::Wanted { proof, by, to } => self.wanted(proof, by, to, components, ctx),
+            Event::Given { proof, to } => self.given(proof, to, components, ctx),
             Event::Verified { proof, by } => return self.verified(proof, by, ctx),
         }
         None
@@ -247,31 +223,26 @@ impl Spreading {
     }
 
     /// `to` is asked by `by`.
-    fn wanted(&mut self, number: u32, by: u32, to: u32, ctx: &mut Ctx<'_>) {
+    fn wanted(&mut self, number: u32, by: u32, to: u32, components: &Components, ctx: &mut Ctx<'_>) {
         ctx.carrier.delivered();
         let Some(proof) = self.proofs.get_mut(place(number)) else { return };
-        let offers = ctx.population.peer(by).and_then(|peer| peer.offers.get(proof.capability));
-        let weighs = ctx.profile.weighs;
-        let fetched = self.components.get(proof.capability).is_some_and(|have| have.has(by));
-        let bytes = match fetched || offers.copied().unwrap_or(false) {
-            true => weighs.proof,
-            false => weighs.proof.saturating_add(weighs.component),
+        let bytes = match components.has(by, proof.capability, ctx) {
+            true => ctx.profile.weighs.proof,
+            false => ctx.profile.weighs.proof.saturating_add(components::weighs(ctx)),
         };
         if !is_online(to, ctx) || !send(to, bytes, Event::Given { proof: number, to: by }, ctx) {
             proof.asks.remove(by);
         }
     }
 
-    fn given(&mut self, number: u32, to: u32, ctx: &mut Ctx<'_>) {
+    fn given(&mut self, number: u32, to: u32, components: &mut Components, ctx: &mut Ctx<'_>) {
         ctx.carrier.delivered();
         let Some(proof) = self.proofs.get_mut(place(number)) else { return };
         if !is_online(to, ctx) {
             proof.asks.remove(to);
             return;
         }
-        if let Some(have) = self.components.get_mut(proof.capability) {
-            have.add(to);
-        }
+        components.add(to, proof.capability);
         let Some(judging) = self.judging.get_mut(place(to)) else { return };
         *judging = (*judging).max(ctx.now()) + ctx.profile.takes.judge + ctx.profile.takes.replay;
         ctx.figures.count("proof_runs");

@@ -20,9 +20,10 @@ pub(super) struct Owed {
 impl Delegations {
     /// Has an answer replayed on the requester's idle core, one at a time.
     pub(super) fn replay_later(&mut self, action: &Action, reply: &Reply, ctx: &mut Ctx<'_>) {
+        let ready = self.components.ready(action.requester, action.capability, ctx);
         let (now, takes) = (ctx.now(), ctx.profile.takes.replay);
         let Some(asker) = self.requesters.get_mut(place(action.requester)) else { return };
-        let over = asker.replayed_by(now, takes);
+        let over = asker.replayed_by(ready, takes);
         self.owe(action, reply, over.since(now), ctx);
     }
 
@@ -44,6 +45,13 @@ impl Delegations {
     /// A replay that was owed is over.
     pub(super) fn replayed_later(&mut self, id: u64, ctx: &mut Ctx<'_>) {
         let Some(owed) = self.owed.remove(&id) else { return };
+        let ready = self.components.ready(owed.requester, owed.capability, ctx);
+        if ready > ctx.now() {
+            self.owed.insert(id, owed);
+            let over = ready + ctx.profile.takes.replay;
+            ctx.engine.at(over, market::Event::Delegation(Event::Later(id)));
+            return;
+        }
         tally::replays(1, ctx);
         let what = if owed.reply.said.replays() { Experience::Identical } else { Experience::Diverged };
         self.note((owed.requester, owed.capability), owed.reply.did, what, Some(owed.reply.receipt), ctx);

@@ -6,6 +6,7 @@
 
 mod asking;
 mod believing;
+mod components;
 mod conduct;
 mod fraud;
 mod later;
@@ -20,6 +21,7 @@ use crate::{Figures, Span, Time, params::Step};
 use actum_discovery::Found;
 use actum_model::{Did, ReceiptId};
 use actum_trust::{Canaries, Chosen, Effect, Experience, Failure, Level, Plan, Refused};
+use components::Components;
 use conduct::Said;
 use fraud::{Heard, Spreading};
 use later::Owed;
@@ -165,6 +167,7 @@ pub(crate) struct Delegations {
     requesters: Vec<Requester>,
     providers: Providers,
     spreading: Spreading,
+    components: Components,
     actions: BTreeMap<u64, Action>,
     calls: BTreeMap<u64, Call>,
     owed: BTreeMap<u64, Owed>,
@@ -205,6 +208,7 @@ impl Delegations {
             requesters: (0..ctx.params.requesters).map(|n| Requester::new(n, ctx.streams)).collect(),
             providers: Providers::new(ctx.streams),
             spreading: Spreading::new(ctx),
+            components: Components::new(ctx),
             actions: BTreeMap::new(),
             calls: BTreeMap::new(),
             owed: BTreeMap::new(),
@@ -251,7 +255,7 @@ impl Delegations {
             Event::Over(turn) => self.over(turn, ctx),
             Event::Judged(turn) => self.judged(turn, ctx),
             Event::Later(owed) => self.replayed_later(owed, ctx),
-            Event::Fraud(event) => match self.spreading.handle(event, ctx) {
+            Event::Fraud(event) => match self.spreading.handle(event, &mut self.components, ctx) {
                 Some(Heard::Proven { requester, liar, receipt }) => {
                     let excluded = self.requesters.get_mut(place(requester));
                     let excluded = excluded.and_then(|r| r.prove(liar, receipt_id(receipt)));
@@ -318,7 +322,8 @@ impl Delegations {
         let excluded = asker.note(event);
         if let (Experience::Diverged, Some(receipt)) = (what, receipt) {
             ctx.figures.count("lies_caught");
-            self.spreading.found(requester, provider, (receipt, capability), ctx);
+            let proven = (receipt, capability);
+            self.spreading.found(requester, provider, proven, &mut self.components, ctx);
         }
         if let Some(excluded) = excluded {
             tally::excluded(&provider, excluded, ctx);

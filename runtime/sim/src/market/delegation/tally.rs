@@ -18,6 +18,13 @@ pub(super) fn send(from: u32, bytes: u64, event: Event, ctx: &mut Ctx<'_>) -> bo
     ctx.carrier.send(ctx.engine, from, Kind::Action, bytes, market::Event::Delegation(event))
 }
 
+/// A requester fetches a component, of so many bytes with the asking: it comes.
+pub(super) fn fetched(bytes: u64, ctx: &mut Ctx<'_>) {
+    ctx.figures.count("fetched");
+    ctx.figures.add("bytes", bytes as f64);
+    ctx.carrier.count(Kind::Action, 2, bytes);
+}
+
 /// Whether a requester takes and does not give.
 fn rides(requester: u32, ctx: &Ctx<'_>) -> bool {
     ctx.population.peer(requester).is_some_and(|peer| peer.free_rider)
@@ -66,7 +73,9 @@ pub(super) fn excluded(liar: &Did, excluded: Excluded, ctx: &mut Ctx<'_>) {
 ///
 /// - `wrong_outputs_per_10k`: wrong outputs among 10,000 that were handed over.
 /// - `extra_fuel`, `extra_bytes`: what was run and moved, here and elsewhere, beyond one run of each action that anybody ran, as
-///   a share of what was handed over. Others' verifying of proofs is apart: `proof_runs`.
+///   a share of what was handed over; components that were fetched to check with are moved too. Others' verifying of proofs is
+///   apart: `proof_runs`.
+/// - `fetched`: components that requesters fetched.
 /// - `canaries`, `replays`, `fell_back`: of each action that was asked for.
 /// - `lies_caught`: answers that somebody's replay refuted. `honest_dropped`: honest providers that somebody took for a liar.
 /// - `seconds_to_drop`: from a provider's first lie to a requester until that one asks it no more, on average.
@@ -83,6 +92,7 @@ pub(super) fn figures(f: &Figures, all: &mut BTreeMap<&'static str, f64>) {
         ("wrong_outputs_per_10k", 10_000.0 * f.share("handed_wrong", "handed_over")),
         ("extra_fuel", over(extra, f.get("handed_over"))),
         ("extra_bytes", over(bytes, useful_bytes)),
+        ("fetched", f.get("fetched")),
         ("canaries", f.share("canaries", "asked")),
         ("replays", f.share("replays", "asked")),
         ("fell_back", f.share("fell_back", "asked")),

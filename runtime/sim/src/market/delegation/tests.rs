@@ -87,7 +87,7 @@ fn a_proof_comes_once_to_every_honest_peer_though_hostile_ones_keep_silent() {
     let mut market = market(params, 5);
     let liar = market.population.peers[1_999].did;
     let (mut ctx, _, delegations) = market.parts();
-    delegations.spreading.found(0, liar, (1, 0), &mut ctx);
+    delegations.spreading.found(0, liar, (1, 0), &mut delegations.components, &mut ctx);
     market.run(Time::from_seconds(30), u64::MAX);
     let f = market.figures();
     assert_eq!(f["proof_runs"], honest as f64, "each runs it once");
@@ -98,7 +98,7 @@ fn a_proof_comes_once_to_every_honest_peer_though_hostile_ones_keep_silent() {
     assert!(seen.iter().all(|record| record.refuted == 1 && record.good == 0), "{seen:?}");
     // A second proof of the same liar tells nobody anything.
     let (mut ctx, _, delegations) = market.parts();
-    delegations.spreading.found(3, liar, (2, 0), &mut ctx);
+    delegations.spreading.found(3, liar, (2, 0), &mut delegations.components, &mut ctx);
     market.run(Time::from_seconds(60), u64::MAX);
     assert_eq!(market.figures()["proof_runs"], honest as f64);
 }

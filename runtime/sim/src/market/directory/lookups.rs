@@ -1,14 +1,13 @@
-//! Queries: a requester asks a few registries what offers a capability, and makes one answer of theirs.
+//! Queries: a requester asks a few registries what offers a capability, and makes one answer of theirs; where they have none, the
+//! advertise plane's.
 
-use super::{Directory, Looked, registry::Registry};
+use super::{Directory, Looked, advertised::LookedUp, registry::Registry};
 use crate::{
     Kind, Span, Stream,
     market::{self, Ctx, population::Capability},
 };
 use actum_discovery::{
-    Found, Gathering, LiveOffer, Omission, RegistryCandidate,
-    advertise::{LocalAddresses, limits::LOOKUP_PROVIDERS},
-    choose_registries,
+    Found, Gathering, LiveOffer, Omission, RegistryCandidate, advertise::LocalAddresses, choose_registries,
 };
 use actum_model::{Did, Filters, Query, SecretKey, Signed};
 use serde_bytes::ByteArray;
@@ -44,6 +43,8 @@ pub(crate) enum Event {
     Verified(Asked, Arc<[LiveOffer]>),
     /// Nobody is waited for any longer.
     Late(u64),
+    /// What the advertise plane has is there.
+    LookedUp(u64, Arc<[LiveOffer]>),
 }
 
 fn event(event: Event) -> market::Event {
@@ -60,8 +61,10 @@ struct Lookup {
     gathering: Gathering,
     draw: u64,
     audited: bool,
-    /// Whether a page had room for more.
-    room: bool,
+    /// Whether a registry gave out anything of somebody else.
+    any: bool,
+    /// Whether it is being looked on the advertise plane, and no page counts any more.
+    looks_up: bool,
 }
 
 /// All queries under way, and what requesters hold against registries.
@@ -140,7 +143,8 @@ impl Directory {
             gathering: Gathering::new(own),
             draw,
             audited,
-            room: false,
+            any: false,
+            looks_up: false,
         };
         let candidates = self.registries.iter().filter_map(|registry| {
             let peer = ctx.population.peer(registry.peer)?;
@@ -209,26 +213,52 @@ impl Directory {
             Event::Verified(asked, offers) => {
                 let now = ctx.now().unix_seconds();
                 let lookup = self.lookups.under_way.get_mut(&asked.lookup)?;
+                if lookup.looks_up {
+                    return None;
+                }
                 let query = lookup.waiting.remove(&asked.registry)?;
                 lookup.gathering.verified(&query, &offers, now);
-                lookup.room |= u32::try_from(offers.len()).is_ok_and(|offers| offers < PAGE);
+                lookup.any |= offers.iter().any(|offer| offer.descriptor().payload().iss != query.iss);
                 ctx.figures.count("pages");
                 if lookup.waiting.is_empty() { self.end_lookup(asked.lookup, ctx) } else { None }
             }
             Event::Late(lookup) => self.end_lookup(lookup, ctx),
+            Event::LookedUp(lookup, offers) => self.looked_up(lookup, offers.to_vec(), ctx),
         }
     }
 
-    fn end_lookup(&mut self, lookup: u64, ctx: &mut Ctx<'_>) -> Option<Looked> {
-        let Lookup { job, capability, gathering, draw, audited, room, .. } =
-            self.lookups.under_way.remove(&lookup)?;
-        let advertised = match audited && room {
+    /// Registries have answered, or are not waited for. Where they leave the requester with nothing, it looks on the advertise
+    /// plane, as a node does; to audit them it looks there beside what it goes on to do.
+    fn end_lookup(&mut self, number: u64, ctx: &mut Ctx<'_>) -> Option<Looked> {
+        let lookup = self.lookups.under_way.get_mut(&number).filter(|lookup| !lookup.looks_up)?;
+        let (requester, capability) = (lookup.requester, lookup.capability);
+        let there = ctx.population.peer(requester)?.online && ctx.params.advertise;
+        let nothing = lookup.gathering.answers() == 0 || !lookup.any;
+        if there && nothing {
+            lookup.looks_up = true;
+            ctx.figures.count("looked_up");
+            let LookedUp { offers, takes } = self.look_up(requester, capability, ctx);
+            ctx.engine.after(takes, event(Event::LookedUp(number, offers.into())));
+            return None;
+        }
+        let advertised = match there && lookup.audited {
             true => {
-                let from = usize::try_from(draw).unwrap_or_default();
-                self.providers.advertised(capability, from, LOOKUP_PROVIDERS, ctx)
+                ctx.figures.count("audited");
+                self.look_up(requester, capability, ctx).offers
             }
             false => Vec::new(),
         };
+        let Lookup { job, gathering, draw, .. } = self.lookups.under_way.remove(&number)?;
+        Some(Looked { job, gathering, draw, advertised })
+    }
+
+    /// What the advertise plane has is what there is to choose from.
+    fn looked_up(&mut self, number: u64, advertised: Vec<LiveOffer>, ctx: &Ctx<'_>) -> Option<Looked> {
+        let Lookup { job, requester, mut gathering, draw, .. } = self.lookups.under_way.remove(&number)?;
+        let there = ctx.population.peer(requester)?.online;
+        let advertised = if there { advertised } else { Vec::new() };
+        let now = ctx.now().unix_seconds();
+        advertised.iter().for_each(|offer| gathering.offer(offer, now));
         Some(Looked { job, gathering, draw, advertised })
     }
 

@@ -4,17 +4,21 @@
 //! Statements are signed as a node signs them. Nobody forges here, so they are not verified again: verifying only takes its
 //! time.
 
+mod advertised;
 mod lookups;
 mod probes;
 mod providers;
 mod reconcile;
 mod registry;
 mod stated;
+#[cfg(test)]
+mod tests;
 
 use super::{Ctx, population::Peer};
 use crate::{Figures, Kind, Span, params::Conduct};
 use actum_discovery::{Found, Gathering, LiveOffer, Omission, RegistryCandidate};
 use actum_model::ReleaseId;
+use advertised::Lookers;
 use lookups::Lookups;
 use providers::Providers;
 use reconcile::Run;
@@ -69,8 +73,7 @@ pub(crate) struct Looked {
     pub(crate) gathering: Gathering,
     /// A random number of this query.
     pub(crate) draw: u64,
-    /// What the advertise plane has, where the query is compared with that: some offers that stand, taken from who makes
-    /// them. What looking there weighs and takes is not in the figures.
+    /// What the advertise plane has, where it was looked up there.
     pub(crate) advertised: Vec<LiveOffer>,
 }
 
@@ -81,6 +84,7 @@ pub(crate) struct Directory {
     /// Reconciliations under way, by the registry that began it.
     runs: BTreeMap<u32, Run>,
     lookups: Lookups,
+    lookers: Lookers,
 }
 
 impl Directory {
@@ -102,7 +106,8 @@ impl Directory {
         }
         let providers = Providers::new(&candidates, ctx);
         let lookups = Lookups::new(ctx);
-        let mut directory = Self { providers, registries, runs: BTreeMap::new(), lookups };
+        let (runs, lookers) = (BTreeMap::new(), Lookers::default());
+        let mut directory = Self { providers, registries, runs, lookups, lookers };
         directory.reconcile_first(ctx);
         directory
     }
@@ -171,6 +176,8 @@ impl Directory {
     /// - `found`: offers of what was asked for that a query found, on average; `empty`: the share of queries that found none.
     /// - `stale`: of the offers found, the share whose provider was gone or offered that no more.
     /// - `hostile_found`: of the offers found, the share that hostile providers make.
+    /// - `looked_up`: the share of queries that registries left with nothing, so that it was looked on the advertise plane;
+    ///   `audited`: the share that was looked up there for audit alone.
     /// - `pages`: registries that answered a query in time, on average.
     /// - `omissions`: how often a requester found that a registry left out what it should have had.
     /// - `probes`: probes of registries; `failed_probes`: the share of them that was not answered as it should be.
@@ -181,6 +188,8 @@ impl Directory {
             ("empty", counted.share("empty_queries", "queries")),
             ("stale", counted.share("stale_offers", "found_offers")),
             ("hostile_found", counted.share("hostile_found", "found_offers")),
+            ("looked_up", counted.share("looked_up", "queries")),
+            ("audited", counted.share("audited", "queries")),
             ("pages", counted.share("pages", "queries")),
             ("omissions", counted.get("omissions")),
             ("probes", counted.get("probes")),

@@ -183,24 +183,15 @@ impl Providers {
         Some((peer, who.online && self.dids.get(place) == Some(&who.did)))
     }
 
-    /// Some offers of a capability that stand, beginning anywhere: what a lookup on the advertise plane comes to.
-    pub(super) fn advertised(
-        &self,
-        capability: u8,
-        from: usize,
-        most: usize,
-        ctx: &Ctx<'_>,
-    ) -> Vec<LiveOffer> {
-        let now = ctx.now().unix_seconds();
-        let from = from.checked_rem(self.all.len()).unwrap_or_default();
-        let around = self.all.iter().zip(&ctx.population.peers).cycle().skip(from).take(self.all.len());
-        let standing = around.filter(|(_, who)| who.online && offers(who, capability));
-        let offers = standing.filter_map(|(provider, _)| {
+    /// All offers of a capability that live, by provider, whether whoever said so is still there or not: what is registered on
+    /// the advertise plane.
+    pub(super) fn advertised(&self, capability: u8, now: u64) -> Vec<LiveOffer> {
+        let offers = self.all.iter().filter_map(|provider| {
             let sheet = provider.sheet.as_ref()?;
             let (_, descriptor) = sheet.descriptors.iter().find(|(of, _)| *of == capability)?;
             LiveOffer::of(descriptor.signed.clone(), sheet.lease.signed.clone(), now).ok()?
         });
-        offers.take(most).collect()
+        offers.collect()
     }
 
     /// How long a provider executes one action, of its own random numbers.

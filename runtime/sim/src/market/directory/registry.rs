@@ -46,6 +46,15 @@ struct Offer {
     probing: Probing,
 }
 
+/// Which offers of a provider are given out, by capability, the first in the lowest bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Listed {
+    /// Those that answered their last probe.
+    answer: u16,
+    /// Those never probed, which come after.
+    unprobed: u16,
+}
+
 /// A probe that has not ended.
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
@@ -66,8 +75,8 @@ pub(super) struct Registry {
     held: Vec<Held>,
     places: HashMap<StatementDigest, Place>,
     releases: Arc<[ReleaseId]>,
-    /// Whether each offer is given out, by capability, the first in the lowest bit.
-    listed: HashMap<Did, u16>,
+    /// Which offers of each provider are given out.
+    listed: HashMap<Did, Listed>,
     /// How many are.
     given: u64,
     due: BTreeSet<(Probed, u64, Key)>,
@@ -158,28 +167,29 @@ impl Registry {
                 held.offers.push(Offer { capability: key.capability, descriptor, probing });
                 if !self.captured {
                     self.due.insert((probing.probed, probing.at, key));
+                    self.list(did, key.capability, Some(probing.probed));
                 } else if hostile {
-                    self.list(did, key.capability, true);
+                    self.list(did, key.capability, Some(Probed::Answers));
                 }
             }
         }
         Ok(true)
     }
 
-    /// Gives an offer out from now on, or no more.
-    fn list(&mut self, did: Did, capability: u8, given: bool) {
+    /// From now on gives an offer out as one that stands so; not at all where that is none or silent.
+    fn list(&mut self, did: Did, capability: u8, stands: Option<Probed>) {
         let bit = 1_u16.checked_shl(u32::from(capability)).unwrap_or_default();
         let listed = self.listed.entry(did).or_default();
-        if (*listed & bit != 0) == given {
-            return;
+        let before = (listed.answer | listed.unprobed) & bit != 0;
+        (listed.answer, listed.unprobed) = (listed.answer & !bit, listed.unprobed & !bit);
+        match stands {
+            Some(Probed::Answers) => listed.answer |= bit,
+            Some(Probed::Never) => listed.unprobed |= bit,
+            Some(Probed::Silent) | None => {}
         }
-        *listed ^= bit;
-        if given {
-            self.given += 1;
-        } else {
-            self.given = self.given.saturating_sub(1);
-        }
-        if self.listed.get(&did) == Some(&0) {
+        let after = (listed.answer | listed.unprobed) & bit != 0;
+        self.given = self.given.saturating_add(u64::from(after)).saturating_sub(u64::from(before));
+        if *listed == Listed::default() {
             self.listed.remove(&did);
         }
     }
@@ -205,7 +215,7 @@ impl Registry {
                 lives
             });
         }
-        unlisted.into_iter().for_each(|(did, capability)| self.list(did, capability, false));
+        unlisted.into_iter().for_each(|(did, capability)| self.list(did, capability, None));
     }
 
     /// How many offers are given out.
@@ -213,14 +223,23 @@ impl Registry {
         self.given
     }
 
-    /// What answers a query, of what is given out.
+    /// What answers a query, of what is given out: what answered its probe, and then what was never probed, as a node has it.
     pub(super) fn search(&self, query: &Query, now: u64) -> Vec<LiveOffer> {
-        let given = |d: &Descriptor| {
-            let capability = self.releases.iter().position(|release| *release == d.release);
-            let listed = self.listed.get(&d.iss).copied().unwrap_or_default();
-            capability.is_some_and(|n| listed >> n & 1 == 1)
+        let found = |query: &Query, of: fn(&Listed) -> u16| {
+            let given = |d: &Descriptor| {
+                let capability = self.releases.iter().position(|release| *release == d.release);
+                let listed = self.listed.get(&d.iss).map(of).unwrap_or_default();
+                capability.is_some_and(|n| listed >> n & 1 == 1)
+            };
+            self.index.search_among(query, now, given)
         };
-        self.index.search_among(query, now, given).into_iter().map(|found| found.offer).collect()
+        let mut all = found(query, |listed| listed.answer);
+        let taken = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let room = query.limit.saturating_sub(taken);
+        if room > 0 {
+            all.extend(found(&Query { limit: room, ..query.clone() }, |listed| listed.unprobed));
+        }
+        all.into_iter().map(|found| found.offer).collect()
     }
 
     /// All that is held and lives, as it is reconciled.
@@ -290,7 +309,7 @@ impl Registry {
         let (after, did) = (offer.probing, offer.descriptor.signed.payload().iss);
         self.due.remove(&(before.probed, before.at, key));
         self.due.insert((after.probed, after.at, key));
-        self.list(did, key.capability, after.probed == Probed::Answers);
+        self.list(did, key.capability, Some(after.probed));
     }
 }
 
