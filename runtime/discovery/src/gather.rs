@@ -176,6 +176,13 @@ impl Gathering {
         found
     }
 
+    /// Whether the indexes leave the asker with nothing: none answered, or all that came is of providers that lied to it. Then
+    /// the advertise plane is asked, which nobody has captured.
+    pub fn leaves_nothing(&self, record: impl Fn(&Did) -> Record, now: u64) -> bool {
+        let lied = |found: &Found| record(&found.offer.descriptor().payload().iss).refuted > 0;
+        self.answers() == 0 || self.found(&record, now, 0).iter().all(lied)
+    }
+
     /// What answers the query and was not given out by this yet.
     pub fn news(&mut self, record: impl Fn(&Did) -> Record, now: u64, draw: u64) -> Vec<Found> {
         let mut found = self.found(record, now, draw);

@@ -76,6 +76,24 @@ fn the_union_is_ranked_here_and_keeps_the_newest() {
 }
 
 #[test]
+fn nothing_is_left_where_nobody_answers_or_all_that_is_named_lied() {
+    let asked = query("count words in a text");
+    let liar = key(8).did();
+    let lied = |did: &Did| Record { good: 9, refuted: u64::from(*did == liar) };
+    let (nobody, _) = gathered(&asked, &[]);
+    assert!(nobody.leaves_nothing(lied, NOW));
+    let (empty, _) = gathered(&asked, &[(60, vec![])]);
+    assert!(empty.leaves_nothing(NOTHING, NOW));
+    let mut pages = vec![(60, vec![offer(8, one_of_ten(7))])];
+    let (captured, _) = gathered(&asked, &pages);
+    assert!(captured.leaves_nothing(lied, NOW) && !captured.leaves_nothing(NOTHING, NOW));
+    let honest = Descriptor { intent: "Count words".to_owned(), ..plain(3, "counter") };
+    pages.push((61, vec![offer(3, honest)]));
+    let (other, _) = gathered(&asked, &pages);
+    assert!(!other.leaves_nothing(lied, NOW));
+}
+
+#[test]
 fn a_forged_offer_is_left_out_and_the_rest_of_its_page_counts() {
     let mut forged = offer(1, one_of_ten(0));
     forged.descriptor[90] ^= 1;

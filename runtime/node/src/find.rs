@@ -87,6 +87,10 @@ impl Finding<'_> {
         self.gathering.found(|provider| self.records.of(provider), clock::now_secs(), self.draw)
     }
 
+    fn leaves_nothing(&self) -> bool {
+        self.gathering.leaves_nothing(|provider| self.records.of(provider), clock::now_secs())
+    }
+
     /// Gives out what is new.
     fn tell(&mut self) {
         let record = |provider: &Did| self.records.of(provider);
@@ -112,8 +116,9 @@ impl Requester {
     /// out. `on_found` is told of each offer once, as soon as anybody answers with it.
     ///
     /// What is named exactly (a component id, an interface) is looked up on the advertise plane too, and so is everything
-    /// where no registry answers, or none has anything. One query in twenty is looked up there as well, to hold the registries to their word: one
-    /// that left out what it should have had is asked after others from then on.
+    /// where no registry answers, or none has anything but of providers that lied to this home. One query in twenty is looked
+    /// up there as well, to hold the registries to their word: one that left out what it should have had is asked after others
+    /// from then on.
     pub async fn find_as_they_come(
         &self,
         text: &str,
@@ -143,9 +148,10 @@ impl Requester {
         let audited = u64::from_le_bytes(clock::random()).is_multiple_of(AUDIT_ONE_IN);
         let seeds = self.seeds().await?;
         let looking = async {
-            match exact.is_empty() {
-                true => Vec::new(),
-                false => self.look(&exact, &seeds, LOOK).await,
+            match (exact.is_empty(), audited) {
+                (false, _) => self.look(&exact, &seeds, LOOK).await,
+                (true, true) => self.look(&word_keys(&text), &seeds, LOOK).await,
+                (true, false) => Vec::new(),
             }
         };
         let asking = self.ask_registries(&text, filters, &mut finding, &seeds);
@@ -153,7 +159,7 @@ impl Requester {
         let failed = failed?;
         finding.take(&advertised);
         let nobody = finding.gathering.answers() == 0;
-        if exact.is_empty() && (nobody || audited || finding.found().is_empty()) {
+        if exact.is_empty() && !audited && finding.leaves_nothing() {
             advertised = self.look(&word_keys(&text), &seeds, LOOK).await;
             finding.take(&advertised);
         }

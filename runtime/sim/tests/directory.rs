@@ -72,8 +72,9 @@ fn the_longer_statements_live_the_more_is_stale() {
 
 #[test]
 fn whoever_does_not_answer_is_soon_given_out_no_more() {
+    // By registries: on the advertise plane nobody is probed.
     for hostile in [Conduct::NeverAnswers, Conduct::Refuses] {
-        let figures = run(&Params { alpha: 0.3, hostile, ..few() }, 1);
+        let figures = run(&Params { alpha: 0.3, hostile, advertise: false, ..few() }, 1);
         assert!(figures["hostile_found"] < 0.02, "{hostile:?} {figures:?}");
         assert!(figures["failed_probes"] > 0.2 && figures["found"] > 26.0, "{hostile:?} {figures:?}");
     }
@@ -97,7 +98,7 @@ fn a_captured_registry_leaves_out_and_is_found_out() {
     let one = run(&Params { captured: 0.34, ..params.clone() }, 1);
     assert!(one["found"] > 38.0, "two others have all there is: {one:?}");
     assert!(one["omissions"] > 3.0, "{one:?}");
-    let all = run(&Params { captured: 1.0, ..params.clone() }, 1);
+    let all = run(&Params { captured: 1.0, advertise: false, ..params.clone() }, 1);
     assert_eq!((all["hostile_found"], all["omissions"]), (1.0, 0.0));
     assert_eq!(run(&params, 1)["omissions"], 0.0, "an honest one is not blamed");
 }
@@ -122,7 +123,8 @@ fn whom_registries_leave_with_nothing_looks_on_the_advertise_plane() {
     // There are none, or all of them list hostile providers alone, of which there are none.
     for (registries, captured) in [(0, 0.0), (3, 1.0)] {
         let f = run(&Params { registries, captured, ..params.clone() }, 1);
-        assert_eq!(f["looked_up"], 1.0, "{f:?}");
+        // Some look there anyway, to audit.
+        assert!((f["looked_up"] + f["audited"] - 1.0).abs() < 1e-9 && f["audited"] < 0.1, "{f:?}");
         assert!(f["found"] > 35.0 && f["success"] > 0.98, "{f:?}");
         // As many bytes as lookups weigh: ads of some 30 providers, each more than once.
         let bytes = f["advertise_bytes"] * 40.0 * 3_600.0 / (f["workflows"] * 2.0);
@@ -135,6 +137,21 @@ fn whom_registries_leave_with_nothing_looks_on_the_advertise_plane() {
 }
 
 #[test]
+fn whoever_was_lied_to_by_all_that_captured_registries_list_finds_others() {
+    let params = Params { alpha: 0.2, captured: 1.0, hostile: Conduct::Lies, ..few() };
+    let policy = RiskPolicy::default();
+    let run = |advertise| {
+        let params = Params { advertise, ..params.clone() };
+        let mut market = Market::new(params.clone(), policy.clone(), Profile::measured().unwrap(), 1);
+        assert!(market.run(Time::from_seconds(params.seconds), u64::MAX));
+        market.figures()
+    };
+    let (looks, stays) = (run(true), run(false));
+    assert!(stays["success"] < 0.05 && stays["looked_up"] == 0.0, "{stays:?}");
+    assert!(looks["looked_up"] > 0.5 && looks["success"] > 0.9, "{looks:?}");
+}
+
+#[test]
 fn what_the_advertise_plane_loses_takes_as_long_as_is_looked() {
     let link = Link { loss: 0.05, ..Profile::measured().unwrap().link };
     let f = run(&Params { link: Some(link), registries: 0, ..few() }, 1);
@@ -142,14 +159,14 @@ fn what_the_advertise_plane_loses_takes_as_long_as_is_looked() {
 }
 
 #[test]
-fn an_audit_costs_bytes_and_delays_nobody() {
+fn an_audit_costs_bytes_and_changes_little_else() {
     let (audited, not) = (run(&few(), 1), run(&Params { advertise: false, ..few() }, 1));
     assert!((0.02..0.08).contains(&audited["audited"]) && not["audited"] == 0.0, "{audited:?}");
     let bytes = audited["advertise_bytes"] * 40.0 * 3_600.0;
     let audits = audited["audited"] * audited["workflows"] * 2.0;
     assert!((100_000.0..400_000.0).contains(&(bytes / audits)), "{audited:?}");
     assert_eq!(not["advertise_bytes"], 0.0);
-    for same in ["workflows", "found", "discovery_ms", "discovery_ms_p95", "find_bytes", "success"] {
+    for same in ["workflows", "found", "discovery_ms", "find_bytes", "success"] {
         // Those of the first moments, when nobody has announced yet, look there or do not.
         let (a, b) = (audited[same], not[same]);
         assert!((a - b).abs() <= 0.01 * a, "{same}: {a} and {b}");

@@ -204,8 +204,9 @@ impl Market {
                 self.step(id);
             }
             Event::Directory(event) => {
-                let (mut ctx, directory, _) = self.parts();
-                if let Some(looked) = directory.handle(event, &mut ctx) {
+                let (mut ctx, directory, delegations) = self.parts();
+                let seen = |requester, did: &actum_model::Did| delegations.seen(requester, did);
+                if let Some(looked) = directory.handle(event, &seen, &mut ctx) {
                     self.looked(looked);
                 }
             }

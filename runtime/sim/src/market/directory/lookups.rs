@@ -1,7 +1,7 @@
 //! Queries: a requester asks a few registries what offers a capability, and makes one answer of theirs; where they have none, the
 //! advertise plane's.
 
-use super::{Directory, Looked, advertised::LookedUp, registry::Registry};
+use super::{Directory, Looked, Seen, advertised::LookedUp, registry::Registry};
 use crate::{
     Kind, Span, Stream,
     market::{self, Ctx, population::Capability},
@@ -60,11 +60,16 @@ struct Lookup {
     waiting: BTreeMap<u32, Query>,
     gathering: Gathering,
     draw: u64,
-    audited: bool,
-    /// Whether a registry gave out anything of somebody else.
-    any: bool,
-    /// Whether it is being looked on the advertise plane, and no page counts any more.
-    looks_up: bool,
+    /// Whether the registries have answered or are not waited for any more, and no page counts.
+    over: bool,
+    advertised: Advertised,
+}
+
+/// How far a query has come with the advertise plane.
+enum Advertised {
+    NotLooked,
+    Looking,
+    Found(Vec<LiveOffer>),
 }
 
 /// All queries under way, and what requesters hold against registries.
@@ -142,9 +147,8 @@ impl Directory {
             waiting: BTreeMap::new(),
             gathering: Gathering::new(own),
             draw,
-            audited,
-            any: false,
-            looks_up: false,
+            over: false,
+            advertised: Advertised::NotLooked,
         };
         let candidates = self.registries.iter().filter_map(|registry| {
             let peer = ctx.population.peer(registry.peer)?;
@@ -172,10 +176,29 @@ impl Directory {
         }
         let deadline = if self.registries.is_empty() { Span::ZERO } else { DEADLINE };
         ctx.engine.after(deadline, event(Event::Late(number)));
+        let audited = audited && who.online && ctx.params.advertise;
         self.lookups.under_way.insert(number, lookup);
+        if audited {
+            ctx.figures.count("audited");
+            self.look_there(number, ctx);
+        }
     }
 
-    pub(super) fn handle_lookup(&mut self, happens: Event, ctx: &mut Ctx<'_>) -> Option<Looked> {
+    /// Looks on the advertise plane too.
+    fn look_there(&mut self, number: u64, ctx: &mut Ctx<'_>) {
+        let Some(lookup) = self.lookups.under_way.get_mut(&number) else { return };
+        lookup.advertised = Advertised::Looking;
+        let (requester, capability) = (lookup.requester, lookup.capability);
+        let LookedUp { offers, takes } = self.look_up(requester, capability, ctx);
+        ctx.engine.after(takes, event(Event::LookedUp(number, offers.into())));
+    }
+
+    pub(super) fn handle_lookup(
+        &mut self,
+        happens: Event,
+        seen: Seen<'_>,
+        ctx: &mut Ctx<'_>,
+    ) -> Option<Looked> {
         match happens {
             Event::Asks(asked) => {
                 ctx.carrier.delivered();
@@ -213,51 +236,49 @@ impl Directory {
             Event::Verified(asked, offers) => {
                 let now = ctx.now().unix_seconds();
                 let lookup = self.lookups.under_way.get_mut(&asked.lookup)?;
-                if lookup.looks_up {
+                if lookup.over {
                     return None;
                 }
                 let query = lookup.waiting.remove(&asked.registry)?;
                 lookup.gathering.verified(&query, &offers, now);
-                lookup.any |= offers.iter().any(|offer| offer.descriptor().payload().iss != query.iss);
                 ctx.figures.count("pages");
-                if lookup.waiting.is_empty() { self.end_lookup(asked.lookup, ctx) } else { None }
+                lookup.over = lookup.waiting.is_empty();
+                self.end_lookup(asked.lookup, seen, ctx)
             }
-            Event::Late(lookup) => self.end_lookup(lookup, ctx),
-            Event::LookedUp(lookup, offers) => self.looked_up(lookup, offers.to_vec(), ctx),
+            Event::Late(lookup) => {
+                self.lookups.under_way.get_mut(&lookup)?.over = true;
+                self.end_lookup(lookup, seen, ctx)
+            }
+            Event::LookedUp(lookup, offers) => {
+                let found = Advertised::Found(offers.to_vec());
+                self.lookups.under_way.get_mut(&lookup)?.advertised = found;
+                self.end_lookup(lookup, seen, ctx)
+            }
         }
     }
 
-    /// Registries have answered, or are not waited for. Where they leave the requester with nothing, it looks on the advertise
-    /// plane, as a node does; to audit them it looks there beside what it goes on to do.
-    fn end_lookup(&mut self, number: u64, ctx: &mut Ctx<'_>) -> Option<Looked> {
-        let lookup = self.lookups.under_way.get_mut(&number).filter(|lookup| !lookup.looks_up)?;
-        let (requester, capability) = (lookup.requester, lookup.capability);
-        let there = ctx.population.peer(requester)?.online && ctx.params.advertise;
-        let nothing = lookup.gathering.answers() == 0 || !lookup.any;
-        if there && nothing {
-            lookup.looks_up = true;
-            ctx.figures.count("looked_up");
-            let LookedUp { offers, takes } = self.look_up(requester, capability, ctx);
-            ctx.engine.after(takes, event(Event::LookedUp(number, offers.into())));
-            return None;
-        }
-        let advertised = match there && lookup.audited {
-            true => {
-                ctx.figures.count("audited");
-                self.look_up(requester, capability, ctx).offers
-            }
-            false => Vec::new(),
-        };
-        let Lookup { job, gathering, draw, .. } = self.lookups.under_way.remove(&number)?;
-        Some(Looked { job, gathering, draw, advertised })
-    }
-
-    /// What the advertise plane has is what there is to choose from.
-    fn looked_up(&mut self, number: u64, advertised: Vec<LiveOffer>, ctx: &Ctx<'_>) -> Option<Looked> {
-        let Lookup { job, requester, mut gathering, draw, .. } = self.lookups.under_way.remove(&number)?;
+    /// Ends a query once registries have answered, or are not waited for, and so has the advertise plane where it was asked too,
+    /// to audit them. Where they leave the requester with nothing, it is asked now, as by a node.
+    fn end_lookup(&mut self, number: u64, seen: Seen<'_>, ctx: &mut Ctx<'_>) -> Option<Looked> {
+        let lookup = self.lookups.under_way.get(&number).filter(|lookup| lookup.over)?;
+        let (requester, now) = (lookup.requester, ctx.now().unix_seconds());
         let there = ctx.population.peer(requester)?.online;
-        let advertised = if there { advertised } else { Vec::new() };
-        let now = ctx.now().unix_seconds();
+        let nothing = || lookup.gathering.leaves_nothing(|did| seen(requester, did), now);
+        match lookup.advertised {
+            Advertised::Looking => return None,
+            Advertised::NotLooked if there && ctx.params.advertise && nothing() => {
+                ctx.figures.count("looked_up");
+                self.look_there(number, ctx);
+                return None;
+            }
+            Advertised::NotLooked | Advertised::Found(_) => {}
+        }
+        let Lookup { job, mut gathering, draw, advertised, .. } = self.lookups.under_way.remove(&number)?;
+        let advertised = match advertised {
+            Advertised::Found(offers) if there => offers,
+            _ => Vec::new(),
+        };
+        // What the advertise plane has is there to choose from as well.
         advertised.iter().for_each(|offer| gathering.offer(offer, now));
         Some(Looked { job, gathering, draw, advertised })
     }

@@ -16,8 +16,8 @@ mod tests;
 
 use super::{Ctx, population::Peer};
 use crate::{Figures, Kind, Span, params::Conduct};
-use actum_discovery::{Found, Gathering, LiveOffer, Omission, RegistryCandidate};
-use actum_model::ReleaseId;
+use actum_discovery::{Found, Gathering, LiveOffer, Omission, Record, RegistryCandidate};
+use actum_model::{Did, ReleaseId};
 use advertised::Lookers;
 use lookups::Lookups;
 use providers::Providers;
@@ -64,6 +64,9 @@ pub(crate) enum Event {
     Reconcile(reconcile::Event),
     Lookup(lookups::Event),
 }
+
+/// What a requester has of a provider itself.
+pub(crate) type Seen<'a> = &'a dyn Fn(u32, &Did) -> Record;
 
 /// A query whose answers have come.
 pub(crate) struct Looked {
@@ -117,7 +120,7 @@ impl Directory {
         self.look(job, requester, capability, ctx);
     }
 
-    pub(crate) fn handle(&mut self, event: Event, ctx: &mut Ctx<'_>) -> Option<Looked> {
+    pub(crate) fn handle(&mut self, event: Event, seen: Seen<'_>, ctx: &mut Ctx<'_>) -> Option<Looked> {
         match event {
             Event::Due { peer, turn } => self.providers.due(peer, turn, ctx),
             Event::Announced { registry, sheet } => {
@@ -148,7 +151,7 @@ impl Directory {
             }
             Event::Probe(event) => self.handle_probe(event, ctx),
             Event::Reconcile(event) => self.handle_reconcile(event, ctx),
-            Event::Lookup(event) => return self.handle_lookup(event, ctx),
+            Event::Lookup(event) => return self.handle_lookup(event, seen, ctx),
         }
         None
     }
