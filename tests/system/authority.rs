@@ -36,8 +36,20 @@ impl Web {
 
     /// Waits for a request; it waits for its answer.
     pub(crate) fn request(&self) -> TcpStream {
-        self.0.set_nonblocking(false).expect("it is a socket");
-        let (stream, _) = self.0.accept().expect("a connection");
+        // Who was to ask may have failed: then nobody comes.
+        self.0.set_nonblocking(true).expect("it is a socket");
+        let begun = Instant::now();
+        let stream = loop {
+            match self.0.accept() {
+                Ok((stream, _)) => break stream,
+                Err(_) if begun.elapsed() < Duration::from_secs(180) => {
+                    thread::sleep(Duration::from_millis(5))
+                }
+                Err(e) => panic!("nobody asks: {e}"),
+            }
+        };
+        stream.set_nonblocking(false).expect("it is a socket");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("it is a socket");
         let mut lines = BufReader::new(&stream).lines();
         while !lines.next().expect("a head").expect("text").is_empty() {}
         stream

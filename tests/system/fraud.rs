@@ -327,8 +327,9 @@ fn a_flood_of_accusations_costs_little() {
             let provider = SecretKey::from_seed(&seed).did();
             match forger.says(ReceiptId::of(&n.to_be_bytes()), provider, b"no proof").await {
                 Some(true) => (wanted, heard) = (wanted + 1, heard + 1),
-                Some(false) => heard += 1,
-                None => {}
+                // A busy machine may take longer for all of them than a peer's share is for, which is a minute.
+                Some(false) if began.elapsed() < Duration::from_secs(55) => heard += 1,
+                Some(false) | None => {}
             }
         }
     });
@@ -336,9 +337,7 @@ fn a_flood_of_accusations_costs_little() {
         (1..=8).contains(&wanted),
         "{wanted} proofs of strangers' lies are wanted from one peer in an hour"
     );
-    // On a busy machine they may take more than one.
-    let minutes = began.elapsed().as_secs() / 60 + 1;
-    assert!(heard <= 64 * minutes, "{heard} of 100 accusations in {minutes} min are heard");
+    assert!(heard <= 64 + wanted, "{heard} of 100 accusations in a minute are heard");
     // It goes on hearing what is true, and serving.
     let (heard, _) = found_out(&stage, &mut meeting, &liar);
     assert_eq!((&heard["provider"], &heard["state"]), (&liar.did().into(), &"proven".into()));

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 /// Waits until one has heard what another offers: who is busy when it starts is told later.
 fn hears(index: &mut Node, of: &Node) {
-    while index.wait_for("announced")["provider"] != of.did() {}
+    let begun = Instant::now();
+    while index.wait_for("announced")["provider"] != of.did() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "{} is not heard of", of.did());
+    }
 }
 
 /// A meeting point, an honest provider and a liar of the same release.

@@ -49,6 +49,7 @@ const THERE: Duration = Duration::from_secs(3);
 /// What this home has of providers itself, looked up once each.
 struct Records {
     home: Arc<Home>,
+    seen: Arc<records::Records>,
     known: Mutex<BTreeMap<Did, Record>>,
 }
 
@@ -64,7 +65,7 @@ impl Records {
     }
 
     fn read(&self, provider: &Did) -> Result<Record, StoreError> {
-        let refuted = records::refuted(&self.home, provider)?;
+        let refuted = u64::from(self.seen.lied(provider)?);
         let receipts = self.home.store().receipts(None, RECEIPTS_READ, Some(provider))?;
         let well =
             |r: &&Signed<Receipt>| matches!(r.payload().outcome, Outcome::Ok(_) | Outcome::GuestError(_));
@@ -134,7 +135,7 @@ impl Requester {
         let text = text.get(..text.floor_char_boundary(512)).unwrap_or(text).to_owned();
         let mut finding = Finding {
             gathering: Gathering::new(self.query(self.home.did(), &text, filters)),
-            records: Records { home: self.home.clone(), known: Mutex::default() },
+            records: Records { home: self.home.clone(), seen: self.records.clone(), known: Mutex::default() },
             draw: u64::from_le_bytes(clock::random()),
             on_found,
         };
@@ -229,27 +230,29 @@ impl Requester {
         let mut others = pin!(self.other_registries(known, seeds));
         let mut looked = false;
         let mut failed = Vec::new();
-        // Each question has its own deadline until one is answered.
+        // Each question has its own deadline until one is answered; then the others, and those still looked for, share one.
         let mut late = pin!(sleep(FIND_DEADLINE));
         let mut answered = false;
         while !looked || !asking.is_empty() {
             let answer = tokio::select! {
-                () = &mut late, if answered => {
-                    failed.push(format!("no answer in {} s after the first", OTHERS_DEADLINE.as_secs()));
-                    break;
-                }
+                biased;
                 Some(answer) = asking.next() => answer,
                 others = &mut others, if !looked => {
                     looked = true;
                     others?.into_iter().for_each(|registry| asking.push(ask(registry)));
                     continue;
                 }
+                () = &mut late, if answered => {
+                    failed.push(format!("no answer in {} s after the first", OTHERS_DEADLINE.as_secs()));
+                    break;
+                }
                 else => break,
             };
             match answer {
                 Ok((query, page)) => {
-                    self.take_page(finding, &query, &page)?;
-                    if !std::mem::replace(&mut answered, true) {
+                    failed.extend(self.take_page(finding, &query, &page)?);
+                    if !answered && finding.gathering.answers() > 0 {
+                        answered = true;
                         late.as_mut().reset(Instant::now() + OTHERS_DEADLINE);
                     }
                 }
@@ -259,13 +262,13 @@ impl Requester {
         Ok(failed)
     }
 
-    /// Takes in what a registry answered.
+    /// Takes in what a registry answered; says why it does not count, where it does not.
     fn take_page(
         &self,
         finding: &mut Finding<'_>,
         query: &Query,
         page: &Signed<Page>,
-    ) -> Result<(), FindError> {
+    ) -> Result<Option<String>, FindError> {
         let taken = finding.gathering.page(&Answer { query, page }, clock::now_secs());
         if let Some(why) = &taken.page {
             tracing::warn!(index = %query.aud, %why, "an answer was left out");
@@ -277,7 +280,7 @@ impl Requester {
             self.note(&query.aud, Offence::WrongPage)?;
         }
         finding.tell();
-        Ok(())
+        Ok(taken.page.map(|why| format!("{}: {why}", query.aud)))
     }
 
     /// The registries to ask of those connected: all that the caller named, or else a few that share neither operator nor

@@ -268,7 +268,7 @@ impl Home {
     }
 
     /// Takes over all that another home has compiled, and the secret by which it is believed, so that a home made like that one
-    /// compiles nothing anew. A sandbox of this home that is there already keeps its own secret: before the first is made.
+    /// compiles nothing anew. For a home that was just made: what one has compiled itself it does not believe any more.
     pub fn compiled_as(&self, other: &Home) -> Result<(), HomeError> {
         for name in ["cache.key", "cache"] {
             let to = self.root.join(name);

@@ -72,8 +72,19 @@ impl Records {
             look(&self.home, of, now)?;
             known.insert(verifier, of.held.read(Some(component), now, &self.reputation, &BTreeMap::new()));
         }
+        // Where there was no room for all of them, it was read anew.
         let of = self.held(&mut state, provider)?;
+        look(&self.home, of, now)?;
         Ok(of.held.record(component, now, &self.reputation, &known))
+    }
+
+    /// Whether a provider, or whom it was before, was seen to lie here, or is proven a liar by somebody's proof that was verified
+    /// here.
+    pub(crate) fn lied(&self, provider: &Did) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let of = self.held(&mut state, provider)?;
+        look(&self.home, of, clock::now_secs())?;
+        Ok(of.held.lied() || of.held.proven().is_some())
     }
 
     /// Reads anew what is kept of these.
@@ -205,14 +216,6 @@ impl Whole {
     fn record(&self, component: Option<&ComponentId>) -> Record {
         self.held.read(component, self.now, &Reputation::default(), &self.known)
     }
-}
-
-/// How many of a provider's receipts were refuted here, or proven false by somebody's proof that was verified here.
-pub(crate) fn refuted(home: &Home, provider: &Did) -> Result<u64, StoreError> {
-    let lies = |event: &Event| event.verifier.is_none() && event.what == Experience::Diverged;
-    let own = events_with(home, provider)?.iter().filter(|event| lies(event)).count();
-    let proven = proven(home, std::slice::from_ref(provider))?;
-    Ok(u64::try_from(own).unwrap_or(u64::MAX).max(u64::from(proven.is_some())))
 }
 
 /// The events with one key, oldest first. Verdicts from before events were kept count as events.

@@ -179,7 +179,7 @@ pub struct Requester {
     keeping: Keeping,
     policy: RiskPolicy,
     attest: AttestConfig,
-    records: Arc<Records>,
+    pub(crate) records: Arc<Records>,
     /// The secret by which receipts are drawn for replay.
     sampling: [u8; 32],
     locals: Mutex<Vec<(ComponentId, Arc<Local>)>>,
@@ -300,6 +300,12 @@ impl Requester {
 
     async fn session(&self, found: &Found) -> Result<SessionHandle, ConnectError> {
         self.session_at(&found.offer.descriptor().payload().iss, &addresses(&found.offer)).await
+    }
+
+    /// The same, in no more than so much time.
+    async fn session_in(&self, found: &Found, within: Duration) -> Result<SessionHandle, ConnectError> {
+        let provider = found.offer.descriptor().payload().iss;
+        self.session_within(&provider, &addresses(&found.offer), within).await
     }
 
     /// Gets the release the candidates offer, from this home or the first candidate that gives it, and finds the

@@ -171,8 +171,16 @@ async fn a_call_lost_before_it_was_admitted_is_asked_anew_and_its_late_copy_is_r
 async fn a_provider_that_stops_while_an_action_runs_makes_nobody_run_it_again() {
     let stage = Stage::new(HELD).await;
     let second_slow = Slow::of(HELD);
+    // Another of the same release, or it would be no candidate.
+    let first = home(stage.dir.path(), "provider");
+    let release = first.store().releases().unwrap().remove(0);
     let second = home(stage.dir.path(), "second");
-    let second = provider(second, 0, Some(second_slow.clone() as Arc<dyn Executor>)).await;
+    second.store().put_release(&release).unwrap();
+    second
+        .store()
+        .put_component(&first.store().component(&release.payload().component).unwrap().unwrap())
+        .unwrap();
+    let second = offering(second, &release, 0, Some(second_slow.clone() as Arc<dyn Executor>)).await;
     let addresses = [stage.node.addresses()[0].clone(), second.addresses()[0].clone()];
     let (requester, prepared) = ready(&stage.home(), &addresses).await;
     let Stage { node, slow, dir: _dir, .. } = stage;

@@ -308,9 +308,7 @@ async fn an_idle_session_ends_and_a_new_one_is_made() {
     // The session itself: it may be over before it is looked for.
     let (did, at): (_, [Multiaddr; 1]) = (provider.did(), [at.parse().unwrap()]);
     let session = requester.connect_to(&did, &at).await.unwrap();
-    while session.closed().is_none() {
-        tokio::task::yield_now().await;
-    }
+    until("it is closed", || std::future::ready(session.closed().is_some())).await;
     assert_eq!(session.closed(), Some(CloseReason::Idle(Duration::from_millis(40))));
     until("a new one serves, be it that it is over as soon", || async {
         match requester.connect_to(&did, &at).await {

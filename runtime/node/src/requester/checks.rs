@@ -107,14 +107,13 @@ impl Requester {
         let provider = found.offer.descriptor().payload().iss;
         let wanted = plan.canaries;
         let mut came = Canaries { wanted, answered: 0, honest: Ok(()) };
-        let session = match self.session(found).await {
+        let left = patience.min(job.until.saturating_duration_since(Instant::now()));
+        let session = match self.session_in(found, left).await {
             Ok(session) => session,
             Err(source) => {
-                return Ok(Attempted {
-                    answer: Err(CallError::Connect { provider, source }),
-                    canaries: came,
-                    fair: true,
-                });
+                let fair = plan.fair(left, job.request.deadline);
+                let answer = Err(CallError::Connect { provider, source });
+                return Ok(Attempted { answer, canaries: came, fair });
             }
         };
         if plan.replay == Replay::Before && job.effect > Effect::Reads {
@@ -216,7 +215,7 @@ impl Requester {
         match self.call_one(session, found, what, request, true, progress).await {
             Err(CallError::NotAdmitted { provider }) => {
                 let lost = |source| CallError::Connect { provider, source };
-                let session = self.session(found).await.map_err(lost)?;
+                let session = self.session_in(found, request.deadline).await.map_err(lost)?;
                 self.call_one(&session, found, what, request, true, progress).await
             }
             other => other,
@@ -338,8 +337,8 @@ impl Requester {
         }
     }
 
-    /// Re-executes an answer before it is handed over. Until it is known what it is, no other answer of its provider is
-    /// handed over.
+    /// Re-executes an answer before it is believed. Until it is known what it is, no other answer of its provider is handed
+    /// over.
     pub(super) async fn replay_first(
         &self,
         job: &Job<'_>,
@@ -352,8 +351,8 @@ impl Requester {
         self.replay_now(job, found, called, tally).await
     }
 
-    /// Re-executes an answer before it is believed.
-    pub(super) async fn replay_now(
+    /// Re-executes an answer.
+    async fn replay_now(
         &self,
         job: &Job<'_>,
         found: &Found,

@@ -43,7 +43,7 @@ impl Requester {
             let (found, provider) = (chosen.candidate.item, chosen.candidate.provider);
             let began = Instant::now();
             let answer = async {
-                let session = self.session(found).await;
+                let session = self.session_in(found, left).await;
                 let session = session.map_err(|source| CallError::Connect { provider, source })?;
                 let what = (job.release, job.function);
                 self.call_one(&session, found, what, &request, false, &mut |_| {}).await
@@ -114,7 +114,7 @@ impl Requester {
                 );
                 continue;
             }
-            match self.replay_now(job, found, &called, tally).await {
+            match self.replay_first(job, found, &called, tally).await {
                 // What replays is true, whoever says otherwise.
                 Ok(()) if proven.is_none() => proven = Some(called),
                 Ok(()) => tally.waste(&called),
@@ -128,7 +128,7 @@ impl Requester {
             (Settled::Proven { .. }, Some(proven)) => {
                 // Then those who agree on something else are looked into as well.
                 for (found, called) in agreed {
-                    match self.replay_now(job, found, &called, tally).await {
+                    match self.replay_first(job, found, &called, tally).await {
                         Ok(()) => tally.waste(&called),
                         Err(CallError::Lied { .. } | CallError::Unverified { .. }) => {}
                         Err(error) => return Err(error),

@@ -346,7 +346,11 @@ impl Requester {
         }
         // An answer of a provider that is being looked into is not handed over before that is done.
         let judging = self.judging(&provider);
-        drop(judging.write().await);
+        if tokio::time::timeout_at(job.until.into(), judging.write()).await.is_err() {
+            tally.waste(&called);
+            let why = "another answer of it was still being looked into when the time was over".to_owned();
+            return Err(CallError::Unverified { provider, why });
+        }
         let record = self.records.of(&provider, &job.release.payload().component)?;
         if record.fraud.is_some() && candidate.record.fraud.is_none() {
             tally.waste(&called);

@@ -56,9 +56,19 @@ impl Requester {
         provider: &Did,
         addresses: &[Multiaddr],
     ) -> Result<SessionHandle, ConnectError> {
+        self.session_within(provider, addresses, CONNECT_DEADLINE).await
+    }
+
+    /// The same, in no more than so much time.
+    pub(super) async fn session_within(
+        &self,
+        provider: &Did,
+        addresses: &[Multiaddr],
+        within: Duration,
+    ) -> Result<SessionHandle, ConnectError> {
+        let after = within.min(CONNECT_DEADLINE);
         let connect = self.overlay.connect_named(provider, addresses);
-        let timed_out = |_| Err(ConnectError::TimedOut { after: CONNECT_DEADLINE });
-        tokio::time::timeout(CONNECT_DEADLINE, connect).await.unwrap_or_else(timed_out)
+        tokio::time::timeout(after, connect).await.unwrap_or(Err(ConnectError::TimedOut { after }))
     }
 
     /// Sends a call and sees it through lost sessions until the deadline. Says whether it was remembered as unanswered.
@@ -143,7 +153,7 @@ impl Requester {
         progress: &mut (dyn FnMut(CallProgress) + Send),
     ) -> Result<Resumed, CallError> {
         let (provider, invocation) = (sent.provider, sent.invocation.id());
-        let session = match self.session_at(&provider, sent.addresses).await {
+        let session = match self.session_within(&provider, sent.addresses, left).await {
             Ok(session) => session,
             Err(e) => return Ok(Resumed::Later(e.to_string(), None)),
         };

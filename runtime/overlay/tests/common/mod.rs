@@ -189,7 +189,8 @@ pub fn joining(bootstrap: &[Multiaddr]) -> OverlayConfig {
 /// A port that is free, and that nobody is given who asks for any: those lie above.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = (std::process::id() % 20_000) as u16;
+    // Two test programs that run side by side begin far from one another.
+    let first = (std::process::id().wrapping_mul(7_919) % 20_000) as u16;
     let port = || 10_000 + (first + NEXT.fetch_add(1, Relaxed) % 1_000) % 20_000;
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     std::iter::repeat_with(port).take(1_000).find(free).unwrap()

@@ -20,8 +20,10 @@ use std::{
 const PAGE: u32 = 50;
 /// One query in so many is compared with what the advertise plane has.
 const AUDIT_ONE_IN: u64 = 20;
-/// How long a registry may take to answer.
-const DEADLINE: Span = Span::from_seconds(5);
+/// How long a registry may take to answer, as long as none has.
+const DEADLINE: Span = Span::from_seconds(10);
+/// How long the others have once one has.
+const OTHERS: Span = Span::from_seconds(5);
 
 /// Of one query at one registry.
 #[derive(Clone, Copy, Debug)]
@@ -209,7 +211,8 @@ impl Directory {
                 None
             }
             Event::Searched(asked) => {
-                let query = self.lookups.under_way.get(&asked.lookup)?.waiting.get(&asked.registry)?;
+                let lookup = self.lookups.under_way.get(&asked.lookup).filter(|lookup| !lookup.over)?;
+                let query = lookup.waiting.get(&asked.registry)?;
                 let registry = super::get(&mut self.registries, asked.registry)?;
                 let offers: Arc<[LiveOffer]> = registry.search(query, ctx.now().unix_seconds()).into();
                 let weighs = &ctx.profile.weighs;
@@ -243,6 +246,9 @@ impl Directory {
                 lookup.gathering.verified(&query, &offers, now);
                 ctx.figures.count("pages");
                 lookup.over = lookup.waiting.is_empty();
+                if lookup.gathering.answers() == 1 {
+                    ctx.engine.after(OTHERS, event(Event::Late(asked.lookup)));
+                }
                 self.end_lookup(asked.lookup, seen, ctx)
             }
             Event::Late(lookup) => {

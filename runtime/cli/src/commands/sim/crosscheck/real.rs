@@ -34,6 +34,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait for a workflow: longer than anything is measured.
 const FAR: Duration = Duration::from_secs(86_400);
+/// How long peers that are killed get to be gone.
+const DIES_WITHIN: Duration = Duration::from_secs(10);
 /// How long what was begun in time gets to end.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
@@ -147,8 +149,9 @@ impl Drop for Peers {
         for peer in &mut self.0 {
             let _ = peer.child.start_kill();
         }
+        let until = Instant::now() + DIES_WITHIN;
         for peer in &mut self.0 {
-            while let Ok(None) = peer.child.try_wait() {
+            while matches!(peer.child.try_wait(), Ok(None)) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
