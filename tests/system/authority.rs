@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 
