@@ -176,12 +176,11 @@ impl Gathering {
         found
     }
 
-    /// Whether the indexes leave the asker with nothing to call by intent: none answered, or all that came is of providers that
-    /// lied to it, or only said to mean the same. Then the advertise plane is asked, which nobody has captured.
-    pub fn leaves_nothing(&self, record: impl Fn(&Did) -> Record, now: u64) -> bool {
+    /// Whether the indexes leave the asker with nothing to call by intent: none answered, or all that is [found](Self::found) is
+    /// of providers that lied to it, or only said to mean the same. Then the advertise plane is asked, which nobody has captured.
+    pub fn leaves_nothing(&self, found: &[Found], record: impl Fn(&Did) -> Record) -> bool {
         let lied = |found: &Found| record(&found.offer.descriptor().payload().iss).refuted > 0;
-        let no_use = |found: &Found| found.why == Why::Meaning || lied(found);
-        self.answers() == 0 || self.found(&record, now, 0).iter().all(no_use)
+        self.answers() == 0 || found.iter().all(|found| found.why == Why::Meaning || lied(found))
     }
 
     /// What answers the query and was not given out by this yet.

@@ -80,17 +80,23 @@ fn nothing_is_left_where_nobody_answers_or_all_that_is_named_lied() {
     let asked = query("count words in a text");
     let liar = key(8).did();
     let lied = |did: &Did| Record { good: 9, refuted: u64::from(*did == liar) };
+    let leaves_nothing = |gathering: &Gathering, record: &dyn Fn(&Did) -> Record| {
+        gathering.leaves_nothing(&gathering.found(record, NOW, PLAIN), record)
+    };
     let (nobody, _) = gathered(&asked, &[]);
-    assert!(nobody.leaves_nothing(lied, NOW));
+    assert!(leaves_nothing(&nobody, &lied));
     let (empty, _) = gathered(&asked, &[(60, vec![])]);
-    assert!(empty.leaves_nothing(NOTHING, NOW));
+    assert!(leaves_nothing(&empty, &NOTHING));
     let mut pages = vec![(60, vec![offer(8, one_of_ten(7))])];
     let (captured, _) = gathered(&asked, &pages);
-    assert!(captured.leaves_nothing(lied, NOW) && !captured.leaves_nothing(NOTHING, NOW));
+    assert!(leaves_nothing(&captured, &lied) && !leaves_nothing(&captured, &NOTHING));
     let honest = Descriptor { intent: "Count words".to_owned(), ..plain(3, "counter") };
     pages.push((61, vec![offer(3, honest)]));
     let (other, _) = gathered(&asked, &pages);
-    assert!(!other.leaves_nothing(lied, NOW));
+    assert!(!leaves_nothing(&other, &lied));
+    let meant = Descriptor { intent: "Draw cats".to_owned(), ..plain(3, "cats") };
+    let (meant, _) = gathered(&asked, &[(60, vec![offer(3, meant)])]);
+    assert!(leaves_nothing(&meant, &NOTHING), "what only an index says is meant is not called by intent");
 }
 
 #[test]

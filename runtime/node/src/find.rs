@@ -89,7 +89,7 @@ impl Finding<'_> {
     }
 
     fn leaves_nothing(&self) -> bool {
-        self.gathering.leaves_nothing(|provider| self.records.of(provider), clock::now_secs())
+        self.gathering.leaves_nothing(&self.found(), |provider| self.records.of(provider))
     }
 
     /// Gives out what is new.

@@ -254,12 +254,10 @@ impl Market {
         let now = self.engine.now();
         self.figures.sample("discovery_ms", now.since(workflow.asked).millis());
         let Some(kind) = self.params.steps.get(step).copied() else { return };
-        let seen = |did: &actum_model::Did| self.delegations.seen(requester, did);
-        let found = looked.gathering.found(seen, now.unix_seconds(), looked.draw);
-        let omissions = looked.gathering.omissions(&looked.advertised, seen, now.unix_seconds());
+        let directory::Looked { job, found, omissions } = looked;
         let (mut ctx, directory, delegations) = self.parts();
         directory.looked(requester, step, &found, &omissions, &mut ctx);
-        let done = delegations.begin(looked.job, requester, step, kind, found, &mut ctx);
+        let done = delegations.begin(job, requester, step, kind, found, &mut ctx);
         done.into_iter().for_each(|done| self.done(&done));
     }
 

@@ -269,15 +269,19 @@ impl Directory {
         let lookup = self.lookups.under_way.get(&number).filter(|lookup| lookup.over)?;
         let (requester, now) = (lookup.requester, ctx.now().unix_seconds());
         let there = ctx.population.peer(requester)?.online;
-        let nothing = || lookup.gathering.leaves_nothing(|did| seen(requester, did), now);
-        match lookup.advertised {
-            Advertised::Looking => return None,
-            Advertised::NotLooked if there && ctx.params.advertise && nothing() => {
+        let record = |did: &Did| seen(requester, did);
+        if matches!(lookup.advertised, Advertised::Looking) {
+            return None;
+        }
+        if matches!(lookup.advertised, Advertised::NotLooked) {
+            let found = lookup.gathering.found(record, now, lookup.draw);
+            if there && ctx.params.advertise && lookup.gathering.leaves_nothing(&found, record) {
                 ctx.figures.count("looked_up");
                 self.look_there(number, ctx);
                 return None;
             }
-            Advertised::NotLooked | Advertised::Found(_) => {}
+            let Lookup { job, .. } = self.lookups.under_way.remove(&number)?;
+            return Some(Looked { job, found, omissions: Vec::new() });
         }
         let Lookup { job, mut gathering, draw, advertised, .. } = self.lookups.under_way.remove(&number)?;
         let advertised = match advertised {
@@ -286,7 +290,8 @@ impl Directory {
         };
         // What the advertise plane has is there to choose from as well.
         advertised.iter().for_each(|offer| gathering.offer(offer, now));
-        Some(Looked { job, gathering, draw, advertised })
+        let found = gathering.found(record, now, draw);
+        Some(Looked { job, found, omissions: gathering.omissions(&advertised, record, now) })
     }
 
     pub(super) fn note_found(&mut self, capability: usize, found: &[Found], ctx: &mut Ctx<'_>) {

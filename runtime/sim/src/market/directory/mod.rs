@@ -16,7 +16,7 @@ mod tests;
 
 use super::{Ctx, population::Peer};
 use crate::{Figures, Kind, Span, params::Conduct};
-use actum_discovery::{Found, Gathering, LiveOffer, Omission, Record, RegistryCandidate};
+use actum_discovery::{Found, Omission, Record, RegistryCandidate};
 use actum_model::{Did, ReleaseId};
 use advertised::Lookers;
 use lookups::Lookups;
@@ -72,12 +72,10 @@ pub(crate) type Seen<'a> = &'a dyn Fn(u32, &Did) -> Record;
 pub(crate) struct Looked {
     /// For which workflow.
     pub(crate) job: u64,
-    /// What came.
-    pub(crate) gathering: Gathering,
-    /// A random number of this query.
-    pub(crate) draw: u64,
-    /// What the advertise plane has, where it was looked up there.
-    pub(crate) advertised: Vec<LiveOffer>,
+    /// What was found, best first.
+    pub(crate) found: Vec<Found>,
+    /// Who left out what the advertise plane has, where it was looked up there.
+    pub(crate) omissions: Vec<Omission>,
 }
 
 /// Providers' statements, and registries.
