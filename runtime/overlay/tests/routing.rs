@@ -232,8 +232,10 @@ async fn one_range_takes_two_places_a_bucket_and_the_next_range_gets_its_own() {
             swarm.dial(way.clone()).unwrap();
             crowd.push(tokio::spawn(async move {
                 loop {
-                    // A busy machine may take longer for a handshake than either waits.
-                    if let SwarmEvent::OutgoingConnectionError { .. } = swarm.select_next_some().await {
+                    // A busy machine may take longer than either waits, for a handshake or for what is said after it.
+                    if let SwarmEvent::OutgoingConnectionError { .. } | SwarmEvent::ConnectionClosed { .. } =
+                        swarm.select_next_some().await
+                    {
                         swarm.dial(way.clone()).unwrap();
                     }
                 }
