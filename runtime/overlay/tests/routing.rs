@@ -20,7 +20,7 @@ use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, identify,
     kad::{self, store::MemoryStore},
     noise,
-    swarm::{NetworkBehaviour, SwarmEvent},
+    swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -229,14 +229,17 @@ async fn one_range_takes_two_places_a_bucket_and_the_next_range_gets_its_own() {
             let mut swarm = stock(&[&format!("/ip4/127.0.{range}.{n}/tcp/0")]).await;
             while !matches!(swarm.select_next_some().await, SwarmEvent::NewListenAddr { .. }) {}
             let way = by_way_of(format!("127.0.{range}.{n}"), socket(&overlay)).await;
-            swarm.dial(way.clone()).unwrap();
+            // From a new port: the one it listens on may be in use towards there, by a connection of before.
+            let dial = move || DialOpts::unknown_peer_id().address(way.clone()).allocate_new_port().build();
+            swarm.dial(dial()).unwrap();
             crowd.push(tokio::spawn(async move {
                 loop {
                     // A busy machine may take longer than either waits, for a handshake or for what is said after it.
                     if let SwarmEvent::OutgoingConnectionError { .. } | SwarmEvent::ConnectionClosed { .. } =
                         swarm.select_next_some().await
                     {
-                        swarm.dial(way.clone()).unwrap();
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        swarm.dial(dial()).unwrap();
                     }
                 }
             }));
