@@ -255,11 +255,10 @@ fn look(home: &Home, of: &mut Provider, now: u64) -> Result<(), StoreError> {
     of.looked = now;
     of.held.prove(proven(home, &of.keys)?);
     if !of.held.lied() {
-        let lie = |event: &Event| event.verifier.is_none() && event.what == Experience::Diverged;
         for key in &of.keys {
             // What lasts comes first.
             let newest = home.store().experiences_with(key, 1)?;
-            for found in newest.into_iter().filter_map(|row| event(home, row)).filter(lie) {
+            for found in newest.into_iter().filter_map(|row| event(home, row)).filter(Event::is_own_lie) {
                 of.held.note(found);
             }
         }

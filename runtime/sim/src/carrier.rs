@@ -1,6 +1,6 @@
 //! Carries messages: how long each is under way, whether it comes, and what all of them weighed.
 
-use crate::{Engine, Span, Stream, Streams, profile::Link};
+use crate::{Engine, Stream, Streams, profile::Link};
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,9 +97,7 @@ impl Carrier {
             sent.lost += u64::from(lost);
         }
         if !lost {
-            let on_the_wire =
-                Span::from_micros(bytes.saturating_mul(1_000_000) / link.bytes_per_second.max(1));
-            engine.after(delay + on_the_wire, event);
+            engine.after(delay + link.on_the_wire(bytes), event);
         }
         !lost
     }

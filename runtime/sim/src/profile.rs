@@ -47,6 +47,13 @@ pub struct Link {
     pub bytes_per_second: u64,
 }
 
+impl Link {
+    /// How long so many bytes take on the wire, once they are under way.
+    pub fn on_the_wire(self, bytes: u64) -> Span {
+        Span::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_per_second.max(1))
+    }
+}
+
 /// What work takes, medians in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

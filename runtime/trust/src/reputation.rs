@@ -143,6 +143,13 @@ pub struct Event {
     pub receipt: Option<ReceiptId>,
 }
 
+impl Event {
+    /// Whether this home itself saw the provider lie.
+    pub fn is_own_lie(&self) -> bool {
+        self.verifier.is_none() && self.what == Experience::Diverged
+    }
+}
+
 /// What another says of a provider, with what is held of that other.
 #[derive(Clone, Copy, Debug)]
 pub struct Opinion<'a> {

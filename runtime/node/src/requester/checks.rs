@@ -346,20 +346,9 @@ impl Requester {
         called: &Called,
         tally: &mut Tally,
     ) -> Result<(), CallError> {
-        let judging = self.judging(&called.receipt.payload().iss);
-        let _under_way = judging.read().await;
-        self.replay_now(job, found, called, tally).await
-    }
-
-    /// Re-executes an answer.
-    async fn replay_now(
-        &self,
-        job: &Job<'_>,
-        found: &Found,
-        called: &Called,
-        tally: &mut Tally,
-    ) -> Result<(), CallError> {
         let provider = called.receipt.payload().iss;
+        let judging = self.judging(&provider);
+        let _under_way = judging.read().await;
         let judgement = match self.judge(job, found, called).await {
             Ok(judgement) => judgement,
             Err(error @ (CallError::Untrue { .. } | CallError::Home(_) | CallError::Store(_))) => {

@@ -202,10 +202,8 @@ impl Net {
 
     /// Lets time pass.
     pub fn run(&mut self, span: Span) {
-        let end = self.now() + span;
-        while let Some(event) = self.engine.next_before(end) {
-            self.handle(event);
-        }
+        // Nobody stops it.
+        let _ = self.run_unless(span, &AtomicBool::new(false));
     }
 
     /// The same, looking now and then whether to stop.

@@ -6,7 +6,11 @@ mod directory;
 mod population;
 mod releases;
 
-use crate::{Carrier, Engine, Figures, Span, Stream, Streams, Time, params::Params, profile::Profile};
+use crate::{
+    Carrier, Engine, Figures, Span, Stream, Streams, Time,
+    params::Params,
+    profile::{Link, Profile},
+};
 use actum_model::{Release, Signed};
 use actum_trust::RiskPolicy;
 use delegation::Delegations;
@@ -38,6 +42,11 @@ pub(crate) struct Ctx<'a> {
 impl Ctx<'_> {
     pub(crate) fn now(&self) -> Time {
         self.engine.now()
+    }
+
+    /// What carries messages.
+    pub(crate) fn link(&self) -> Link {
+        self.params.link.unwrap_or(self.profile.link)
     }
 }
 

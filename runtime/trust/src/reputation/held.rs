@@ -65,7 +65,7 @@ impl Held {
 
     /// Whether this home itself saw it lie.
     pub fn lied(&self) -> bool {
-        self.events().any(|event| event.verifier.is_none() && event.what == Experience::Diverged)
+        self.events().any(Event::is_own_lie)
     }
 
     /// Which of the provider's receipts the next is, counted from 0. Each is told once: actions that go on at the same time

@@ -185,7 +185,7 @@ impl Delegations {
         };
         if !is_there(provider, &did, ctx) {
             // Somebody of another name says at once that it is not the one.
-            let one_way = ctx.params.link.unwrap_or(ctx.profile.link).one_way;
+            let one_way = ctx.link().one_way;
             let known = if is_online(provider, ctx) { one_way + one_way } else { NOT_THERE_AFTER };
             self.calls.insert(id, call);
             ctx.engine.after(known, market::Event::Delegation(Event::NotReached(id)));

@@ -4,7 +4,7 @@
 //! A fetch is not lost, and however long it takes it is waited for.
 
 use super::{place, tally};
-use crate::{Span, Stream, Time, market::Ctx};
+use crate::{Stream, Time, market::Ctx};
 use std::collections::BTreeMap;
 
 /// A set of peers.
@@ -84,13 +84,12 @@ impl Components {
             return now;
         }
         self.add(requester, capability);
-        let (streams, link) = (ctx.streams, ctx.params.link.unwrap_or(ctx.profile.link));
+        let (streams, link) = (ctx.streams, ctx.link());
         let draws = self.draws.entry(requester);
         let draws = draws.or_insert_with(|| streams.of("components", u64::from(requester)));
         let both_ways =
             draws.log_normal(link.one_way, link.sigma) + draws.log_normal(link.one_way, link.sigma);
-        let on_the_wire = Span::from_micros(bytes.saturating_mul(1_000_000) / link.bytes_per_second.max(1));
-        let there = now + both_ways + on_the_wire;
+        let there = now + both_ways + link.on_the_wire(bytes);
         self.there.insert((requester, capability), there);
         tally::fetched(ctx.profile.weighs.statements.saturating_add(bytes), ctx);
         there

@@ -2,7 +2,7 @@
 
 use crate::{Span, Stream, Streams, Time};
 use actum_model::{ComponentId, Did, ReceiptId};
-use actum_trust::{Event, Experience, Held, Record, Reputation};
+use actum_trust::{Event, Held, Record, Reputation};
 use std::collections::BTreeMap;
 
 /// The most receipts of one provider that the order of what is found reads: as many as a node reads.
@@ -27,8 +27,6 @@ struct Provider {
     held: Held,
     /// Receipts that came of it.
     came: u64,
-    /// Receipts of it that were refuted here.
-    refuted: u64,
     /// Until when an answer of its is being replayed before it is handed over.
     judging: Time,
     first_lie: Option<Time>,
@@ -76,7 +74,8 @@ impl Requester {
         let Some(of) = self.of.get(provider) else { return actum_discovery::Record::default() };
         actum_discovery::Record {
             good: of.came.min(RECEIPTS_READ),
-            refuted: of.refuted.max(u64::from(of.held.proven().is_some())),
+            // As a node has it: whether it is known to have lied.
+            refuted: u64::from(of.excluded),
         }
     }
 
@@ -88,13 +87,9 @@ impl Requester {
     /// Takes in what an action showed.
     pub(super) fn note(&mut self, event: Event) -> Option<Excluded> {
         let of = self.of.entry(event.provider).or_default();
-        let lies = event.what == Experience::Diverged;
+        let lies = event.is_own_lie();
         of.held.note(event);
-        if !lies {
-            return None;
-        }
-        of.refuted += 1;
-        of.exclude()
+        if lies { of.exclude() } else { None }
     }
 
     /// Takes in that somebody's proof against a provider was verified here.

@@ -31,7 +31,7 @@ impl Directory {
         let draws = self.lookers.0.entry(requester);
         let draws = draws.or_insert_with(|| streams.of("advertised", u64::from(requester)));
         let mut offers = self.providers.advertised(capability, ctx.now().unix_seconds());
-        let link = ctx.params.link.unwrap_or(ctx.profile.link);
+        let link = ctx.link();
         let peers = u32::try_from(ctx.population.peers.len()).unwrap_or(u32::MAX);
         let providers = u32::try_from(offers.len()).unwrap_or(u32::MAX);
         let (wanted, other) = (Walk::of_what_many_offer(peers, providers), Walk::of_nothing(peers));
